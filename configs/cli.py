@@ -1,0 +1,76 @@
+"""From a settings instance to the command line and back."""
+
+import argparse
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+import configs.presets
+from configs.settings import Settings
+from runtime.errors import InputError
+from runtime.run_folder import read_config
+
+S = TypeVar("S", bound=Settings)
+
+
+def parse_settings(constants: S, description: str, arguments: list[str] | None = None) -> S:
+    """The settings of a run: the script's constants, or a preset on them, or a resumed run's, then the options.
+
+    Any field is an option (``--epochs 3``). A mistyped name ends the program with a suggestion.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    start = _starting_point(constants, arguments)
+    return tyro.cli(type(constants), default=start, description=description, args=arguments)
+
+
+def preset_names(objective: type[Settings] | None = None) -> list[str]:
+    """The presets of configs/presets, all or those with settings for one objective."""
+    names = sorted(module.name for module in pkgutil.iter_modules(configs.presets.__path__))
+    return [n for n in names if objective is None or _deltas(n).get(objective.__name__) is not None]
+
+
+def apply_preset(constants: S, name: str) -> S:
+    """The constants with a preset's values in place of theirs.
+
+    Raises InputError: no such preset, or one of the other objective.
+    """
+    names = preset_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"there is no preset {name}: {hint}The presets are {', '.join(names)}")
+    delta = _deltas(name).get(type(constants).__name__)
+    if delta is None:
+        fitting = ", ".join(preset_names(type(constants)))
+        raise InputError(f"preset {name} is for the other script; the presets of this one are {fitting}")
+    return dataclasses.replace(constants, **delta, preset=name)
+
+
+def _starting_point(constants: S, arguments: list[str]) -> S:
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--preset", default=constants.preset)
+    peek.add_argument("--resume", default=constants.resume)
+    chosen, _ = peek.parse_known_args(arguments)
+    if chosen.resume:
+        return dataclasses.replace(_settings_of(Path(chosen.resume), type(constants)), resume=chosen.resume)
+    return apply_preset(constants, chosen.preset) if chosen.preset else constants
+
+
+def _settings_of(run: Path, kind: type[S]) -> S:
+    values = read_config(run)
+    known = {field.name for field in dataclasses.fields(kind)}
+    if values.keys() != known:
+        differing = ", ".join(sorted(values.keys() ^ known))
+        raise InputError(f"{run} was made by the other script or another version (settings that differ: {differing})")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _deltas(name: str) -> dict[str, dict]:
+    """Settings class name → delta, as a preset module gives them."""
+    return importlib.import_module(f"configs.presets.{name}").DELTAS

@@ -1,0 +1,161 @@
+"""Every setting of a run: its type, its choices and what it means (the text of ``--help``).
+
+The values stand at the top of main_arcface.py and main_triplet.py; a preset is a delta on them.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from runtime.errors import InputError
+from runtime.optim import OptimiserName, ScheduleName
+
+BUILT_IN = "builtin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What both objectives share."""
+
+    # ---- data ----
+    data_root: str
+    """Folder that the CSVs' paths start from (made by data.prepare), or "builtin": faces drawn from a seed."""
+    train_csv: str
+    """Training faces (path,target), relative to data_root or to the working folder."""
+    eval_csvs: tuple[str, ...]
+    """Evaluation pairs (path,target,pair_path,pair_target): they choose checkpoint and threshold."""
+    test_csv: str
+    """Test pairs, only ever reported on."""
+    path_prefix: str
+    """OLD=NEW maps the absolute paths of foreign CSVs under data_root; empty: paths are relative."""
+    crop: Literal["arcface5", "mtcnn_box"]
+    """How the faces were cropped: five-point alignment, or the detector's box."""
+    image_size: int
+    """Side of the network's input in pixels; faces of another size are resized."""
+    normalisation: Literal["auto", "imagenet", "symmetric"]
+    """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
+    mask_probability: float
+    """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
+    max_unreadable: float
+    """Share of images an epoch may lose to damaged files before the run stops."""
+    builtin_people: int
+    """Built-in faces: training identities (evaluation and test people come on top)."""
+    builtin_images: int
+    """Built-in faces: plain images a person, each with a masked copy."""
+
+    # ---- network ----
+    backbone: str
+    """inception_resnet_v1, seresnext101, efficientnet_b0 … efficientnet_b7, mobilefacenet, or timm:NAME."""
+    pretrained: str
+    """none, the name of known weights (vggface2, casia-webface, imagenet), or a weight file."""
+    embedding_size: int
+    """Values in an embedding."""
+    pooling: Literal["backbone", "average", "gem"]
+    """Feature map to vector: the backbone's own, average, or generalised mean with a learned exponent."""
+    dropout: float
+    """Share of pooled features dropped in training."""
+
+    # ---- optimiser ----
+    epochs: int
+    """Passes over the training faces."""
+    optimiser: OptimiserName
+    """The optimiser."""
+    lr: float
+    """Peak learning rate."""
+    momentum: float
+    """Nesterov's for sgd, plain for rmsprop, beta1 for adam and adamw, unused by adadelta."""
+    weight_decay: float
+    """L2 penalty; decoupled for adamw."""
+    decay_norms: bool
+    """Whether norms and biases decay too."""
+    schedule: ScheduleName
+    """How the learning rate moves."""
+    milestones: tuple[int, ...]
+    """Epochs after which multistep multiplies the rate with lr_decay."""
+    lr_decay: float
+    """Factor of multistep (at each milestone) and step (each epoch); the low end of cyclic."""
+    warmup_epochs: float
+    """Epochs of linear warm-up from zero."""
+    clip_grad_norm: float
+    """Largest gradient norm; 0 does not clip."""
+
+    # ---- machine ----
+    device: Literal["auto", "cpu", "cuda"]
+    """auto: all visible GPUs, else the CPU."""
+    precision: Literal["auto", "float32", "bf16", "fp16"]
+    """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
+    workers: int
+    """Processes that load data; -1 chooses by the cores."""
+    seed: int
+    """Everything random derives from it."""
+    deterministic: bool
+    """The same run gives the same bits on the same machine; costs speed on a GPU."""
+
+    # ---- run ----
+    results_dir: str
+    """Folder of the run folders."""
+    run_name: str
+    """Name of the run folder; empty: date and time."""
+    preset: str = ""
+    """Start from a preset of configs/ instead of the script's constants; further options still count."""
+    resume: str = ""
+    """Go on with this run folder exactly where it stopped, with its own settings."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("mask_probability", 0, 1),
+            ("max_unreadable", 0, 1),
+            ("dropout", 0, 0.999),
+            ("momentum", 0, 0.9999),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}; it must lie between {low} and {high}")
+        for name in ("image_size", "embedding_size", "epochs", "lr", "builtin_people", "builtin_images"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
+
+    def to_dict(self) -> dict:
+        """Plain values, for config.json and the checkpoint."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArcFaceSettings(Settings):
+    """ArcFace with focal loss."""
+
+    # ---- objective ----
+    batch_size: int
+    """Images a step."""
+    scale: float
+    """s: what the cosines are multiplied with before the softmax."""
+    margin: float
+    """m: added to the angle between a face and its class centre, in radians."""
+    focal_gamma: float
+    """Exponent of the focal loss; 0 is cross-entropy."""
+    frequency_weights: Literal["none", "inverse_log", "effective_number"]
+    """Factors of the loss by images per identity."""
+    label_smoothing: float
+    """Share of the target spread over all identities."""
+    margin_warmup_epochs: float
+    """Epochs over which the margin grows from zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TripletSettings(Settings):
+    """Online triplet mining."""
+
+    # ---- objective ----
+    people_per_batch: int
+    """P: identities a batch."""
+    images_per_person: int
+    """K: images of each."""
+    epoch_mode: Literal["all", "random"]
+    """all: every identity once an epoch; random: as many batches as N images fill, of random identities."""
+    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all"]
+    """Which triplets of a batch count."""
+    margin: float
+    """How much farther the negative must be than the positive; distances lie in [0, 2]."""
+    squared: bool
+    """Squared distances, in [0, 4]."""
+    allow_saturating_margin: bool
+    """Allow a margin that no pair of embeddings can reach: only to reproduce the original's collapse."""

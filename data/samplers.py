@@ -1,0 +1,125 @@
+"""Which faces make a batch. The order of an epoch is a function of (seed, epoch) alone."""
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from runtime.errors import InputError
+
+EpochMode = Literal["all", "random"]
+
+
+class SampleKey(NamedTuple):
+    """What the data set is asked for: an image, and its place in the epoch's order, from which randomness derives."""
+
+    index: int
+    epoch: int
+    position: int
+
+
+class _EpochBatchSampler(Sampler[list[SampleKey]]):
+    """Batches of keys over an order that ``_order(rng)`` draws anew each epoch."""
+
+    def __init__(self, batch_size: int, batches: int, seed: int):
+        self.batch_size = batch_size
+        self.batches = batches
+        self.seed = seed
+        self.epoch = 0
+        self.first_batch = 0
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Choose the epoch to draw next; ``first_batch`` skips what a resumed run has already seen."""
+        self.epoch = epoch
+        self.first_batch = first_batch
+
+    def __len__(self) -> int:
+        return self.batches - self.first_batch
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        order = self._order(np.random.default_rng([self.seed, self.epoch]))
+        for batch in range(self.first_batch, self.batches):
+            start = batch * self.batch_size
+            indices = order[start : start + self.batch_size].tolist()
+            yield [SampleKey(index, self.epoch, start + i) for i, index in enumerate(indices)]
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        raise NotImplementedError
+
+
+class ShuffledBatchSampler(_EpochBatchSampler):
+    """Every image once an epoch in random order; a last batch smaller than half the size is left out.
+
+    A handful of images would give BatchNorm a poor estimate and a loss of high variance.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int):
+        if images < 2:
+            raise InputError(f"{images} training image can't make a batch; two are the least")
+        batch_size = min(batch_size, images)
+        rest = images % batch_size
+        super().__init__(batch_size, images // batch_size + (1 if rest > 1 and 2 * rest >= batch_size else 0), seed)
+        self.images = images
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.images)
+
+
+class PKBatchSampler(_EpochBatchSampler):
+    """P identities × K images a batch (Hermans et al. 2017, arXiv:1703.07737), groups never cut apart.
+
+    ``epoch_mode`` ``all``: every identity once an epoch; where C is no multiple of P the last batch is filled with
+    identities of the same epoch drawn again, so that none is dropped. ``random``: ⌈N / (P·K)⌉ batches of random
+    identities. An identity with fewer than K images gives each of them, then repeats some (never fewer than two
+    distinct ones: a positive pair must exist).
+
+    Raises InputError: fewer identities than P, or an identity with a single image.
+    """
+
+    def __init__(self, targets: np.ndarray, people: int, images: int, seed: int, epoch_mode: EpochMode = "all"):
+        self.counts = np.bincount(targets)
+        self._check(people, images)
+        self.people, self.images, self.epoch_mode = people, images, epoch_mode
+        self.by_target = np.argsort(targets, kind="stable")
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        wanted = len(self.counts) if epoch_mode == "all" else len(targets) / images
+        super().__init__(people * images, math.ceil(wanted / people), seed)
+
+    def _check(self, people: int, images: int) -> None:
+        if people < 2 or images < 2:
+            raise InputError(f"P×K needs at least 2 people × 2 images a batch, not {people} × {images}")
+        if people > len(self.counts):
+            raise InputError(
+                f"people_per_batch is {people}, but the training CSV has {len(self.counts)} identities; lower it"
+            )
+        single = np.flatnonzero(self.counts == 1)
+        if len(single):
+            raise InputError(
+                f"{len(single)} identities have one image only (first: number {single[0]}); triplets need two: "
+                "leave them out of the training CSV"
+            )
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        return self._images_of(self._identities(rng), rng).reshape(-1)
+
+    def _identities(self, rng: np.random.Generator) -> np.ndarray:
+        """Identities of the epoch in order, (batches · P,), no identity twice in a batch."""
+        total, classes = self.batches * self.people, len(self.counts)
+        if self.epoch_mode == "all":
+            order = rng.permutation(classes)
+            missing = total - classes
+            # The fill must not repeat an identity of the last batch: it comes from those before it, or from the
+            # front of the same permutation where that batch is the only one.
+            return np.concatenate([order, rng.permutation(order[: classes - (self.people - missing)])[:missing]])
+        return np.concatenate([rng.choice(classes, self.people, replace=False) for _ in range(self.batches)])
+
+    def _images_of(self, identities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """K image indices of each identity, (len(identities), K), without repeats as long as there are enough."""
+        chosen = np.empty((len(identities), self.images), dtype=np.int64)
+        for row, identity in enumerate(identities):
+            count, rounds = self.counts[identity], -(-self.images // self.counts[identity])
+            picks = np.concatenate([rng.permutation(count) for _ in range(rounds)])[: self.images]
+            chosen[row] = self.by_target[self.starts[identity] + picks]
+        return chosen

@@ -1,0 +1,91 @@
+"""The one place that knows crop template, image size, channel order, mean and std.
+
+A face on disk is an aligned RGB crop. Two crops exist:
+
+- ``arcface5``: similarity transform of five landmarks (left eye, right eye, nose tip, mouth's left and right
+  corner, as seen in the image) to the ArcFace template (Deng et al. 2019, arXiv:1801.07698), scaled by size / 112.
+- ``mtcnn_box``: the detector's box, resized. facenet-pytorch's weights and the original's checkpoints were made so.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runtime.errors import InputError
+
+Crop = Literal["arcface5", "mtcnn_box"]
+
+# (x, y) in a 112×112 image; left and right are the image's, not the person's.
+ARCFACE_TEMPLATE_112 = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float32,
+)
+
+
+def template(size: int) -> np.ndarray:
+    """The five points of the ``arcface5`` crop for size×size images: float32 (5, 2), pixels, x before y."""
+    return ARCFACE_TEMPLATE_112 * (size / 112)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a face becomes a network's input; saved with every checkpoint, so that testing repeats training.
+
+    ``mean`` and ``std`` are per RGB channel on the scale 0 … 1.
+    """
+
+    size: int
+    crop: Crop
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Preprocessing":
+        """Inverse of ``to_dict``."""
+        return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]))
+
+    def to_dict(self) -> dict:
+        """Plain values, for a checkpoint or a config.json."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) RGB → float32 (B, 3, H, W) in channels_last order, on the images' device."""
+        mean, std = (images.new_tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+NORMALISATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # (x − 127.5) / 128 on the scale 0 … 255, as facenet-pytorch and InsightFace use it.
+    "symmetric": ((0.5, 0.5, 0.5), (128 / 255, 128 / 255, 128 / 255)),
+}
+
+
+def make_preprocessing(
+    *, size: int, crop: Crop, normalisation: Literal["auto", "imagenet", "symmetric"], weights: dict | None
+) -> Preprocessing:
+    """The preprocessing of a run. ``weights`` is that of its pre-trained weights; ``auto`` takes their mean and std.
+
+    Another size than the weights' is fine: the template scales. Raises InputError where crop, mean or std differ.
+    """
+    made = None if weights is None else Preprocessing.from_dict(weights)
+    if normalisation == "auto":
+        mean, std = (made.mean, made.std) if made else NORMALISATIONS["imagenet"]
+    else:
+        mean, std = NORMALISATIONS[normalisation]
+    if made and made.crop != crop:
+        raise InputError(
+            f"the pre-trained weights were made on {made.crop} faces, crop is {crop}; prepare the faces with "
+            f"python -m data.prepare --crop {made.crop} and set crop to it"
+        )
+    if made and not np.allclose([mean, std], [made.mean, made.std], atol=1e-3):
+        raise InputError(f"the pre-trained weights need mean {made.mean} and std {made.std}; set normalisation to auto")
+    return Preprocessing(size, crop, mean, std)
+
+
+def horizontal_flip(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) mirrored left to right, as a view."""
+    return image[:, ::-1]

@@ -1,0 +1,201 @@
+"""Train a face embedding with online triplet mining, select the best checkpoint, test it.
+
+    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, about 5 minutes
+    python main_triplet.py --help                every setting
+    python main_triplet.py --preset model2       a named preset of configs/presets
+    python main_triplet.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
+    python main_triplet.py --resume results/RUN  go on where a run stopped
+
+Everything a run makes lies in results/<run>/.
+"""
+
+from pathlib import Path
+
+from configs import TripletSettings, parse_settings
+from configs.settings import BUILT_IN
+from data.datasets import TrainFaces, image_loader, train_loader
+from data.faces import built_in_faces, open_faces
+from data.samplers import PKBatchSampler
+from data.transforms import make_preprocessing
+from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
+from losses import TripletLoss
+from models import build_model, weights_preprocessing
+from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
+from runtime.errors import one_line_errors
+from runtime.optim import make_optimiser, make_scheduler
+from runtime.run_folder import RunFolder
+from runtime.seeds import seed_everything
+from train import TrainingState, fit, resume, start_line
+
+SETTINGS = TripletSettings(
+    # ---- data ----
+    data_root="builtin",  # "builtin", or the folder that the CSVs' paths start from
+    train_csv="train.csv",  # path,target
+    eval_csvs=("eval_same.csv", "eval_diff.csv"),  # path,target,pair_path,pair_target
+    test_csv="test.csv",  # the same columns; only ever reported on
+    path_prefix="",  # OLD=NEW for CSVs with absolute paths
+    crop="arcface5",  # arcface5 | mtcnn_box
+    image_size=128,  # pixels
+    normalisation="auto",  # auto | imagenet | symmetric
+    mask_probability=0.0,  # share of plain training faces that get a fresh mask
+    max_unreadable=0.01,  # share of an epoch's images
+    builtin_people=400,  # identities to train on
+    builtin_images=12,  # plain images a person, each with a masked copy
+    # ---- network ----
+    backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
+    pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
+    embedding_size=512,  # values
+    pooling="average",  # backbone | average | gem
+    dropout=0.0,  # share
+    # ---- objective ----
+    people_per_batch=16,  # P
+    images_per_person=4,  # K
+    epoch_mode="random",  # all | random
+    mining="semi_hard",  # batch_hard | batch_hard_soft | semi_hard | batch_all
+    margin=0.3,  # L2 distance, of at most 2
+    squared=False,  # squared distances
+    allow_saturating_margin=False,  # only to reproduce the original's collapse
+    # ---- optimiser ----
+    epochs=1,  # passes over the training faces
+    optimiser="sgd",  # sgd | adam | adamw | rmsprop | adadelta
+    lr=0.1,  # peak
+    momentum=0.9,  # Nesterov
+    weight_decay=5e-4,  # L2
+    decay_norms=False,  # decay norms and biases too
+    schedule="cosine",  # multistep | cosine | cyclic | step | constant
+    milestones=(),  # epochs, multistep
+    lr_decay=0.1,  # factor, multistep and step
+    warmup_epochs=0.2,  # epochs
+    clip_grad_norm=0.0,  # 0: none
+    # ---- machine ----
+    device="auto",  # auto | cpu | cuda
+    precision="auto",  # auto | float32 | bf16 | fp16
+    workers=-1,  # -1: by the cores
+    seed=0,
+    deterministic=True,  # same run, same bits
+    # ---- run ----
+    results_dir="results",
+    run_name="",  # empty: date and time
+)
+
+
+def main() -> None:
+    settings = parse_settings(SETTINGS, __doc__)
+
+    # ==== device and seed ====
+    device = pick_device(settings.device)
+    precision = make_precision(settings.precision, device)
+    workers = loader_workers(settings.workers, device)
+    seed_everything(settings.seed, settings.deterministic)
+
+    # ==== faces ====
+    preprocessing = make_preprocessing(
+        size=settings.image_size,
+        crop=settings.crop,
+        normalisation=settings.normalisation,
+        weights=weights_preprocessing(settings.backbone, settings.pretrained),
+    )
+    root = Path(settings.data_root)
+    if settings.data_root == BUILT_IN:
+        root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
+    faces = open_faces(
+        root,
+        train_csv=settings.train_csv,
+        eval_csvs=settings.eval_csvs,
+        test_csv=settings.test_csv,
+        path_prefix=settings.path_prefix,
+        preprocessing=preprocessing,
+    )
+    sampler = PKBatchSampler(
+        faces.train.targets,
+        settings.people_per_batch,
+        settings.images_per_person,
+        settings.seed,
+        settings.epoch_mode,
+    )
+    train_faces = TrainFaces(
+        root, faces.train, preprocessing.size, faces.disk_size, settings.mask_probability, settings.seed
+    )
+    loader = train_loader(train_faces, sampler, workers=workers, pin_memory=device.type == "cuda")
+    evaluators = {
+        name: PairEvaluator(
+            image_loader(root, pairs.paths, preprocessing.size, batch_size=128, workers=workers),
+            pairs,
+            device=device,
+            normalise=preprocessing.normalise,
+        )
+        for name, pairs in (("evaluation", faces.evaluation), ("test", faces.test))
+    }
+
+    # ==== network and objective ====
+    model = build_model(
+        settings.backbone,
+        embedding_size=settings.embedding_size,
+        pooling=settings.pooling,
+        dropout=settings.dropout,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size,
+    )
+    criterion = TripletLoss(
+        settings.mining,
+        settings.margin,
+        squared=settings.squared,
+        allow_saturating_margin=settings.allow_saturating_margin,
+    )
+    model, criterion = to_device(model, device), criterion.to(device)
+
+    # ==== optimiser ====
+    optimiser = make_optimiser(
+        settings.optimiser,
+        [model, criterion],
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        decay_norms=settings.decay_norms,
+    )
+    scheduler = make_scheduler(
+        optimiser,
+        settings.schedule,
+        steps_per_epoch=len(sampler),
+        epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,
+        milestones=settings.milestones,
+        decay=settings.lr_decay,
+    )
+
+    # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
+    state = TrainingState(model, criterion, optimiser, scheduler, precision)
+    carry = {
+        "settings": settings.to_dict(),
+        "preprocessing": preprocessing.to_dict(),
+        "identities": faces.train.names,
+    }
+    if settings.resume:
+        run = RunFolder.open(Path(settings.resume))
+        resume(state, run, carry)
+    else:
+        run = RunFolder.create(Path(settings.results_dir), settings.run_name)
+        run.write_config(settings.to_dict())
+    print(start_line(run, len(faces.train.paths), len(faces.train.names), model, device), flush=True)
+    stopped = fit(
+        state,
+        loader,
+        EpochReport(run.path, evaluators["evaluation"]),
+        epochs=settings.epochs,
+        normalise=preprocessing.normalise,
+        clip_grad_norm=settings.clip_grad_norm,
+        max_unreadable=settings.max_unreadable,
+        run=run,
+        carry=carry,
+        after_epoch=lambda history: draw_curves(run.path, history, state.best["epoch"]),
+    )
+
+    # ==== test: the best checkpoint, at the threshold chosen on the evaluation pairs ====
+    test_best(run, unwrap(model), evaluators["test"])
+    if stopped:
+        raise SystemExit(f"training stopped early: {stopped}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,1 @@
+"""What has no face in it: devices, precision, checkpoints, seeds, logs."""
