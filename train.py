@@ -221,8 +221,8 @@ def _step(
         # The scaler passes over a step of infinite gradients itself and tries a smaller scale next.
         scaler.step(state.optimiser)
         scaler.update()
-    state.scheduler.step()
     if finite:
+        state.scheduler.step()
         return {"loss": loss.item(), "gradient_norm": norm.item(), **stats}, embeddings.detach()
     buffers.restore()
     return None, embeddings.detach()

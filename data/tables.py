@@ -140,7 +140,10 @@ def require_files(root: Path, paths: Iterable[str], csv: str) -> None:
 def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         # Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
-        frame = pd.read_csv(path, dtype=dict.fromkeys(("path", "target", "pair_path", "pair_target"), str))
+        # Only the empty field is missing: somebody may be called "NA" or "None".
+        text = ("path", "target", "pair_path", "pair_target")
+        missing = dict.fromkeys(text, [""])
+        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing)
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

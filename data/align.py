@@ -1,0 +1,173 @@
+"""Find the face, its five landmarks, and bring it to the template: MTCNN (Zhang et al. 2016, arXiv:1604.02878).
+
+Every picture is laid on a square canvas of a fixed size, so that pictures of any size go through the networks in
+one batch. A picture passes through up to three searches, quick to thorough; see SEARCHES.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from data.mtcnn import Cascade
+from data.transforms import Crop, template
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face in an image: ``box`` (left, top, right, bottom) and ``landmarks`` (5, 2), float32 pixels; the
+    detector's ``probability`` 0 … 1."""
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    probability: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """One way to look for faces: the image's longer side becomes ``inner`` pixels in the middle of a canvas of
+    ``canvas`` pixels; faces from ``min_face`` canvas pixels on, on an image pyramid with step ``factor``."""
+
+    inner: int
+    canvas: int
+    min_face: int
+    factor: float
+
+
+# Faces that fill a good part of the picture, as in LFW, CASIA-WebFace and CFP. The border gives tightly cropped
+# faces room to be found.
+QUICK = Search(inner=200, canvas=250, min_face=60, factor=0.5)
+# What that missed: a wider border and a finer pyramid, then small faces in large pictures.
+PADDED = Search(inner=200, canvas=400, min_face=48, factor=0.709)
+THOROUGH = Search(inner=640, canvas=800, min_face=48, factor=0.709)
+SEARCHES = (QUICK, PADDED, THOROUGH)
+
+MIN_PROBABILITY = 0.9
+
+
+class FaceDetector:
+    """MTCNN in batches. The networks' weights come with the package facenet-pytorch; nothing is downloaded."""
+
+    def __init__(self) -> None:
+        self._cascade = Cascade()
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Detection | None]:
+        """The face nearest the centre of each image (H, W, 3) uint8 RGB; None where there is none."""
+        found: list[Detection | None] = [None] * len(images)
+        left = list(range(len(images)))
+        for search in SEARCHES:
+            if not left:
+                break
+            detections = self._search(search, [images[i] for i in left])
+            for i, detection in zip(left, detections, strict=True):
+                if detection is not None and is_plausible(detection.landmarks):
+                    found[i] = detection
+            left = [i for i in left if found[i] is None]
+        return found
+
+    def _search(self, search: Search, images: list[np.ndarray]) -> list[Detection | None]:
+        canvases, places = zip(*(_lay(image, search) for image in images), strict=True)
+        found = self._cascade(canvases, search.min_face, search.factor)
+        return [_nearest_centre(*faces, place, search.canvas) for faces, place in zip(found, places, strict=True)]
+
+
+def _lay(image: np.ndarray, search: Search) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """The image in the middle of a black canvas, and (scale, x, y): canvas pixel = image pixel · scale + (x, y)."""
+    height, width = image.shape[:2]
+    scale = search.inner / max(height, width)
+    if scale != 1:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    rows, columns = image.shape[:2]
+    x, y = (search.canvas - columns) // 2, (search.canvas - rows) // 2
+    canvas = np.zeros((search.canvas, search.canvas, 3), np.uint8)
+    canvas[y : y + rows, x : x + columns] = image
+    return canvas, (scale, x, y)
+
+
+def _nearest_centre(
+    boxes: np.ndarray, points: np.ndarray, probabilities: np.ndarray, place: tuple[float, float, float], canvas: int
+) -> Detection | None:
+    """Of the sure faces the one nearest the centre, in the image's own pixels."""
+    sure = np.flatnonzero(probabilities >= MIN_PROBABILITY)
+    if not len(sure):
+        return None
+    centres = (boxes[sure, :2] + boxes[sure, 2:]) / 2
+    best = sure[int(np.linalg.norm(centres - canvas / 2, axis=1).argmin())]
+    scale, x, y = place
+    box = (boxes[best].reshape(2, 2) - [x, y]) / scale
+    landmarks = (points[best] - [x, y]) / scale
+    return Detection(box.ravel().astype(np.float32), landmarks.astype(np.float32), float(probabilities[best]))
+
+
+def is_plausible(landmarks: np.ndarray) -> bool:
+    """Whether five points can be a face: the mouth below the eyes, both ordered left to right, in the head's frame.
+
+    MTCNN always returns five points; where they can't be a face's they are a guess.
+    """
+    left_eye, right_eye, nose, left_mouth, right_mouth = landmarks.astype(np.float64)
+    down = (left_mouth + right_mouth) / 2 - (left_eye + right_eye) / 2
+    length = np.linalg.norm(down)
+    if length < 1:
+        return False
+    down /= length
+    right = np.array([down[1], -down[0]])
+    ordered = (right_eye - left_eye) @ right > 0 and (right_mouth - left_mouth) @ right > 0
+    depth = (nose - (left_eye + right_eye) / 2) @ down / length
+    return bool(ordered and 0.1 < depth < 0.95)
+
+
+def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift that bring ``points`` (N, 2) nearest to ``target`` (N, 2) in least squares.
+
+    Closed form: in complex numbers it is the regression target ≈ a · points + b (equal to Umeyama 1991 without its
+    reflection case). Returns float64 (2, 3).
+    """
+    p, q = (np.asarray(v, np.float64) @ [1, 1j] for v in (points, target))
+    p_mean, q_mean = p.mean(), q.mean()
+    spread = np.vdot(p - p_mean, p - p_mean).real
+    if spread == 0:
+        raise ValueError("the points are all one point")
+    a = np.vdot(p - p_mean, q - q_mean) / spread
+    b = q_mean - a * p_mean
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``matrix`` (2, 3) on ``points`` (N, 2)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def align_face(
+    image: np.ndarray, detection: Detection, size: int, crop: Crop = "arcface5"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the face out: uint8 (size, size, 3), and its landmarks there, float32 (5, 2)."""
+    if crop == "mtcnn_box":
+        return _box_crop(image, detection, size)
+    matrix = similarity(detection.landmarks, template(size))
+    landmarks = apply_affine(matrix, detection.landmarks).astype(np.float32)
+    # Bilinear sampling skips pixels where the picture shrinks to less than half.
+    while np.hypot(matrix[0, 0], matrix[1, 0]) < 0.5 and min(image.shape[:2]) > 1:
+        height, width = image.shape[:2]
+        half = width // 2, height // 2
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+        # Pixel centres: old = (new + 0.5) · factor − 0.5.
+        factors = np.array([width / half[0], height / half[1]])
+        matrix = np.column_stack([matrix[:, :2] * factors, matrix[:, 2] + matrix[:, :2] @ ((factors - 1) / 2)])
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), landmarks
+
+
+def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The detector's box, cut at the image's border and stretched to a square, as facenet-pytorch does it."""
+    height, width = image.shape[:2]
+    left, top = (int(max(v, 0)) for v in detection.box[:2])
+    right, bottom = int(min(detection.box[2], width)), int(min(detection.box[3], height))
+    left, top = min(left, width - 1), min(top, height - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    face = cv2.resize(image[top:bottom, left:right], (size, size), interpolation=cv2.INTER_AREA)
+    scale = np.array([size / (right - left), size / (bottom - top)])
+    landmarks = (detection.landmarks - [left, top] + 0.5) * scale - 0.5
+    return face, landmarks.astype(np.float32)
+
+

@@ -1,0 +1,106 @@
+import dataclasses
+import json
+
+import pytest
+
+import main_arcface
+import main_triplet
+from configs import parse_settings
+from configs.cli import apply_preset, preset_names
+from runtime.errors import InputError
+
+SCRIPTS = [main_arcface, main_triplet]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_without_options_the_constants_hold(script):
+    assert parse_settings(script.SETTINGS, "text", []) == script.SETTINGS
+
+
+def test_any_constant_can_be_overridden_with_either_spelling():
+    settings = parse_settings(
+        main_arcface.SETTINGS, "text", ["--epochs", "3", "--backbone", "seresnext101", "--embedding_size", "64"]
+    )
+    assert (settings.epochs, settings.backbone, settings.embedding_size) == (3, "seresnext101", 64)
+    changed = {"epochs": 3, "backbone": "seresnext101", "embedding_size": 64}
+    assert settings == dataclasses.replace(main_arcface.SETTINGS, **changed)
+
+
+def test_a_mistyped_name_is_an_error_with_a_suggestion(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_settings(main_arcface.SETTINGS, "text", ["--epohcs", "3"])
+    assert stop.value.code != 0
+    assert "--epochs" in "".join(capsys.readouterr())
+
+
+def test_help_explains_every_setting(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_settings(main_triplet.SETTINGS, "what this script does", ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "what this script does" in text
+    for field in dataclasses.fields(main_triplet.SETTINGS):
+        assert f"--{field.name.replace('_', '-')}" in text
+    assert "How much farther the negative must be" in text
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_preset_fits_and_options_count_on_top(script):
+    names = preset_names(type(script.SETTINGS))
+    assert {"demo", "effnet_b2", "effnet_b3", "effnet_b4"} <= set(names)
+    for name in names:
+        settings = parse_settings(script.SETTINGS, "text", ["--preset", name, "--epochs", "2"])
+        assert settings.epochs == 2
+        assert settings.preset == name
+
+
+def test_presets_of_the_original_have_its_numbers():
+    model1 = apply_preset(main_arcface.SETTINGS, "model1")
+    assert (model1.scale, model1.margin, model1.focal_gamma, model1.batch_size) == (45, 0.4, 2, 128)
+    assert (model1.lr, model1.weight_decay, model1.dropout, model1.epochs) == (0.1, 5e-4, 0.4, 25)
+    assert (model1.milestones, model1.pretrained) == ((5, 10, 15, 20), "vggface2")
+    model2 = apply_preset(main_triplet.SETTINGS, "model2")
+    assert (model2.people_per_batch, model2.images_per_person, model2.optimiser) == (20, 30, "adadelta")
+    assert model2.margin < 2
+    assert apply_preset(main_arcface.SETTINGS, "model3").backbone == "seresnext101"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_demo_preset_is_what_the_scripts_ship_with(script):
+    demo = apply_preset(script.SETTINGS, "demo")
+    assert dataclasses.replace(demo, preset="") == script.SETTINGS
+
+
+def test_a_preset_that_is_not_there_or_of_the_other_script_is_said():
+    with pytest.raises(InputError, match="did you mean model1"):
+        apply_preset(main_arcface.SETTINGS, "modle1")
+    with pytest.raises(InputError, match="for the other script"):
+        apply_preset(main_arcface.SETTINGS, "model2")
+
+
+def test_a_resumed_run_brings_its_own_settings_and_options_count_on_top(tmp_path):
+    saved = dataclasses.replace(main_arcface.SETTINGS, epochs=9, lr=0.5, milestones=(2, 4))
+    (tmp_path / "config.json").write_text(json.dumps({"settings": saved.to_dict()}))
+    settings = parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path), "--epochs", "12"])
+    assert settings == dataclasses.replace(saved, epochs=12, resume=str(tmp_path))
+    with pytest.raises(InputError, match="made by the other script"):
+        parse_settings(main_triplet.SETTINGS, "text", ["--resume", str(tmp_path)])
+    with pytest.raises(InputError, match="no run folder"):
+        parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path / "none")])
+
+
+@pytest.mark.parametrize(("name", "value"), [("dropout", 1.0), ("epochs", 0), ("mask_probability", -0.1), ("lr", 0.0)])
+def test_senseless_values_are_refused(name, value):
+    with pytest.raises(InputError, match=name):
+        dataclasses.replace(main_arcface.SETTINGS, **{name: value})
+
+
+def test_the_two_scripts_differ_in_objective_sampler_and_numbers_alone():
+    """The same settings under the same headings; what one script has and the other has not is the objective's."""
+    arcface, triplet = ({f.name for f in dataclasses.fields(s.SETTINGS)} for s in SCRIPTS)
+    assert arcface - triplet == {
+        "batch_size", "scale", "focal_gamma", "frequency_weights", "label_smoothing", "margin_warmup_epochs"
+    }  # fmt: skip
+    assert triplet - arcface == {
+        "people_per_batch", "images_per_person", "epoch_mode", "mining", "squared", "allow_saturating_margin"
+    }  # fmt: skip

@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from data.synthetic import make_faces
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def drawn_faces(tmp_path_factory):
+    """A small made data folder: 6 people to train on, 4 to evaluate, 4 to test, 3 pictures each, 64 px."""
+    folder = tmp_path_factory.mktemp("faces") / "drawn"
+    make_faces(
+        folder,
+        train_people=6,
+        eval_people=4,
+        test_people=4,
+        images_per_person=3,
+        seed=5,
+        size=64,
+        eval_pairs=40,
+        test_pairs=40,
+    )
+    return folder

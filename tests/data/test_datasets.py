@@ -1,0 +1,104 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data.datasets import TrainFaces, image_loader, read_face, train_loader
+from data.samplers import PKBatchSampler, SampleKey
+from data.tables import FaceTable
+from data.transforms import template
+
+SIZE = 32
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Eight PNGs of two people, each of one colour with a dark left half, and their table."""
+    paths = []
+    for i in range(8):
+        image = np.full((SIZE, SIZE, 3), (10 * i, 100, 200), dtype=np.uint8)
+        image[:, : SIZE // 2] //= 2
+        paths.append(f"{i // 4}/{i}.png")
+        (tmp_path / str(i // 4)).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / paths[-1]), image[..., ::-1])
+    landmarks = np.repeat(template(SIZE)[None], 8, axis=0)
+    table = FaceTable(np.array(paths), np.arange(8) // 4, ["a", "b"], landmarks, np.arange(8) % 2 == 1)
+    return tmp_path, table
+
+
+def _set(faces, mask_probability=0.0, seed=0):
+    root, table = faces
+    return TrainFaces(root, table, SIZE, SIZE, mask_probability, seed)
+
+
+def _keys(epoch=1, n=8):
+    return [SampleKey(i, epoch, i) for i in range(n)]
+
+
+def test_pixels_are_rgb_and_only_flipped(faces):
+    batch = _set(faces).__getitems__(_keys())
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (8, SIZE, SIZE, 3)
+    flipped = 0
+    for i, image in enumerate(batch.images.numpy()):
+        assert sorted({tuple(p) for p in image.reshape(-1, 3).tolist()}) == sorted(
+            [(10 * i, 100, 200), (5 * i, 50, 100)]
+        )
+        flipped += bool(image[0, 0, 1] == 100)
+    assert 0 < flipped < 8
+
+
+def test_the_same_key_gives_the_same_face_and_another_place_another_draw(faces):
+    dataset = _set(faces, mask_probability=1.0)
+    again = [dataset.__getitems__([SampleKey(0, 1, 5)]).images for _ in range(2)]
+    assert torch.equal(*again)
+    draws = {dataset.__getitems__([SampleKey(0, e, p)]).images.numpy().tobytes() for e in (1, 2) for p in range(4)}
+    assert len(draws) > 4
+
+
+def test_masks_on_the_fly_cover_plain_faces_only(faces):
+    plain, masked = (_set(faces, p).__getitems__(_keys()).images for p in (0.0, 1.0))
+    changed = [(a != b).any().item() for a, b in zip(plain.sort(2).values, masked.sort(2).values, strict=True)]
+    assert changed == [True, False] * 4
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_do_not_depend_on_the_number_of_workers(faces, workers):
+    _, table = faces
+    sampler = PKBatchSampler(table.targets, 2, 3, seed=1, epoch_mode="random")
+    loader = train_loader(_set(faces, 0.5), sampler, workers=workers, pin_memory=False)
+    alone = train_loader(_set(faces, 0.5), sampler, workers=0, pin_memory=False)
+    for epoch in (1, 2):
+        sampler.set_epoch(epoch)
+        for got, expected in zip(loader, alone, strict=True):
+            assert torch.equal(got.images, expected.images)
+            assert torch.equal(got.labels, expected.labels)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 cut short", b"text named .jpg"])
+def test_unreadable_files_are_left_out_and_named(faces, content):
+    root, table = faces
+    (root / table.paths[2]).write_bytes(content)
+    batch = _set(faces).__getitems__(_keys())
+    assert batch.unreadable == [table.paths[2]]
+    assert batch.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert len(batch.images) == 7
+    loader = image_loader(root, table.paths, SIZE, batch_size=3, workers=0)
+    images = torch.cat(list(loader))
+    assert loader.unreadable == {2}
+    assert len(images) == 8
+
+
+def test_jpeg_is_read_as_rgb_and_resized_to_the_size_asked_for(tmp_path):
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    image[..., 0] = 250
+    cv2.imwrite(str(tmp_path / "red.jpg"), image[..., ::-1])
+    read = read_face(tmp_path / "red.jpg", SIZE)
+    assert read.shape == (SIZE, SIZE, 3)
+    assert np.abs(read.astype(int) - [250, 0, 0]).max() < 10
+
+
+def test_grey_files_become_three_channels(tmp_path):
+    for name in ("grey.jpg", "grey.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((SIZE, SIZE), 77, dtype=np.uint8))
+        assert read_face(tmp_path / name, SIZE)[3, 3].tolist() == [77, 77, 77]

@@ -1,0 +1,90 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.samplers import PKBatchSampler, ShuffledBatchSampler
+from runtime.errors import InputError
+
+
+def _epoch(sampler, epoch, first_batch=0):
+    sampler.set_epoch(epoch, first_batch)
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
+    return batches
+
+
+targets_lists = st.lists(st.integers(2, 9), min_size=2, max_size=12).map(
+    lambda counts: np.repeat(np.arange(len(counts)), counts)
+)
+
+
+@settings(deadline=None)
+@given(targets=targets_lists, data=st.data(), mode=st.sampled_from(["all", "random"]), seed=st.integers(0, 3))
+def test_pk_batches_hold_p_identities_of_k_images_each(targets, data, mode, seed):
+    identities = len(set(targets.tolist()))
+    people = data.draw(st.integers(2, identities))
+    images = data.draw(st.integers(2, 12))
+    shuffled = np.random.default_rng(seed).permutation(targets)
+    sampler = PKBatchSampler(shuffled, people, images, seed, mode)
+    counts = np.bincount(targets)
+    reached = set()
+    for batch in _epoch(sampler, 1):
+        assert len(batch) == people * images
+        groups = [[key.index for key in batch[i : i + images]] for i in range(0, len(batch), images)]
+        names = [{int(shuffled[i]) for i in group} for group in groups]
+        assert all(len(name) == 1 for name in names), "a group holds one identity"
+        assert len(set.union(*names)) == people, "no identity twice in a batch"
+        for group, (name,) in zip(groups, names, strict=True):
+            assert len(set(group)) == min(images, counts[name]), "images repeat only where there are too few"
+            assert max(Counter(group).values()) <= -(-images // counts[name]), "and then evenly"
+        reached |= set.union(*names)
+    if mode == "all":
+        assert reached == set(range(identities)), "every identity once an epoch, the last one too"
+        assert len(sampler) == -(-identities // people)
+    else:
+        assert len(sampler) == -(-len(targets) // (people * images))
+
+
+@settings(deadline=None)
+@given(images=st.integers(2, 40), batch_size=st.integers(2, 16), seed=st.integers(0, 3))
+def test_shuffled_batches_give_each_image_at_most_once(images, batch_size, seed):
+    batches = _epoch(ShuffledBatchSampler(images, batch_size, seed), 1)
+    seen = Counter(key.index for batch in batches for key in batch)
+    assert max(seen.values()) == 1
+    size, rest = min(images, batch_size), images % min(images, batch_size)
+    assert len(seen) == images - (rest if rest < 2 or 2 * rest < size else 0)
+    assert all(len(batch) == size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ShuffledBatchSampler(37, 8, 5), lambda: PKBatchSampler(np.arange(60) % 12, 5, 3, 5)]
+)
+def test_order_depends_on_seed_and_epoch_alone_and_a_skipped_start_leaves_the_rest_equal(make):
+    whole = _epoch(make(), 3)
+    assert _epoch(make(), 3) == whole
+    assert _epoch(make(), 4) != whole
+    assert _epoch(make(), 3, first_batch=2) == whole[2:]
+    positions = [key.position for batch in whole for key in batch]
+    assert positions == list(range(len(positions)))
+    assert {key.epoch for batch in whole for key in batch} == {3}
+
+
+def test_another_seed_is_another_order():
+    assert _epoch(ShuffledBatchSampler(37, 8, 5), 1) != _epoch(ShuffledBatchSampler(37, 8, 6), 1)
+
+
+@pytest.mark.parametrize(
+    ("targets", "people", "images", "said"),
+    [
+        ([0, 0, 1, 1], 3, 2, "people_per_batch is 3, but the training CSV has 2 identities"),
+        ([0, 0, 1], 2, 2, "1 identities have one image only"),
+        ([0, 0, 1, 1], 1, 2, "at least 2 people × 2 images"),
+        ([0, 0, 1, 1], 2, 1, "at least 2 people × 2 images"),
+    ],
+)
+def test_impossible_groups_are_refused(targets, people, images, said):
+    with pytest.raises(InputError, match=said):
+        PKBatchSampler(np.array(targets), people, images, 0)

@@ -1,0 +1,241 @@
+"""Both scripts as a user runs them, on a handful of drawn faces."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import train
+from eval import verify
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ["main_arcface.py", "main_triplet.py"]
+SMALL = {
+    "main_arcface.py": ["--batch-size", "8"],
+    "main_triplet.py": ["--people-per-batch", "3", "--images-per-person", "4"],
+}
+TIMED = {"images_per_second", "data_wait_share", "seconds", "evaluation_seconds"}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """``run(script, *options)`` in an empty working folder → (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(script, *options):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, options)])
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def _options(script, faces, name="run", epochs=2):
+    return [
+        "--data-root", faces, "--image-size", 64, "--backbone", "timm:mobilenetv3_small_050", "--embedding-size", 32,
+        "--epochs", epochs, "--workers", 0, "--run-name", name, *SMALL[script],
+    ]  # fmt: skip
+
+
+def _log(run_folder):
+    lines = (run_folder / "log.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, drawn_faces, script):
+    code, said, _ = run(script, *_options(script, drawn_faces))
+    assert code == 0
+    folder = Path("results/run")
+    assert {p.name for p in folder.iterdir()} >= {
+        "config.json", "log.jsonl", "best.pt", "last.pt", "distribution_epoch1.png", "distribution_epoch2.png",
+        "iou.png", "train_loss.png", "test_result.png", "metrics.json",
+    }  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert f"{metrics['accuracy']:.2%}" in said
+    assert set(metrics["by_condition"]) == {"plain-plain", "plain-masked", "masked-masked"}
+    log = _log(folder)
+    best = min(log, key=lambda line: (line["iou"], -line["auc"]))
+    checkpoint = torch.load(folder / "best.pt", weights_only=True)
+    assert (metrics["epoch"], metrics["threshold"]) == (best["epoch"], best["threshold"])
+    assert checkpoint["threshold"] == best["threshold"]
+    assert checkpoint["identities"] == sorted(set(pd.read_csv(drawn_faces / "train.csv")["target"]))
+
+    # The same figures come out of the stand-alone test of that checkpoint.
+    argv = [str(folder), str(drawn_faces / "test.csv"), "--root", str(drawn_faces), "--out", "again.json"]
+    verify.main(argv)
+    again = json.loads(Path("again.json").read_text())
+    assert again["accuracy"] == pytest.approx(metrics["accuracy"])
+    assert again["auc"] == pytest.approx(metrics["auc"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(run, drawn_faces, monkeypatch, script):
+    masks = ["--mask-probability", 0.5, "--dropout", 0.2]
+    assert run(script, *_options(script, drawn_faces, "whole", 4), *masks)[0] == 0
+
+    real = train.train_one_epoch
+
+    def interrupted(state, *arguments, **options):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        return real(state, *arguments, **options)
+
+    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    code, _, said = run(script, *_options(script, drawn_faces, "cut", 4), *masks)
+    assert (code, len(_log(Path("results/cut")))) == (130, 2)
+    monkeypatch.setattr(train, "train_one_epoch", real)
+    # Another number of workers must not change a bit either.
+    assert run(script, "--resume", "results/cut", "--workers", 1)[0] == 0
+
+    assert _log(Path("results/cut")) == _log(Path("results/whole"))
+    ends = [torch.load(f"results/{name}/last.pt", weights_only=True) for name in ("whole", "cut")]
+    for part in ("model", "criterion"):
+        assert all(torch.equal(ends[0][part][k], ends[1][part][k]) for k in ends[0][part])
+    assert Path("results/cut/metrics.json").read_text() == Path("results/whole/metrics.json").read_text()
+
+
+@pytest.fixture
+def broken_faces(drawn_faces, tmp_path):
+    """A copy of the drawn faces to spoil."""
+    return shutil.copytree(drawn_faces, tmp_path / "broken")
+
+
+def _rewrite(csv, change):
+    frame = pd.read_csv(csv)
+    change(frame).to_csv(csv, index=False)
+
+
+def _missing_images(folder):
+    for path in pd.read_csv(folder / "train.csv")["path"][:12]:
+        (folder / path).unlink()
+
+
+def _one_image_each(folder):
+    _rewrite(folder / "train.csv", lambda f: f.drop_duplicates("target"))
+
+
+SPOILED = {
+    "no train csv": (lambda d: (d / "train.csv").unlink(), "train.csv is not there"),
+    "no pair csv": (lambda d: (d / "eval_diff.csv").unlink(), "eval_diff.csv is not there"),
+    "a missing column": (lambda d: _rewrite(d / "train.csv", lambda f: f.drop(columns="target")), "lacks the column"),
+    "an empty csv": (lambda d: _rewrite(d / "test.csv", lambda f: f[:0]), "no rows"),
+    "one identity": (lambda d: _rewrite(d / "train.csv", lambda f: f[f.target == f.target[0]]), "one identity only"),
+    "missing images": (_missing_images, "12 images are not under"),
+    "a path outside": (
+        lambda d: _rewrite(d / "test.csv", lambda f: f.assign(path="../" + f["path"])),
+        "leaves the data folder",
+    ),
+    "another crop": (
+        lambda d: (d / "dataset.json").write_text('{"crop": "mtcnn_box", "size": 64}'),
+        "cropped as mtcnn_box",
+    ),
+    "one kind of pairs": (
+        lambda d: shutil.copy(d / "eval_same.csv", d / "eval_diff.csv"),
+        "all pairs are same-person pairs",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_bad_data_is_one_clear_line_and_leaves_no_run(run, broken_faces, script, spoil):
+    change, said = SPOILED[spoil]
+    change(broken_faces)
+    code, _, error = run(script, *_options(script, broken_faces))
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "said"),
+    [
+        ("main_arcface.py", ["--backbone", "resnet1"], "inception_resnet_v1"),
+        ("main_arcface.py", ["--preset", "modle1"], "did you mean model1"),
+        ("main_arcface.py", ["--resume", "results/none"], "results/none"),
+        ("main_arcface.py", ["--pretrained", "none.pt", "--backbone", "inception_resnet_v1"], "none.pt"),
+        ("main_arcface.py", ["--data-root", "nowhere"], "nowhere"),
+        ("main_triplet.py", ["--margin", "2"], "margin"),
+        ("main_triplet.py", ["--people-per-batch", "7"], "has 6 identities"),
+    ],
+)
+def test_bad_settings_are_one_clear_line_and_leave_no_run(run, drawn_faces, script, options, said):
+    code, _, error = run(script, *_options(script, drawn_faces), *options)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert not Path("results").exists()
+
+
+def test_an_identity_with_one_image_is_refused_under_pk(run, broken_faces):
+    _one_image_each(broken_faces)
+    code, _, error = run("main_triplet.py", *_options("main_triplet.py", broken_faces))
+    assert code == 2
+    assert "6 identities have one image only" in error
+
+
+def test_unreadable_images_are_named_and_stop_the_run_past_the_share(run, broken_faces):
+    path = pd.read_csv(broken_faces / "train.csv")["path"][0]
+    (broken_faces / path).write_bytes(b"no image at all")
+    options = _options("main_arcface.py", broken_faces, epochs=1)
+    code, said, error = run("main_arcface.py", *options, "--max-unreadable", 0)
+    assert code == 2
+    assert path in error
+    code, said, _ = run("main_arcface.py", *options, "--max-unreadable", 0.2, "--run-name", "second")
+    assert code == 0
+    assert f"unreadable image left out: {path}" in said
+    assert _log(Path("results/second"))[0]["unreadable"] == 1
+
+
+def test_pairs_of_unreadable_images_are_left_out_and_counted(run, broken_faces):
+    test = pd.read_csv(broken_faces / "test.csv")
+    lost = test["path"][0]
+    (broken_faces / lost).write_bytes(b"")
+    code, said, _ = run("main_arcface.py", *_options("main_arcface.py", broken_faces, epochs=1))
+    assert code == 0
+    with_it = int(((test["path"] == lost) | (test["pair_path"] == lost)).sum())
+    metrics = json.loads(Path("results/run/metrics.json").read_text())
+    assert (metrics["lost_pairs"], metrics["pairs"]) == (with_it, len(test) - with_it)
+    assert f"{with_it} pairs with them are left out" in said
+
+
+def test_a_results_folder_that_cannot_be_written_is_said(run, drawn_faces):
+    Path("results").write_text("a file in the way")
+    code, _, error = run("main_arcface.py", *_options("main_arcface.py", drawn_faces))
+    assert code == 2
+    assert "can't write results" in error
+
+
+def test_a_run_name_that_is_taken_is_not_overwritten(run, drawn_faces):
+    Path("results/run").mkdir(parents=True)
+    code, _, error = run("main_arcface.py", *_options("main_arcface.py", drawn_faces))
+    assert code == 2
+    assert "--resume" in error
+    assert list(Path("results/run").iterdir()) == []
+
+
+def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run, drawn_faces):
+    options = _options("main_arcface.py", drawn_faces, epochs=1)
+    assert run("main_arcface.py", *options)[0] == 0
+    code, _, error = run("main_arcface.py", "--resume", "results/run", "--backbone", "timm:resnet10t")
+    assert code == 2
+    assert "another architecture" in error
+    last = Path("results/run/last.pt")
+    last.write_bytes(last.read_bytes()[:1000])
+    code, _, error = run("main_arcface.py", "--resume", "results/run")
+    assert code == 2
+    assert "damaged" in error

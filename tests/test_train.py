@@ -1,0 +1,272 @@
+import copy
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+import train
+from data.datasets import Batch
+from data.samplers import ShuffledBatchSampler
+from runtime.devices import make_precision
+from runtime.errors import InputError
+from runtime.optim import make_optimiser, make_scheduler
+from runtime.run_folder import RunFolder
+from runtime.seeds import seed_everything
+
+IMAGES = torch.randint(0, 256, (24, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class _Faces(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitems__(self, keys):
+        indices = [key.index for key in keys]
+        return Batch(IMAGES[indices], torch.tensor([i % 3 for i in indices]), [])
+
+
+class _Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.BatchNorm1d(8), nn.Dropout(0.3))
+
+    def forward(self, x):
+        return F.normalize(self.layers(x))
+
+
+class _Softmax(nn.Module):
+    """A criterion whose loss can be spoiled at chosen steps."""
+
+    def __init__(self, spoiled=()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 8))
+        self.spoiled, self.calls, self.progress = spoiled, 0, []
+
+    def set_progress(self, share):
+        self.progress.append(share)
+
+    def forward(self, embeddings, labels):
+        self.calls += 1
+        loss = F.cross_entropy(embeddings @ self.weight.T, labels)
+        return (loss * math.nan if self.calls in self.spoiled else loss), {"half": loss.item() / 2}
+
+
+def _normalise(images):
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def _setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1):
+    seed_everything(7, deterministic=True)
+    model = _Network()
+    criterion = criterion or _Softmax()
+    sampler = ShuffledBatchSampler(len(IMAGES), 6, seed=1)
+    optimiser = make_optimiser("sgd", [model, criterion], lr=lr, momentum=0.9, weight_decay=1e-3, decay_norms=False)
+    scheduler = make_scheduler(
+        optimiser, "cosine", len(sampler), epochs=epochs, warmup_epochs=1.0, milestones=(), decay=0.1
+    )
+    precision = make_precision("float32", torch.device("cpu"))
+    state = train.TrainingState(model, criterion, optimiser, scheduler, precision)
+    loader = DataLoader(_Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch)
+    run = RunFolder(tmp_path / name)
+    (tmp_path / name).mkdir(exist_ok=True)
+    return state, loader, run
+
+
+def _evaluation(ious, mean_distance=1.4, rank=20.0):
+    def evaluate(model, epoch):
+        iou, auc = ious[epoch - 1]
+        return {
+            "iou": iou,
+            "auc": auc,
+            "threshold": 1.0 + epoch / 10,
+            "mean_distance": mean_distance,
+            "effective_rank": rank,
+        }
+
+    return evaluate
+
+
+def _fit(state, loader, run, evaluate, epochs=4, **options):
+    settings = {"clip_grad_norm": 0.0, "max_unreadable": 0.0, "carry": {"identities": ["a", "b", "c"]}}
+    return train.fit(
+        state,
+        loader,
+        evaluate,
+        epochs=epochs,
+        normalise=_normalise,
+        run=run,
+        after_epoch=lambda history: None,
+        **{**settings, **options},
+    )
+
+
+def _lines(run):
+    """The log without what depends on the clock."""
+    timed = {"images_per_second", "data_wait_share", "seconds", "evaluation_seconds"}
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in timed}
+        for line in (run.path / "log.jsonl").read_text().splitlines()
+    ]
+
+
+FOUR = [(0.5, 0.8), (0.2, 0.9), (0.2, 0.95), (0.3, 0.99)]
+
+
+def test_a_run_interrupted_after_epoch_two_of_four_and_resumed_equals_an_uninterrupted_one(tmp_path):
+    state, loader, whole = _setup(tmp_path, "whole")
+    assert _fit(state, loader, whole, _evaluation(FOUR)) is None
+
+    def interrupted(model, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return _evaluation(FOUR)(model, epoch)
+
+    state, loader, cut = _setup(tmp_path, "cut")
+    with pytest.raises(KeyboardInterrupt):
+        _fit(state, loader, cut, interrupted)
+    assert len(_lines(cut)) == 2
+
+    state, loader, cut = _setup(tmp_path, "cut")
+    torch.rand(5)  # a resumed process has drawn other numbers than the first one
+    train.resume(state, cut, {"identities": ["a", "b", "c"]})
+    assert _fit(state, loader, cut, _evaluation(FOUR)) is None
+    assert _lines(cut) == _lines(whole)
+    ends = [torch.load(run.last, weights_only=True) for run in (whole, cut)]
+    for part in ("model", "criterion"):
+        assert all(torch.equal(ends[0][part][k], ends[1][part][k]) for k in ends[0][part])
+    assert str(ends[0]["optimiser"]) == str(ends[1]["optimiser"])
+
+
+def test_lowest_iou_is_best_and_a_tie_goes_to_the_higher_auc(tmp_path):
+    state, loader, run = _setup(tmp_path)
+    _fit(state, loader, run, _evaluation(FOUR))
+    best = torch.load(run.best, weights_only=True)
+    assert best["epoch"] == 3
+    assert best["threshold"] == pytest.approx(1.3)
+    assert best["threshold_metric"] == "balanced_accuracy"
+    assert torch.load(run.last, weights_only=True)["epoch"] == 4
+    assert [line["images_seen"] for line in _lines(run)] == [24, 48, 72, 96]
+
+
+def test_a_resume_with_other_identities_is_refused(tmp_path):
+    state, loader, run = _setup(tmp_path, epochs=1)
+    _fit(state, loader, run, _evaluation(FOUR), epochs=1)
+    with pytest.raises(InputError, match="other identities"):
+        train.resume(state, run, {"identities": ["a", "b", "d"]})
+
+
+def test_the_steps_equal_plain_torch(tmp_path):
+    """The engine's epoch against ten lines that anybody can believe."""
+    state, loader, run = _setup(tmp_path, epochs=2)
+    model, criterion = copy.deepcopy(state.model), copy.deepcopy(state.criterion)
+    norms = [p for m in (model, criterion) for p in m.parameters() if p.ndim <= 1]
+    others = [p for m in (model, criterion) for p in m.parameters() if p.ndim > 1]
+    groups = [{"params": others, "weight_decay": 1e-3}, {"params": norms, "weight_decay": 0.0}]
+    optimiser = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    rng = torch.get_rng_state()
+    _fit(state, loader, run, _evaluation(FOUR), epochs=2)
+    torch.set_rng_state(rng)
+    step, seen = 0, []
+    for epoch in (1, 2):
+        loader.batch_sampler.set_epoch(epoch)
+        for images, labels, _ in loader:
+            rate = 0.1 * ((step + 1) / 4 if step < 4 else 0.5 * (1 + math.cos(math.pi * (step / 4 - 1))))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss, _ = criterion(model(_normalise(images)), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            step += 1
+            seen.append(loss.item())
+    for ours, theirs in zip(state.model.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+    lines = _lines(run)
+    assert lines[0]["loss"] == pytest.approx(sum(seen[:4]) / 4, rel=1e-5)
+    assert lines[1]["half"] == pytest.approx(sum(seen[4:]) / 8, rel=1e-5)
+    assert state.criterion.progress == pytest.approx([i / 8 for i in range(8)])
+
+
+def test_a_non_finite_loss_never_reaches_weights_or_running_statistics(tmp_path, capsys):
+    class Poisoned(_Softmax):
+        def forward(self, embeddings, labels):
+            self.before = getattr(self, "before", None) or snapshot()
+            return super().forward(embeddings, labels)
+
+    def snapshot():
+        return {k: v.clone() for k, v in state.model.state_dict().items()}
+
+    state, loader, run = _setup(tmp_path, criterion=Poisoned(spoiled={1, 2}), epochs=1)
+    first = snapshot()
+    steps = []
+    real = train._step
+
+    def watched(*args):
+        result = real(*args)
+        steps.append((result[0] is None, all(torch.equal(v, first[k]) for k, v in state.model.state_dict().items())))
+        return result
+
+    train._step, restore = watched, train._step
+    try:
+        _fit(state, loader, run, _evaluation(FOUR), epochs=1)
+    finally:
+        train._step = restore
+    assert steps == [(True, True), (True, True), (False, False), (False, False)]
+    line = _lines(run)[0]
+    assert line["skipped_steps"] == 2
+    assert math.isfinite(line["loss"])
+    said = capsys.readouterr().out
+    assert "epoch 1/1, step 1, lr 0.025" in said
+    assert "not finite" in said
+
+
+def test_three_skipped_steps_in_a_row_stop_the_run_and_keep_the_last_checkpoint(tmp_path):
+    state, loader, run = _setup(tmp_path, criterion=_Softmax(spoiled={6, 7, 8}))
+    stopped = _fit(state, loader, run, _evaluation(FOUR))
+    assert "epoch 2/4, step 4: 3 steps in a row" in stopped
+    assert torch.load(run.last, weights_only=True)["epoch"] == 1
+
+
+def test_a_collapse_is_named_with_advice_and_ends_the_run_in_order(tmp_path):
+    state, loader, run = _setup(tmp_path)
+    stopped = _fit(state, loader, run, _evaluation(FOUR, mean_distance=0.01))
+    assert "collapsed" in stopped
+    assert "lower lr" in stopped
+    assert torch.load(run.last, weights_only=True)["epoch"] == train.COLLAPSED_EVALUATIONS
+    assert run.best.is_file()
+
+
+class _Damaged(_Faces):
+    def __getitems__(self, keys):
+        batch = super().__getitems__(keys)
+        lost = [key.index for key in keys if key.index == 5]
+        kept = torch.tensor([key.index != 5 for key in keys])
+        return Batch(batch.images[kept], batch.labels[kept], [f"{i}.jpg" for i in lost])
+
+
+@pytest.mark.parametrize(("allowed", "stops"), [(0.0, True), (0.05, False)])
+def test_unreadable_images_are_counted_and_named_up_to_the_share_allowed(tmp_path, capsys, allowed, stops):
+    state, loader, run = _setup(tmp_path, epochs=1)
+    loader = DataLoader(_Damaged(), batch_sampler=loader.batch_sampler, collate_fn=lambda batch: batch)
+    if stops:
+        with pytest.raises(InputError, match="5.jpg.*max_unreadable"):
+            _fit(state, loader, run, _evaluation(FOUR), epochs=1, max_unreadable=allowed)
+        return
+    _fit(state, loader, run, _evaluation(FOUR), epochs=1, max_unreadable=allowed)
+    assert _lines(run)[0]["unreadable"] == 1
+    assert _lines(run)[0]["images_seen"] == 23
+    assert "5.jpg" in capsys.readouterr().out
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path):
+    state, loader, run = _setup(tmp_path, epochs=1)
+    before = [p.detach().clone() for p in state.model.parameters()]
+    state.optimiser.param_groups[0]["weight_decay"] = 0.0
+    _fit(state, loader, run, _evaluation(FOUR), epochs=1, clip_grad_norm=1e-6)
+    moved = math.sqrt(sum((p - b).square().sum().item() for p, b in zip(state.model.parameters(), before, strict=True)))
+    # Four steps of at most lr × (1 + Nesterov's look-ahead) × norm each.
+    assert 0 < moved < 4 * 0.1 * 10 * 1e-6
