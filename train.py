@@ -26,8 +26,9 @@ from runtime.seeds import restore_rng_state, rng_state
 
 # After so many steps in a row without a finite loss nothing but the same can follow.
 MAX_SKIPPED_IN_A_ROW = 3
-# One epoch of collapsed evaluation embeddings may be BatchNorm's running statistics lagging behind at the start.
-COLLAPSED_EVALUATIONS = 2
+# BatchNorm's running statistics take about so many steps to follow the weights; until then a healthy network may
+# look collapsed in evaluation.
+STEPS_UNTIL_EVALUATION_COUNTS = 100
 
 
 class Diverged(Exception):
@@ -113,7 +114,6 @@ def fit(
 
     Raises InputError where more than ``max_unreadable`` of an epoch's images can't be read.
     """
-    collapsed_evaluations = 0
     for epoch in range(state.epoch + 1, epochs + 1):
         loader.batch_sampler.set_epoch(epoch)
         try:
@@ -135,10 +135,9 @@ def fit(
         _save(state, run, carry)
         after_epoch(state.history)
         tqdm.write(_summary(line, best=state.best is line))
-        collapsed_evaluations = collapsed_evaluations + 1 if collapse_reason(evaluated) else 0
-        collapse = collapse_reason({k: line[f"train_{k}"] for k in ("mean_distance", "effective_rank")})
-        if collapse or collapsed_evaluations >= COLLAPSED_EVALUATIONS:
-            return f"{collapse or collapse_reason(evaluated)}; {ADVICE}"
+        collapse = _collapse(state, line)
+        if collapse:
+            return f"{collapse}; {ADVICE}"
     return None
 
 
@@ -305,6 +304,14 @@ def _report_skip(title: str, step: int, lr: float, in_a_row: int) -> None:
             f"{title}, step {step}: {in_a_row} steps in a row without a finite loss at lr {lr:.3g}; "
             "the last checkpoint is kept; lower the learning rate or lengthen the warm-up"
         )
+
+
+def _collapse(state: TrainingState, line: dict) -> str | None:
+    """Why the epoch counts as a collapse, or None: seen in its last batch, or in the evaluation."""
+    names = ("mean_distance", "effective_rank")
+    in_training = collapse_reason({name: line[f"train_{name}"] for name in names})
+    settled = state.scheduler.last_epoch >= STEPS_UNTIL_EVALUATION_COUNTS
+    return in_training or (collapse_reason({name: line[name] for name in names}) if settled else None)
 
 
 def _save(state: TrainingState, run: RunFolder, carry: dict) -> None:

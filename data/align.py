@@ -169,5 +169,3 @@ def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.nd
     scale = np.array([size / (right - left), size / (bottom - top)])
     landmarks = (detection.landmarks - [left, top] + 0.5) * scale - 0.5
     return face, landmarks.astype(np.float32)
-
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.mask_cuts import FACE_POINTS, KINDS, TEXTURE_WIDTHS, surface, textures
+from data.mask_cuts import FACE_POINTS, KINDS, TEXTURE_WIDTHS, straps, surface, textures
 
 MASK_KINDS = ("surgical_green", "surgical_blue", "n95", "kn95", "cloth")
 
@@ -22,8 +22,14 @@ _PITCHES = np.deg2rad(np.arange(-36, 37, 4))
 _LANDMARK_NOISE, _YAW_SPREAD, _PITCH_SPREAD = 0.04, np.deg2rad(40), np.deg2rad(9)
 
 _CELLS = 25
+_STRAP_MM = 1.6
+# Millimetres a strap's step must go outwards in the view: less, and it has gone round the cheek or the jaw.
+_STRAP_STEP_MM = 1.2
 # Typical grey value of well-lit skin: what the light on the face is measured against.
-_LIT_SKIN = 150.0
+_LIT_SKIN = 132.0
+# Where light is measured: cells of the mask's window, as coordinates −1 … 1.
+_LIGHT_CELLS = 6
+_ACROSS, _DOWN = np.meshgrid(*[(np.arange(_LIGHT_CELLS) + 0.5) * 2 / _LIGHT_CELLS - 1] * 2)
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,9 @@ class MaskFit:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "MaskFit":
-        """A random fit within natural bounds."""
+        """A random fit within natural bounds: 6.5 mm up to 2.5 mm down, 3° of tilt, 5 % of size."""
         lower, tilt, size, brightness, shadow = rng.uniform(-1, 1, 5)
-        return cls(4.5 * lower, 0.05 * tilt, 1 + 0.05 * size, 1 + 0.08 * brightness, 0.35 + 0.15 * shadow)
+        return cls(4.5 * lower - 2, 0.05 * tilt, 1 + 0.05 * size, 1 + 0.08 * brightness, 0.35 + 0.15 * shadow)
 
 
 def random_mask_kind(rng: np.random.Generator) -> str:
@@ -133,23 +139,27 @@ def render_mask(image: np.ndarray, landmarks: np.ndarray, kind: str, rng: np.ran
         raise ValueError(f"unknown mask {kind!r}; choose from {', '.join(KINDS)}")
     fit = MaskFit.draw(rng)
     pose = fit_pose(np.asarray(landmarks, dtype=np.float64))
-    grid = _project(surface(KINDS[kind].cut), pose, fit)
+    style = KINDS[kind]
+    grid = _project(surface(style.cut), pose, fit)
     out = image.copy()
     warp = _inverse_warp(grid, pose, image.shape)
     if warp is not None:
-        _composite(out, warp, textures(kind), pose, fit)
+        cover = _sample(textures(kind), warp, pose)
+        _draw_straps(cover, _project(straps(style.cut), pose, fit), warp.window[:2], pose, style.straps)
+        _composite(out, cover, warp.window, pose, fit)
     return out
 
 
 def _project(points: np.ndarray, pose: HeadPose, fit: MaskFit) -> np.ndarray:
-    """Surface (rings, columns, 3) → upright view of the posed head before roll and scale: (2, rings, columns), mm."""
+    """Points of the head (…, 3) → upright view of the posed head before roll and scale: (2, …), millimetres."""
     cos, sin = np.cos(fit.tilt) * fit.size, np.sin(fit.tilt) * fit.size
     # Size and tilt about the mouth, so that a smaller mask still sits on the nose.
     place = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    pivot = np.array([0, 66, 0])
+    pivot = np.array([0, 62, 0])
     rotation = _rotation(pose.yaw, pose.pitch)[:2]
     move = rotation @ (pivot - place @ pivot + [0, fit.lower_mm, 0])
-    return np.einsum("ij,rcj->irc", rotation @ place, points, optimize=False) + move[:, None, None]
+    flat = (rotation @ place) @ points.reshape(-1, 3).T + move[:, None]
+    return flat.reshape(2, *points.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -204,11 +214,11 @@ def _invert_grid(grid: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray
     """
     rings, columns = grid.shape[1:]
     x, y, u = _until_fold(grid[0], columns // 2, grid[1], np.broadcast_to(np.linspace(0, 1, columns), grid.shape[1:]))
-    at, (y, u) = _resample(x, np.broadcast_to(xs, (rings, len(xs))), y, u)
+    y, u = _resample(x, np.broadcast_to(xs, (rings, len(xs))), y, u)
     inside = np.minimum(xs - x[:, :1], x[:, -1:] - xs)
     v = np.broadcast_to(np.linspace(0, 1, rings), (len(xs), rings))
     y, u, inside, v = _until_fold(y.T, rings // 2, u.T, inside.T, v)
-    at, (u, inside, v) = _resample(y, np.broadcast_to(ys, (len(xs), len(ys))), u, inside, v)
+    u, inside, v = _resample(y, np.broadcast_to(ys, (len(xs), len(ys))), u, inside, v)
     inside = np.minimum(inside, np.minimum(ys - y[:, :1], y[:, -1:] - ys))
     return np.dstack([u.T, v.T, inside.T])
 
@@ -225,7 +235,7 @@ def _until_fold(key: np.ndarray, middle: int, *others: np.ndarray) -> list[np.nd
     return [a[rows, at] for a in (key, *others)]
 
 
-def _resample(key: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def _resample(key: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     """Row by row linear interpolation of ``values`` (R, M) given at non-decreasing ``key``, at ``wanted`` (R, K).
 
     All rows at once: shifted apart, they are one increasing sequence.
@@ -233,45 +243,93 @@ def _resample(key: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> tuple
     wanted = np.clip(wanted, key[:, :1], key[:, -1:])
     shift = (np.arange(len(key)) * (2 * (key.max() - key.min()) + 1))[:, None]
     at, knots = (wanted + shift).ravel(), (key + shift).ravel()
-    return wanted, [np.interp(at, knots, v.ravel()).reshape(wanted.shape) for v in values]
+    return [np.interp(at, knots, v.ravel()).reshape(wanted.shape) for v in values]
 
 
-def _composite(out: np.ndarray, warp: _Warp, pyramid: tuple[np.ndarray, ...], pose: HeadPose, fit: MaskFit) -> None:
-    """Blend the lit mask and its shadow into ``out``, in place."""
-    left, top, width, height = warp.window
-    face = out[top : top + height, left : left + width]
+def _sample(pyramid: tuple[np.ndarray, ...], warp: _Warp, pose: HeadPose) -> np.ndarray:
+    """The texture seen through the warp: premultiplied RGBA uint8 (h, w, 4) of the window."""
     # From ear to ear the texture spans about 240 mm.
-    level = int(np.searchsorted(TEXTURE_WIDTHS[:-1], 240 * pose.scale))
-    texture = pyramid[level]
-    mask = cv2.remap(
-        texture, warp.u * (texture.shape[1] - 1), warp.v * (texture.shape[0] - 1), cv2.INTER_LINEAR
-    ).astype(np.float32)
-    mask *= np.clip(warp.inside * pose.scale + 0.25, 0, 1)[..., None]
-    alpha = mask[..., 3] * (1 / 255)
-    light = _light(face, alpha) * fit.brightness
+    texture = pyramid[int(np.searchsorted(TEXTURE_WIDTHS[:-1], 240 * pose.scale))]
+    rows, columns = texture.shape[:2]
+    mask = cv2.remap(texture, warp.u * (columns - 1), warp.v * (rows - 1), cv2.INTER_LINEAR)
+    # The edge where the surface turns away from the viewer, about a pixel and a half soft.
+    edge = np.clip(warp.inside * np.float32(pose.scale * 0.7) + np.float32(0.2), 0, 1)
+    return cv2.multiply(mask, cv2.merge([edge] * 4), dtype=cv2.CV_8U)
+
+
+def _draw_straps(
+    cover: np.ndarray, lines: np.ndarray, corner: tuple[int, int], pose: HeadPose, colour: tuple[int, int, int]
+) -> None:
+    """Draw the straps (2, straps, sides, points) into ``cover``, each as far as it faces the viewer."""
+    turn = pose.scale * np.array([[np.cos(pose.roll), -np.sin(pose.roll)], [np.sin(pose.roll), np.cos(pose.roll)]])
+    shift = np.array(pose.offset) - corner
+    outwards = np.diff(lines[0], axis=-1) * np.array([-1, 1])[:, None] > _STRAP_STEP_MM
+    width = max(1, round(_STRAP_MM * pose.scale))
+    # A thread narrower than a pixel covers only its share of it.
+    share = min(1.0, _STRAP_MM * pose.scale / width)
+    ink = [share * value for value in (*colour, 255)]
+    for strap, side in np.ndindex(lines.shape[1:3]):
+        steps = outwards[strap, side]
+        count = len(steps) + 1 if steps.all() else int(steps.argmin()) + 1
+        if count > 1:
+            points = (turn @ lines[:, strap, side, :count]).T + shift
+            line = np.clip(points * 16, -30000, 30000).round().astype(np.int32)
+            cv2.polylines(cover, [line], False, ink, width, cv2.LINE_AA, 4)
+
+
+def _composite(
+    out: np.ndarray, cover: np.ndarray, window: tuple[int, int, int, int], pose: HeadPose, fit: MaskFit
+) -> None:
+    """Blend the lit mask and its shadow into ``out``, in place."""
+    left, top, width, height = window
+    face = out[top : top + height, left : left + width]
+    alpha = cover[..., 3] * np.float32(1 / 255)
+    light, is_grey = _light(face, alpha, fit.brightness)
+    colour = cv2.cvtColor(cover, cv2.COLOR_RGBA2RGB)
+    if is_grey:
+        colour = cv2.cvtColor(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     reach = max(3, int(5 * pose.scale) | 1)
     shadow = cv2.blur(cv2.blur(alpha, (reach, reach)), (reach, reach))
-    under = (1 - fit.shadow * shadow) * (1 - alpha)
-    face[:] = np.clip(face * under[..., None] + mask[..., :3] * light, 0, 255) + 0.5
+    under = (1 - np.float32(fit.shadow) * shadow) * (1 - alpha)
+    blend = cv2.multiply(face, cv2.merge([under] * 3), dtype=cv2.CV_32F)
+    blend += cv2.multiply(colour, light, dtype=cv2.CV_32F)
+    # Rounds and saturates to 0 … 255.
+    face[:] = cv2.convertScaleAbs(blend)
 
 
-def _light(face: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The light that falls on the mask, per pixel and channel: float32 (H, W, 3), about 1 for a well-lit face.
+def _light(face: np.ndarray, alpha: np.ndarray, brightness: float) -> tuple[np.ndarray, bool]:
+    """The light on the mask, per pixel and channel: float32 (H, W, 3), about 1 for a well-lit face; and whether the
+    picture is a grey one.
 
-    Low frequencies of the face under the mask, as a share of lit skin. A dark skin in a bright picture is not a
-    dark light, so that the picture's own bright parts count too.
+    A plane through the brightness of the face under the mask, as a share of lit skin: a gradient follows the light
+    and leaves out mouths, beards and other marks. A dark skin in a bright picture is not a dark light, so that the
+    picture's own bright parts count too.
     """
-    height, width = alpha.shape
-    weight = cv2.resize(alpha, (5, 5), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(face, (5, 5), interpolation=cv2.INTER_AREA).astype(np.float32)
-    weight = (weight + 1e-3)[..., None]
-    mean = (small * weight).sum((0, 1)) / weight.sum()
+    size = (_LIGHT_CELLS, _LIGHT_CELLS)
+    small = cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    cells = small.mean(-1)
+    # Black is no skin but the border of an aligned picture.
+    weight = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) * (cells > 4) + 1e-4
+    weight /= weight.sum()
+    mean = (small * weight[..., None]).sum((0, 1))
     grey = float(mean.mean())
-    local = (small * weight + mean * 0.25).mean(-1) / (weight[..., 0] + 0.25)
-    bright = max(grey, 0.6 * float(small.max()))
-    # Half of the way from the skin to the bright parts; then the local light around that level.
-    level = (0.6 * grey + 0.4 * bright) / _LIT_SKIN
-    relief = np.clip(local / max(grey, 1.0), 0.4, 1.5)
-    tint = 1 + 0.25 * (mean / max(grey, 1.0) / np.array([1.24, 0.95, 0.81], np.float32) - 1)
-    field = np.clip(level * relief, 0.05, 1.12)[..., None] * np.clip(tint, 0.7, 1.2)
-    return cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    lit = float(np.sqrt((weight * cells**2).sum()))
+    level = (0.65 * lit + 0.35 * max(lit, 0.7 * float(cells.max()))) / _LIT_SKIN
+    across, down = _slopes(weight, cells / max(grey, 1.0) - 1)
+    relief = np.clip(1 + across * _ACROSS + down * _DOWN, 0.45, 1.4)
+    # Half of the light's colour: mean skin is (1.24, 0.95, 0.81) times its own grey.
+    is_grey = bool(np.ptp(small, axis=-1).max() < 6)
+    tint = 1 if is_grey else np.clip(0.7 + 0.3 * mean / max(grey, 1.0) / [1.24, 0.95, 0.81], 0.75, 1.15)
+    field = np.clip(level * relief, 0.04, 1.08)[..., None] * (brightness * tint * np.ones(3))
+    height, width = alpha.shape
+    return cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR), is_grey
+
+
+def _slopes(weight: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Weighted least-squares slopes of ``values`` along x and y, drawn towards 0 where little is to be seen."""
+    x, y = _ACROSS - (weight * _ACROSS).sum(), _DOWN - (weight * _DOWN).sum()
+    centred = values - (weight * values).sum()
+    xx, xy, yy = (weight * x * x).sum() + 0.03, (weight * x * y).sum(), (weight * y * y).sum() + 0.03
+    xv, yv = (weight * x * centred).sum(), (weight * y * centred).sum()
+    determinant = xx * yy - xy * xy
+    return float((yy * xv - xy * yv) / determinant), float((xx * yv - xy * xv) / determinant)

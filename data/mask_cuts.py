@@ -12,22 +12,20 @@ from functools import cache
 import cv2
 import numpy as np
 
-# Eyes, nose tip, mouth's corners. The proportions in x and y are those of the ArcFace template with the eyes 63 mm
+# Eyes, nose tip, mouth's corners. In x and y the mean of MTCNN's points on frontal photographs with the eyes 63 mm
 # apart; the depths are those of an average adult head.
-FACE_POINTS = np.array(
-    [[-31.5, 0, 0], [31.5, 0, 0], [0, 36, 29], [-26, 72.5, 4], [26, 72.5, 4]], dtype=np.float64
-)
+FACE_POINTS = np.array([[-31.5, 0, 0], [31.5, 0, 0], [0, 37, 29], [-28, 67, 4], [28, 67, 4]], dtype=np.float64)
 
 # Half of the skin's surface with some air under it: per ring six points, 25 mm apart, from the middle to the ear.
 _RINGS = np.array(
     [
-        [[0, 14, 15], [18, 25, 5], [40, 33, -5], [57, 34, -25], [67, 29, -48], [73, 20, -75]],
+        [[0, 2, 11], [18, 16, 4], [40, 26, -5], [57, 29, -25], [67, 27, -48], [73, 20, -75]],
         [[0, 38, 37], [22, 43, 19], [43, 47, 0], [58, 46, -23], [67, 40, -48], [73, 30, -75]],
-        [[0, 64, 33], [24, 65, 20], [44, 64, -1], [57, 61, -24], [66, 53, -49], [72, 39, -75]],
-        [[0, 89, 27], [23, 88, 15], [41, 85, -5], [54, 78, -27], [63, 67, -51], [71, 48, -75]],
-        [[0, 110, 20], [21, 109, 10], [37, 103, -9], [50, 93, -31], [60, 79, -53], [71, 55, -76]],
-        [[0, 121, 4], [19, 119, -4], [34, 113, -19], [47, 102, -38], [57, 87, -57], [70, 60, -77]],
-        [[0, 124, -12], [17, 122, -18], [31, 117, -30], [44, 106, -46], [55, 91, -61], [69, 63, -78]],
+        [[0, 62, 33], [24, 63, 20], [44, 62, -1], [57, 60, -24], [66, 52, -49], [72, 39, -75]],
+        [[0, 86, 27], [23, 85, 15], [41, 82, -5], [54, 75, -27], [63, 65, -51], [71, 47, -75]],
+        [[0, 105, 20], [21, 104, 10], [37, 99, -9], [50, 89, -31], [60, 76, -53], [71, 54, -76]],
+        [[0, 115, 4], [19, 113, -4], [34, 108, -19], [47, 98, -38], [57, 84, -57], [70, 59, -77]],
+        [[0, 118, -12], [17, 116, -18], [31, 112, -30], [44, 101, -46], [55, 87, -61], [69, 61, -78]],
     ],
     dtype=np.float64,
 )
@@ -85,15 +83,34 @@ def textures(kind: str) -> tuple[np.ndarray, ...]:
     """One RGBA picture per TEXTURE_WIDTHS: uint8 (H, W, 4), colour premultiplied with the soft-edged alpha."""
     style = KINDS[kind]
     u, v = np.meshgrid(np.linspace(-1, 1, _DRAWN_WIDTH), np.linspace(0, 1, int(_DRAWN_WIDTH * _ASPECT)))
-    shade, alpha, straps = _CUTS[style.cut](u, v)
+    shade, alpha = _CUTS[style.cut](u, v)
     # Cloth reflects a little even where it is black, and white fabric swallows a little.
     albedo = 24 + np.array(style.colour) * (0.93 - 24 / 255)
     fabric = albedo * np.clip(shade, 0, 1.08)[..., None]
-    over = straps[..., None] * (1 - alpha[..., None])
-    colour = fabric * alpha[..., None] + np.array(style.straps) * over
-    rgba = np.dstack([colour, 255 * (alpha + over[..., 0])]).clip(0, 255).astype(np.float32)
+    rgba = np.dstack([fabric * alpha[..., None], 255 * alpha]).clip(0, 255).astype(np.float32)
     sizes = [(width, int(width * _ASPECT)) for width in TEXTURE_WIDTHS]
     return tuple(cv2.resize(rgba, size, interpolation=cv2.INTER_AREA).round().astype(np.uint8) for size in sizes)
+
+
+@cache
+def straps(cut: str) -> np.ndarray:
+    """The straps' middle lines from the mask to the ear: float64 (straps, 2 sides, points, 3), millimetres."""
+    grid = surface(cut)
+    lines = []
+    for (u_start, v_start), (u_end, v_end) in _STRAPS[cut]:
+        t = np.linspace(0, 1, 12)
+        u, v = u_start + (u_end - u_start) * t, v_start + (v_end - v_start) * t
+        lines.append([_on_grid(grid, side * u, v) for side in (-1, 1)])
+    return np.array(lines)
+
+
+def _on_grid(grid: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation of the surface at u in −1 … 1, v in 0 … 1."""
+    row, column = v * (_RING_COUNT - 1), (u + 1) / 2 * (_COLUMN_COUNT - 1)
+    i, j = np.minimum(row.astype(int), _RING_COUNT - 2), np.minimum(column.astype(int), _COLUMN_COUNT - 2)
+    a, b = (row - i)[:, None], (column - j)[:, None]
+    upper = grid[i, j] * (1 - b) + grid[i, j + 1] * b
+    return upper * (1 - a) + (grid[i + 1, j] * (1 - b) + grid[i + 1, j + 1] * b) * a
 
 
 def _step(x: np.ndarray, edge: float, width: float) -> np.ndarray:
@@ -105,15 +122,6 @@ def _step(x: np.ndarray, edge: float, width: float) -> np.ndarray:
 def _line(distance: np.ndarray, width: float) -> np.ndarray:
     """1 on a line and 0 away from it: Gaussian of the distance."""
     return np.exp(-((distance / width) ** 2))
-
-
-def _strap(u: np.ndarray, v: np.ndarray, start: tuple[float, float], end: tuple[float, float]) -> np.ndarray:
-    """A band from (u, v) ``start`` to ``end`` on both sides of the face, slightly sagging."""
-    a = np.abs(u)
-    t = np.clip((a - start[0]) / (end[0] - start[0]), 0, 1)
-    middle = start[1] + (end[1] - start[1]) * t + 0.02 * np.sin(np.pi * t)
-    inside = _step(a, start[0] - 0.02, 0.02) * (1 - _step(a, end[0], 0.02))
-    return inside * (1 - _step(np.abs(v - middle), 0.016, 0.012))
 
 
 def _round(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -129,10 +137,10 @@ def _outline(u: np.ndarray, v: np.ndarray, half_width: np.ndarray, top: np.ndarr
     return _step(1 - np.hypot(across, along), 0.0, 0.12)
 
 
-def _surgical(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pleated rectangle: three folds, a nose wire under the top hem, stitched sides, ear loops."""
+def _surgical(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pleated rectangle: three folds, a nose wire under the top hem, stitched sides."""
     top = 0.05 + 0.05 * np.abs(u)
-    alpha = _outline(u, v, 0.64 - 0.03 * v, top, 0.96)
+    alpha = _outline(u, v, 0.67 - 0.03 * v, top, 0.97)
     shade = _round(u, v)
     pleat_depth = 0.6 + 0.4 * np.abs(u / 0.64)
     for fold in (0.36, 0.52, 0.68):
@@ -142,16 +150,15 @@ def _surgical(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     wire = v - top - 0.065
     shade += (0.09 * _line(wire, 0.014) - 0.10 * _line(wire - 0.03, 0.010)) * (1 - _step(np.abs(u), 0.3, 0.08))
     shade -= 0.08 * _line(v - top - 0.03, 0.008) + 0.08 * _line(v - 0.93, 0.008)
-    shade -= 0.10 * _line(np.abs(u) - 0.60 + 0.03 * v, 0.008)
-    straps = np.maximum(_strap(u, v, (0.60, 0.13), (1.0, 0.03)), _strap(u, v, (0.58, 0.90), (1.0, 0.92)))
-    return shade, alpha, straps
+    shade -= 0.10 * _line(np.abs(u) - 0.63 + 0.03 * v, 0.008)
+    return shade, alpha
 
 
-def _n95(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Moulded cup: an egg-shaped outline with a pressed rim, a valve beside the middle, straps round the head."""
+def _n95(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moulded cup: an egg-shaped outline with a pressed rim, a valve beside the middle."""
     centre_v, up, down = 0.50, 0.47, 0.47
     height = np.where(v < centre_v, (centre_v - v) / up, (v - centre_v) / down)
-    width = 0.56 - 0.06 * np.clip(centre_v - v, 0, None)
+    width = 0.59 - 0.06 * np.clip(centre_v - v, 0, None)
     radius = (np.abs(u / width) ** 2.3 + np.clip(height, 0, None) ** 2.3) ** (1 / 2.3)
     alpha = 1 - _step(radius, 0.985, 0.03)
     shade = 1.02 - 0.16 * radius**4 - 0.14 * _step(v, 0.8, 0.35) - 0.10 * np.abs(u)
@@ -159,26 +166,24 @@ def _n95(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     valve = np.hypot((u - 0.20) / 0.11, (v - 0.56) / 0.125)
     shade -= 0.24 * _line(valve - 1, 0.10) + np.where(valve < 0.9, 0.07 + 0.06 * np.sin(v * 150), 0)
     shade -= 0.10 * _line(v - 0.17, 0.02) * (1 - _step(np.abs(u), 0.18, 0.1))
-    straps = np.maximum(_strap(u, v, (0.46, 0.30), (1.0, -0.12)), _strap(u, v, (0.46, 0.74), (1.0, 0.98)))
-    return shade, alpha, straps
+    return shade, alpha
 
 
-def _kn95(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Folded flat: a vertical fold with its seam, slanted upper and lower edges, welded rims, ear loops."""
+def _kn95(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Folded flat: a vertical fold with its seam, slanted upper and lower edges, welded rims, side hems."""
     a = np.abs(u)
     top = 0.01 + 0.26 * np.clip(a / 0.62, 0, 1.2) ** 1.4
-    alpha = _outline(u, v, 0.64 - 0.10 * np.abs(v - 0.55), top, 0.97)
+    alpha = _outline(u, v, 0.66 - 0.10 * np.abs(v - 0.55), top, 0.98)
     shade = 1.0 - 0.22 * a**2 - 0.18 * _step(v, 0.85, 0.3) - np.where(u > 0, 0.05, 0.0) * _step(a, 0.02, 0.04)
     shade -= 0.16 * _line(u, 0.010) - 0.05 * _line(a - 0.03, 0.02)
     shade -= 0.08 * (_line(v - top - 0.045, 0.008) + _line(v - 0.92, 0.008))
-    shade -= 0.10 * (_line(a - 0.58 + 0.10 * np.abs(v - 0.55), 0.008))
+    shade -= 0.10 * (_line(a - 0.60 + 0.10 * np.abs(v - 0.55), 0.008))
     shade -= 0.05 * _line(v - 0.30 - 0.35 * a, 0.05) - 0.05 * _line(v - 0.38 - 0.35 * a, 0.05)
-    straps = np.maximum(_strap(u, v, (0.60, 0.34), (1.0, 0.03)), _strap(u, v, (0.60, 0.84), (1.0, 0.92)))
-    return shade, alpha, straps
+    return shade, alpha
 
 
-def _cloth(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two sewn panels: a curved middle seam, hems, soft wrinkles, a knit grain, broad loops."""
+def _cloth(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two sewn panels: a curved middle seam, hems, soft wrinkles, a knit grain."""
     a = np.abs(u)
     top = 0.02 + 0.16 * np.clip(a / 0.66, 0, 1.2) ** 1.2
     alpha = _outline(u, v, 0.66 - 0.12 * np.abs(v - 0.5), top, 0.96)
@@ -187,8 +192,14 @@ def _cloth(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     shade -= 0.20 * (_line(v - top - 0.05, 0.007) + _line(v - 0.90, 0.007))
     shade += 0.10 * np.sin(9 * v + 14 * a) * _step(a, 0.3, 0.3)
     shade += 0.03 * np.sin(u * 420) * np.sin(v * 210)
-    straps = np.maximum(_strap(u, v, (0.60, 0.24), (1.0, 0.03)), _strap(u, v, (0.60, 0.82), (1.0, 0.92)))
-    return shade, alpha, straps
+    return shade, alpha
 
 
+# From the mask's corner to where the strap goes behind the ear or the head: (u, v) of both ends.
+_STRAPS = {
+    "surgical": (((0.65, 0.12), (0.98, 0.05)), ((0.61, 0.90), (0.98, 0.80))),
+    "n95": (((0.48, 0.26), (0.98, 0.0)), ((0.47, 0.74), (0.98, 0.92))),
+    "kn95": (((0.60, 0.34), (0.98, 0.05)), ((0.58, 0.84), (0.98, 0.80))),
+    "cloth": (((0.62, 0.24), (0.98, 0.05)), ((0.60, 0.82), (0.98, 0.80))),
+}
 _CUTS: dict[str, Callable] = {"surgical": _surgical, "n95": _n95, "kn95": _kn95, "cloth": _cloth}

@@ -27,8 +27,7 @@ class Cascade:
     def __init__(self) -> None:
         networks = MTCNN().eval()
         self._proposal, self._refinement, self._output = (
-            network.to(memory_format=torch.channels_last)
-            for network in (networks.pnet, networks.rnet, networks.onet)
+            network.to(memory_format=torch.channels_last) for network in (networks.pnet, networks.rnet, networks.onet)
         )
 
     @torch.inference_mode()
@@ -124,7 +123,6 @@ def _windows(images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray
         out, np.floor(boxes).astype(int).tolist(), owners.tolist(), strict=True
     ):
         image = images[owner]
-        height, width = image.shape[:2]
         part = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         if part.shape[0] != bottom - top or part.shape[1] != right - left:
             whole = np.zeros((max(bottom - top, 1), max(right - left, 1), 3), np.uint8)

@@ -50,9 +50,7 @@ def _whole_counts(people: int, shares: dict[str, float]) -> dict[str, int]:
         counts[name] += 1
     wanted = [name for name, share in shares.items() if share > 0]
     if people < len(wanted):
-        raise InputError(
-            f"{people} people can't be split into {', '.join(wanted)}; add people, or set a share to 0"
-        )
+        raise InputError(f"{people} people can't be split into {', '.join(wanted)}; add people, or set a share to 0")
     for name in wanted:
         if counts[name] == 0:
             counts[max(counts, key=counts.__getitem__)] -= 1
@@ -60,9 +58,7 @@ def _whole_counts(people: int, shares: dict[str, float]) -> dict[str, int]:
     return counts
 
 
-def sample_pairs(
-    faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per_person: int
-) -> pd.DataFrame:
+def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per_person: int) -> pd.DataFrame:
     """Draw verification pairs of the same person (``same``) or of two people from ``faces`` (path, target, masked).
 
     The three conditions get equal parts as far as the images allow; what one can't give, the others fill up. People
@@ -71,9 +67,7 @@ def sample_pairs(
     plain/ and masked/). Returns at most ``pairs`` rows with PAIR_COLUMNS; fewer where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
-        raise InputError(
-            f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more"
-        )
+        raise InputError(f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more")
     drawing = _Drawing(faces, seed, same, max_per_person)
     quotas = [pairs // 3 + (i < pairs % 3) for i in range(3)]
     drawing.fill(quotas, pairs)

@@ -33,12 +33,15 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def loader_workers(setting: int, device: torch.device) -> int:
-    """Processes that load data; −1 chooses: the cores beside training on a CPU, up to 8 a GPU otherwise."""
+    """Processes that load data; −1 chooses: none beside training on a CPU, up to 8 a GPU otherwise.
+
+    On a CPU the network's threads hold every core; a worker that takes one of them stalls all others.
+    """
     if setting >= 0:
         return setting
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device.type == "cpu":
-        return 1 if cores > 1 else 0
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8 * torch.cuda.device_count(), max(1, cores - 1))
 
 

@@ -1,11 +1,12 @@
 """One picture of one person: head, ears, glasses and camera put together."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 
-from data.synthetic.head import CHART, PHI_MAX, Y_TOP, hair_length, look, radius_map, rotation, shade, surface_points
+from data.synthetic.head import CHART, hair_length, look, radius_map, rotation, shade, surface_points
 from data.synthetic.paint import mouth_corners, paint
 from data.synthetic.people import Person, Scene, make_person, make_scene
 from data.transforms import template
@@ -13,7 +14,7 @@ from data.transforms import template
 _OVER = 2  # the head's colours are looked up so many times finer than the image, then averaged
 _CHART_SCALE = 0.62  # pixels of the head's colours per unit and pixel of the image's side
 _EDGE = 0.035  # units: a ray that passes the head so near still sees half of it
-_CELLS = 0.75  # cells of the head's geometry per pixel of the image
+_CELLS = 0.66  # cells of the head's geometry per pixel of the image
 _METERING = 0.4  # 0: skin tones as they are, 1: all as bright as each other
 _SHOULDER = np.float32(185)
 _SHIFT = 4
@@ -65,17 +66,17 @@ def _draw(p: Person, s: Scene, radius: np.ndarray, rotate: np.ndarray, to_image:
     scale = _CHART_SCALE * size
     colour, tint = paint(p, s, scale)
     light, gloss = shade(radius, s, rotate)
-    view = look(radius, rotate, cv2.invertAffineTransform(to_image), int(size * _CELLS), size)
-    large, small = (int(size * _OVER),) * 2, (size, size)
-    column, row = (cv2.resize(v, large, interpolation=cv2.INTER_LINEAR) for v in (view[0] + PHI_MAX, view[1] - Y_TOP))
-    skin = cv2.remap(colour, column * scale, row * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen, clearance = look(radius, rotate, cv2.invertAffineTransform(to_image), int(size * _CELLS), size)
+    large, small = (size * _OVER,) * 2, (size, size)
+    place = cv2.resize(seen * np.float32(scale / CHART), large, interpolation=cv2.INTER_LINEAR)
+    skin = cv2.remap(colour, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     skin = cv2.resize(skin, small, interpolation=cv2.INTER_AREA)
-    column, row, clearance = (cv2.resize(v, small, interpolation=cv2.INTER_AREA) for v in (column, row, view[2]))
     lit = cv2.merge([*cv2.split(light * tint), gloss * (50.0 + 40.0 * p["blush"])])
-    lit = cv2.remap(lit, column * CHART, row * CHART, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    place = cv2.resize(seen, small, interpolation=cv2.INTER_LINEAR)
+    lit = cv2.remap(lit, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    clearance = cv2.resize(clearance, small, interpolation=cv2.INTER_LINEAR)
     head = _expose(skin * lit[..., :3] + lit[..., 3:], p)
-    background = cv2.resize(s.background.astype(np.float32), small, interpolation=cv2.INTER_CUBIC)
-    canvas = np.clip(background, 0, 255).astype(np.uint8)
+    canvas = cv2.resize(s.background.astype(np.uint8), small, interpolation=cv2.INTER_CUBIC)
     front, behind = _ears(p, s, radius, rotate)
     _draw_ears(canvas, behind, p, s, to_image)
     alpha = np.clip((_EDGE - clearance) * (size / 3.2) + 0.5, 0, 1)[..., None]
@@ -152,14 +153,25 @@ def _draw_glasses(canvas: np.ndarray, p: Person, s: Scene, rotate: np.ndarray, t
     cv2.polylines(canvas, arms, False, colour, thick, cv2.LINE_AA, _SHIFT)
 
 
+@cache
+def _grains(side: int) -> np.ndarray:
+    return np.random.default_rng(side).standard_normal((side, side, 3), np.float32)
+
+
+def _grain(size: int, seed: int) -> np.ndarray:
+    """Noise (size, size, 3) of standard deviation 1, cut from one sheet: drawing it anew takes as long as the ears."""
+    top, left = seed % size, seed // size % size
+    return _grains(2 * size)[top : top + size, left : left + size]
+
+
 def _photograph(canvas: np.ndarray, s: Scene, size: int) -> np.ndarray:
     """What the camera makes of it: white balance, tone curve, blur, noise, JPEG."""
     image = canvas
     if s.blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), s.blur * size / 128)
+        image = cv2.GaussianBlur(canvas, (0, 0), s.blur * size / 128)
     image = image * cv2.resize(s.dapple * s.balance.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     if s.noise > 0.5:
-        image += np.random.default_rng(s.noise_seed).standard_normal(image.shape, np.float32) * np.float32(s.noise)
+        image += _grain(size, s.noise_seed) * np.float32(s.noise)
     curve = 255 * np.power(np.arange(256) / 255, s.gamma)
     image = cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), curve.astype(np.uint8))
     if s.jpeg_quality >= 95:

@@ -18,9 +18,30 @@ PHI = np.arange(int(2 * PHI_MAX * CHART) + 1, dtype=np.float32) / CHART - PHI_MA
 Y = np.arange(int((Y_BOTTOM - Y_TOP) * CHART) + 1, dtype=np.float32) / CHART + Y_TOP
 
 # Heights and the head's front and side radius there, before traits.
-_FRONT = ((-2, 0.72), (-1.5, 0.9), (-1, 1.0), (-0.45, 1.03), (0, 0.98), (0.5, 1.0), (1.1, 1.0), (1.5, 0.97), (2.1, 0.97))
-_SIDE = ((-2, 0.75), (-1.5, 1.0), (-1, 1.13), (-0.4, 1.15), (0, 1.12), (0.45, 1.11), (0.9, 1.03), (1.4, 0.90), (2.1, 0.84))
+_FRONT = (
+    (-2, 0.72),
+    (-1.5, 0.9),
+    (-1, 1.0),
+    (-0.45, 1.03),
+    (0, 0.98),
+    (0.5, 1.0),
+    (1.1, 1.0),
+    (1.5, 0.97),
+    (2.1, 0.97),
+)
+_SIDE = (
+    (-2, 0.75),
+    (-1.5, 1.0),
+    (-1, 1.13),
+    (-0.4, 1.15),
+    (0, 1.12),
+    (0.45, 1.11),
+    (0.9, 1.03),
+    (1.4, 0.90),
+    (2.1, 0.84),
+)
 _NECK = 0.54
+_LONG = 0.6  # hair that falls below this height hangs beside the face
 _SMOOTH = np.exp(-0.5 * (np.arange(-10, 11) / 5.0) ** 2)
 _SMOOTH /= _SMOOTH.sum()
 
@@ -108,8 +129,12 @@ def hairline(p: Person, s: Scene, phi: np.ndarray) -> np.ndarray:
 def falling_hair(p: Person, s: Scene, phi: np.ndarray) -> np.ndarray:
     """Height y down to which long hair falls at each phi; where there is none it ends above the head."""
     length = hair_length(p, s)
-    start = 1.36 - 0.34 * np.clip(length - 0.6, 0, 1)
-    return np.where((np.abs(phi) > start) & (length > 0.6), length + 0.0 * phi, Y_TOP)
+    return np.where(np.abs(phi) > _falling_from(length), length, Y_TOP)
+
+
+def _falling_from(length: float) -> float:
+    """The angle at which falling hair begins, to either side: the longer, the further to the front."""
+    return 1.36 - 0.34 * min(length - _LONG, 1) if length > _LONG else np.inf
 
 
 def hat_edge(s: Scene, phi: np.ndarray) -> np.ndarray:
@@ -119,7 +144,8 @@ def hat_edge(s: Scene, phi: np.ndarray) -> np.ndarray:
 
 def _add_hair(radius: np.ndarray, p: Person, s: Scene) -> np.ndarray:
     """The head's radius with the volume of its hair; its edges are sloped, as rays get lost in steep walls."""
-    inside = smoothstep((hairline(p, s, PHI) - Y[:, None]) / 0.10)
+    above = hairline(p, s, PHI).astype(np.float32) - Y[:, None]
+    inside = 0.75 * smoothstep(above / 0.28) + 0.25 * smoothstep(above / 0.06)
     top = max(p["hair_volume"] + s.hair_change[0], 0.03)
     thickness = p["hair_side"] + (top - p["hair_side"]) * smoothstep((-Y - 0.35) / 0.9)
     hair = (inside * thickness[:, None]).astype(np.float32)
@@ -127,9 +153,10 @@ def _add_hair(radius: np.ndarray, p: Person, s: Scene) -> np.ndarray:
     if s.hat:
         radius = radius + 0.08 * smoothstep((hat_edge(s, PHI) - Y[:, None]) / 0.06)
     length = hair_length(p, s)
-    if length > 0.6:
-        start = 1.36 - 0.34 * min(length - 0.6, 1)
-        hanging = smoothstep((np.abs(PHI) - start + 0.1) / 0.34) * smoothstep((length + 0.08 - Y[:, None]) / 0.16)
+    if length > _LONG:
+        hanging = smoothstep((np.abs(PHI) - _falling_from(length) + 0.1) / 0.34) * smoothstep(
+            (length + 0.08 - Y[:, None]) / 0.16
+        )
         fall = 1.12 * p["head_width"] + p["hair_side"] + 0.05 * smoothstep((Y - 0.6) / 1.2)
         radius = radius + hanging * np.maximum(fall[:, None] - radius, 0)
     return radius
@@ -163,9 +190,9 @@ def rotation(s: Scene) -> np.ndarray:
 
 def surface_points(radius: np.ndarray, chart: np.ndarray) -> np.ndarray:
     """Points of the surface in the head frame (n, 3) at chart positions (n, 2) = (phi, y)."""
-    phi, y = np.asarray(chart, np.float32).T
-    r = cv2.remap(radius, (phi + PHI_MAX) * CHART, (y - Y_TOP) * CHART, cv2.INTER_LINEAR)[:, 0]
-    return np.stack([r * np.sin(phi), y, r * np.cos(phi)], 1)
+    phi, y = np.split(np.asarray(chart, np.float32), 2, axis=1)
+    r = cv2.remap(radius, (phi + PHI_MAX) * CHART, (y - Y_TOP) * CHART, cv2.INTER_LINEAR)
+    return np.concatenate([r * np.sin(phi), y, r * np.cos(phi)], 1)
 
 
 def shade(radius: np.ndarray, s: Scene, rotate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,33 +215,40 @@ def shade(radius: np.ndarray, s: Scene, rotate: np.ndarray) -> tuple[np.ndarray,
     gloss = np.maximum(towards(half / np.linalg.norm(half)), 0) ** 2
     gloss = gloss * gloss * gloss * gloss
     gloss = gloss * gloss
-    hollow = np.clip(1 + 2.2 * (radius - cv2.blur(radius, (21, 21))) + 0.9 * (radius - cv2.blur(radius, (7, 7))), 0.45, 1.12)
+    hollow = np.clip(
+        1 + 2.2 * (radius - cv2.blur(radius, (21, 21))) + 0.9 * (radius - cv2.blur(radius, (7, 7))), 0.45, 1.12
+    )
     light = np.empty((*radius.shape, 3), np.float32)
     for channel, wrap in enumerate((0.40, 0.25, 0.20)):
         direct = np.maximum((facing + wrap) / (1 + wrap), 0)
         light[..., channel] = (s.light[channel] * direct + s.ambient[channel]) * hollow
-    return light, gloss * float(s.light.mean())
+    # Steep walls are edges of hair or jaw: no broad highlight there.
+    return light, gloss * length * float(s.light.mean())
 
 
-def look(radius: np.ndarray, rotate: np.ndarray, to_units: np.ndarray, cells: int, size: int) -> tuple[np.ndarray, ...]:
+def look(
+    radius: np.ndarray, rotate: np.ndarray, to_units: np.ndarray, cells: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What each cell of a cells×cells grid over the size×size image sees of the head (orthographic).
 
-    ``to_units`` (2, 3): affine map from image pixels to camera units. Returns phi, y and the clearance (0 on the
-    surface, positive where the ray misses), float32 (cells, cells) each, found by walking along each ray.
+    ``to_units`` (2, 3): affine map from image pixels to camera units. Returns the chart pixels (column, row), float32
+    (cells, cells, 2), and the clearance, float32 (cells, cells): 0 on the surface, more where the ray misses. Both are
+    found by walking along each ray, by a share of the distance that is left.
     """
     pixel = (np.arange(cells, dtype=np.float32) + 0.5) * (size / cells) - 0.5
     qx = to_units[0, 0] * pixel + to_units[0, 1] * pixel[:, None] + to_units[0, 2]
     qy = to_units[1, 0] * pixel + to_units[1, 1] * pixel[:, None] + to_units[1, 2]
     (x0, y0, z0) = ((qx * rotate[0, i] + qy * rotate[1, i]).astype(np.float32) for i in range(3))
+    y0 -= np.float32(Y_TOP)
     dx, dy, dz = rotate[2].astype(np.float32)
     depth = np.full((cells, cells), 1.45, np.float32)
     clearance = np.full((cells, cells), 9, np.float32)
-    for _ in range(12):
+    for _ in range(13):
         r, angle = cv2.cartToPolar(-(z0 + depth * dz), -(x0 + depth * dx))
-        y = y0 + depth * dy
-        gap = r - cv2.remap(
-            radius, (angle - (np.pi - PHI_MAX)) * CHART, (y - Y_TOP) * CHART, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        column = (angle - (np.pi - PHI_MAX)) * CHART
+        row = (y0 + depth * dy) * CHART
+        gap = r - cv2.remap(radius, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         np.minimum(clearance, gap, out=clearance)
-        depth = np.maximum(depth - 0.7 * gap, -0.45)
-    return angle - np.float32(np.pi), y, clearance
+        # The extra stride takes rays that only just miss the face on to the hair behind it.
+        depth = np.maximum(depth - 0.7 * gap - np.float32(0.1) * (gap > 0.05), -0.8)
+    return cv2.merge([column, row]), clearance

@@ -91,8 +91,12 @@ def make_faces(
     """
     _check_numbers(train_people, eval_people, test_people, images_per_person, size, eval_pairs, test_pairs)
     ends = np.cumsum([test_people, eval_people, train_people])
-    people = {part: range(end - n, end) for part, end, n in zip(
-        ("test", "eval", "train"), ends.tolist(), (test_people, eval_people, train_people), strict=True)}
+    people = {
+        part: range(end - n, end)
+        for part, end, n in zip(
+            ("test", "eval", "train"), ends.tolist(), (test_people, eval_people, train_people), strict=True
+        )
+    }
     with _new_folder(folder) as draft:
         faces = _draw_all(draft, int(ends[-1]), images_per_person, seed, size)
         write_table(faces[faces["number"].isin(people["train"])].drop(columns="number"), draft / "train.csv")

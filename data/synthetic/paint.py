@@ -12,6 +12,8 @@ from data.synthetic.people import Person, Scene
 _SHIFT = 4  # cv2 draws with 1 / 16 pixel
 _T = np.linspace(0, 1, 13)
 _ARC = np.sin(np.pi * _T)
+_ORIGIN = np.array([PHI_MAX, -Y_TOP])
+_DOWN = np.array([0.0, 1.0])
 
 
 class Chart:
@@ -21,7 +23,7 @@ class Chart:
         self.pixels, self.scale = pixels, scale
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
-        at = (np.asarray(points, np.float64) + (PHI_MAX, -Y_TOP)) * (self.scale * (1 << _SHIFT))
+        at = (np.asarray(points, np.float64) + _ORIGIN) * (self.scale * (1 << _SHIFT))
         return np.rint(at).astype(np.int32)
 
     def like(self, colour: np.ndarray) -> "Chart":
@@ -46,9 +48,9 @@ class Chart:
     def window(self, left: float, top: float, right: float, bottom: float) -> tuple[np.ndarray, np.ndarray]:
         """The pixels inside a box of the chart, as a view, and the box's corner in chart units."""
         (x0, y0), (x1, y1) = (
-            ((np.array(corner) + (PHI_MAX, -Y_TOP)) * self.scale).astype(int) for corner in ((left, top), (right, bottom))
+            ((np.array(corner) + _ORIGIN) * self.scale).astype(int) for corner in ((left, top), (right, bottom))
         )
-        return self.pixels[y0:y1, x0:x1], np.array([x0, y0]) / self.scale - (PHI_MAX, -Y_TOP)
+        return self.pixels[y0:y1, x0:x1], np.array([x0, y0]) / self.scale - _ORIGIN
 
 
 def chart_shape(scale: float) -> tuple[int, int]:
@@ -99,7 +101,9 @@ def _skin_tint(p: Person, shadow: np.ndarray) -> np.ndarray:
         inside = 1 / (1 + np.exp(-(Y[:, None] - 0.78 - 0.3 * np.cos(1.3 * PHI) ** 8 + 0.18 * np.abs(PHI)) / 0.06))
         depth = depth + inside.astype(np.float32) * (0.36 * p["stubble"])
     light = 1 + uneven
-    return np.stack([light - 0.62 * depth + 0.2 * blush, light - 0.85 * depth - blush, light - 0.9 * depth - 0.8 * blush], 2)
+    return np.stack(
+        [light - 0.62 * depth + 0.2 * blush, light - 0.85 * depth - blush, light - 0.9 * depth - 0.8 * blush], 2
+    )
 
 
 def eye_outline(p: Person, s: Scene, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,11 +121,11 @@ def eye_outline(p: Person, s: Scene, side: int) -> tuple[np.ndarray, np.ndarray]
 def _eye(colour: Chart, shadow: Chart, p: Person, s: Scene, side: int) -> None:
     upper, lower = eye_outline(p, s, side)
     outline = np.concatenate([upper, lower[::-1]])
-    crease = upper - (0, 1) * (p["crease"] * (0.5 + 0.5 * _ARC))[:, None]
+    crease = upper - _DOWN * (p["crease"] * (0.5 + 0.5 * _ARC))[:, None]
     shadow.line(crease, 105, 0.03)
     shadow.fill(np.concatenate([upper, crease[::-1]]), 48)
-    shadow.line(lower + (0, 0.02), 60, 0.03)
-    bag = lower + (0, 1) * (0.03 + (0.075 * _ARC))[:, None]
+    shadow.line(lower + 0.02 * _DOWN, 60, 0.03)
+    bag = lower + _DOWN * (0.03 + (0.075 * _ARC))[:, None]
     shadow.line(bag[2:-2], int(20 + 85 * p["bags"]), 0.03)
     if s.eye_open > 0.3:
         _eyeball(colour, p, s, outline, side)
@@ -129,7 +133,7 @@ def _eye(colour: Chart, shadow: Chart, p: Person, s: Scene, side: int) -> None:
     thickness[-1] *= 0.3
     wing = np.array([side * 0.03, -0.018]) * p["lashes"] * (_T**4)[:, None]
     lash = _rgb(0.25 * p.hair + (22, 14, 12))
-    colour.fill(np.concatenate([upper + (0, 0.006), (upper - (0, 1) * thickness[:, None] + wing)[::-1]]), lash)
+    colour.fill(np.concatenate([upper + 0.006 * _DOWN, (upper - _DOWN * thickness[:, None] + wing)[::-1]]), lash)
     skin = p.skin * s.tan
     colour.line(lower[1:], _rgb(skin * 0.55), 0.011)
     if s.eye_open <= 0.3:
@@ -142,14 +146,14 @@ def _eyeball(colour: Chart, p: Person, s: Scene, outline: np.ndarray, side: int)
     pixels, corner = colour.window(left, top, right, bottom)
     ball = Chart(np.empty_like(pixels), colour.scale)
     opening = Chart(np.zeros(pixels.shape[:2], np.uint8), colour.scale)
-    move = np.array([-PHI_MAX, Y_TOP]) - corner
+    move = -_ORIGIN - corner
     ball.pixels[:] = (236, 230, 226)
     centre = np.array([side * p["eye_spacing"], -0.006]) + s.gaze
     r = p["iris_size"]
     ball.dot(outline[0] + move, 0.035, (214, 152, 142))
     ball.dot(centre + move, r * 1.06, _rgb(p.iris * 0.35))
     ball.dot(centre + move, r * 0.90, _rgb(p.iris * 0.85))
-    ball.dot(centre + move + (0, 0.22 * r), r * 0.62, _rgb(p.iris * 1.3 + 8))
+    ball.dot(centre + move + 0.22 * r * _DOWN, r * 0.62, _rgb(p.iris * 1.3 + 8))
     ball.dot(centre + move, r * 0.44, (14, 11, 11))
     ball.line(outline[:13] + move, (92, 78, 76), 0.022)
     glint = centre + move + (0.42 * r * np.sign(s.light_direction[0] or 1), -0.38 * r)
@@ -173,12 +177,12 @@ def _brows(colour: Chart, p: Person, s: Scene) -> None:
     """Both brows: a soft body with single hairs, blended with the skin."""
     pixels, corner = colour.window(-0.95, -0.68, 0.95, -0.02)
     mask = Chart(np.zeros(pixels.shape[:2], np.uint8), colour.scale)
-    move = np.array([-PHI_MAX, Y_TOP]) - corner
+    move = -_ORIGIN - corner
     steps = np.linspace(0.02, 0.96, 22)
     for side in (-1, 1):
         curve, half = brow_curve(p, s, side)
         curve = curve + move
-        down = (0, 1) * half[:, None]
+        down = _DOWN * half[:, None]
         mask.fill(np.concatenate([curve - down, (curve + down)[::-1]]), int(165 * p["brow_density"]))
         root = np.stack([np.interp(steps, _T, curve[:, 0]), np.interp(steps, _T, curve[:, 1])], 1)
         height = np.interp(steps, _T, half)
@@ -193,34 +197,46 @@ def _brows(colour: Chart, p: Person, s: Scene) -> None:
 
 def mouth_corners(p: Person, s: Scene) -> np.ndarray:
     """The mouth's corners on the chart, image's left first: (2, 2)."""
-    x = p["mouth_width"] * (1 + 0.12 * s.smile) - 0.03 * s.mouth_open
-    y = p["mouth_height"] - 0.065 * s.smile + 0.03 * s.mouth_open
+    x = p["mouth_width"] * (0.97 + 0.15 * s.smile) - 0.03 * s.mouth_open
+    y = p["mouth_height"] - 0.10 * s.smile + 0.03 * s.mouth_open
     return np.array([[-x, y], [x, y]])
 
 
 def _lips(colour: Chart, shadow: Chart, p: Person, s: Scene) -> None:
     (left, y), (right, _) = mouth_corners(p, s)
-    m, gap = p["mouth_height"], 0.13 * s.mouth_open
+    m, gap = p["mouth_height"] + 0.03 * s.smile, 0.13 * s.mouth_open
     up, low = p["upper_lip"] * (1 - 0.2 * max(s.smile, 0)), p["lower_lip"]
     top = m - up * 0.55
     bow = np.concatenate(
-        [_bezier((left, y), (left * 0.45, top - 0.01), (-0.075, top - 0.028)), _bezier((-0.075, top - 0.028), (0, top + 0.028), (0.075, top - 0.028)), _bezier((0.075, top - 0.028), (right * 0.45, top - 0.01), (right, y))]
+        [
+            _bezier((left, y), (left * 0.45, top - 0.01), (-0.075, top - 0.028)),
+            _bezier((-0.075, top - 0.028), (0, top + 0.028), (0.075, top - 0.028)),
+            _bezier((0.075, top - 0.028), (right * 0.45, top - 0.01), (right, y)),
+        ]
     )
     seam = m + 0.015
     inner_up = _bezier((right, y), (right * 0.5, seam - 0.02), (0, seam + 0.02), (left * 0.5, seam - 0.02), (left, y))
-    inner_low = _bezier((left, y), (left * 0.5, seam + gap * 1.25), (0, seam + gap * 1.1), (right * 0.5, seam + gap * 1.25), (right, y))
-    bottom = _bezier((right, y), (right * 0.62, m + low * 1.25 + gap), (0, m + low * 1.3 + gap), (left * 0.62, m + low * 1.25 + gap), (left, y))
+    inner_low = _bezier(
+        (left, y), (left * 0.5, seam + gap * 1.25), (0, seam + gap * 1.1), (right * 0.5, seam + gap * 1.25), (right, y)
+    )
+    bottom = _bezier(
+        (right, y),
+        (right * 0.62, m + low * 1.25 + gap),
+        (0, m + low * 1.3 + gap),
+        (left * 0.62, m + low * 1.25 + gap),
+        (left, y),
+    )
     skin = p.skin * s.tan
     red = skin * (0.9, 0.71, 0.70) + p["lip_colour"] ** 2 * np.array([10, -24, -8])
     if gap > 0.01:
         colour.fill(np.concatenate([inner_low, inner_up]), (70, 30, 30))
         teeth = inner_up[2:-2]
-        edge = teeth + (0, 1) * (0.6 * gap * np.sin(np.pi * _T[2:-2]) ** 0.5)[:, None]
+        edge = teeth + _DOWN * (0.6 * gap * np.sin(np.pi * _T[2:-2]) ** 0.5)[:, None]
         colour.fill(np.concatenate([teeth, edge[::-1]]), (226, 218, 206))
     colour.fill(np.concatenate([bow, inner_up]), _rgb(red * 0.88))
     colour.fill(np.concatenate([inner_low, bottom]), _rgb(red))
     colour.line(inner_up, _rgb(red * 0.45), 0.014)
-    shadow.line(bottom[3:-3] + (0, 0.03), 70, 0.05)
+    shadow.line(bottom[3:-3] + 0.03 * _DOWN, 70, 0.05)
     for x in (left, right):
         shadow.dot((x * 1.02, y), 0.03, 95)
 
@@ -229,11 +245,18 @@ def _nose(colour: Chart, shadow: Chart, p: Person) -> None:
     n, w = p["nose_length"], p["nose_width"]
     skin = p.skin
     for side in (-1, 1):
-        wing = _bezier((side * 0.165 * w, n - 0.08), (side * 0.25 * w, n - 0.0), (side * 0.225 * w, n + 0.09), (side * 0.12 * w, n + 0.08))
+        wing = _bezier(
+            (side * 0.165 * w, n - 0.08),
+            (side * 0.25 * w, n - 0.0),
+            (side * 0.225 * w, n + 0.09),
+            (side * 0.12 * w, n + 0.08),
+        )
         shadow.line(wing[2:], 95, 0.03)
         hole = np.array([[0.035, 0.088], [0.075, 0.066], [0.12, 0.074], [0.115, 0.092], [0.07, 0.100]]) * (side * w, 1)
-        colour.fill(hole + (0, n), _rgb(skin * 0.38))
-    shadow.fill(np.array([[-0.14 * w, n + 0.07], [0.14 * w, n + 0.07], [0.08 * w, n + 0.13], [-0.08 * w, n + 0.13]]), 30)
+        colour.fill(hole + n * _DOWN, _rgb(skin * 0.38))
+    shadow.fill(
+        np.array([[-0.14 * w, n + 0.07], [0.14 * w, n + 0.07], [0.08 * w, n + 0.13], [-0.08 * w, n + 0.13]]), 30
+    )
 
 
 def _lines(shadow: Chart, p: Person, s: Scene) -> None:
@@ -247,14 +270,16 @@ def _lines(shadow: Chart, p: Person, s: Scene) -> None:
         if old > 0.15:
             corner = np.array([side * (e + p["eye_width"] + 0.05), -0.02])
             for angle in (-0.5, 0.0, 0.45):
-                end = corner + (side * 0.13 * np.cos(angle), 0.13 * np.sin(angle))
+                end = corner + 0.13 * np.array([side * np.cos(angle), np.sin(angle)])
                 shadow.line(np.stack([corner, end]), int(110 * old), 0.02)
             shadow.line([[side * 0.075, -0.32], [side * 0.06, -0.14]], int(110 * old), 0.025)
     if old > 0.1:
         x = np.linspace(-0.55, 0.55, 9)
         for i, y in enumerate((-0.58, -0.7, -0.83)):
             wave = y + 0.025 * np.cos(5 * x + i) - s.brow_raise
-            shadow.line(np.stack([x * (1 - 0.12 * i), wave], 1), int(min(150, 120 * old + 600 * max(s.brow_raise, 0))), 0.022)
+            shadow.line(
+                np.stack([x * (1 - 0.12 * i), wave], 1), int(min(150, 120 * old + 600 * max(s.brow_raise, 0))), 0.022
+            )
 
 
 def _marks(colour: Chart, p: Person) -> None:
@@ -274,10 +299,11 @@ def _hair(colour: Chart, p: Person, s: Scene) -> None:
         mask.fill(np.concatenate([[(-PHI_MAX, Y_TOP)], np.stack([PHI, border], 1), [(PHI_MAX, Y_TOP)]]), 255)
     hair = colour.like(p.hair)
     strands = _strands(p, np.maximum(edge, fall), rng)
-    mask.line(strands[::2], 255, 0.03)
-    hair.line(strands[0::3], _rgb(p.hair * 0.74), 0.024)
-    hair.line(strands[1::3], _rgb(p.hair * 1.2 + 6), 0.018)
-    hair.line(strands[2::6], _rgb(p.hair * 1.42 + 10), 0.012)
+    mask.line(strands[:, -2:], 255, 0.03)
+    hair.line(strands[0::5], _rgb(p.hair * 0.6), 0.013)
+    hair.line(strands[1::5], _rgb(p.hair * 0.78), 0.013)
+    hair.line(strands[2::5], _rgb(p.hair * 1.2 + 6), 0.013)
+    hair.line(strands[3::5], _rgb(p.hair * 1.42 + 10), 0.013)
     cv2.copyTo(hair.pixels, mask.pixels, colour.pixels)
 
 
@@ -292,7 +318,7 @@ def _hat(colour: Chart, s: Scene) -> None:
     colour.line(np.stack([np.stack([ribs, top], 1), np.stack([ribs, bottom], 1)], 1), _rgb(s.hat_colour * 0.7), 0.02)
 
 
-def _strands(p: Person, edge: np.ndarray, rng: np.random.Generator, count: int = 108) -> np.ndarray:
+def _strands(p: Person, edge: np.ndarray, rng: np.random.Generator, count: int = 130) -> np.ndarray:
     """Strands from the crown to the hair's edge: (count, 7, 2)."""
     root = np.linspace(-PHI_MAX, PHI_MAX, count) + rng.normal(0, 0.03, count)
     rng.shuffle(root)

@@ -5,6 +5,7 @@ distance between the eyes; y points down from the eyes, phi is the angle around 
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,30 +29,30 @@ TRAITS: dict[str, tuple[float, float]] = {
     "skin_depth": (0.0, 1.0),
     "skin_warmth": (-1.0, 1.0),
     "blush": (0.0, 1.0),
-    "freckles": (-3.0, 1.0),  # none below 0
+    "freckles": (-1.8, 1.0),  # none below 0
     "stubble": (-0.8, 1.0),  # none below 0
-    "moles": (0.0, 4.0),
+    "moles": (0.0, 5.0),
     "lines": (-0.3, 0.5),
     "bags": (0.0, 1.0),
     # eyes
-    "eye_spacing": (0.455, 0.545),
-    "eye_width": (0.180, 0.240),
-    "eye_height": (0.074, 0.124),
-    "eye_tilt": (-0.035, 0.065),
+    "eye_spacing": (0.44, 0.56),
+    "eye_width": (0.170, 0.250),
+    "eye_height": (0.066, 0.134),
+    "eye_tilt": (-0.06, 0.085),
     "eye_peak": (0.75, 1.30),
     "eye_depth": (0.03, 0.11),
-    "crease": (0.030, 0.090),
-    "iris_size": (0.086, 0.108),
+    "crease": (0.025, 0.110),
+    "iris_size": (0.080, 0.112),
     "iris_tone": (0.0, 1.0),
     "lashes": (0.2, 1.0),
     # brows
-    "brow_height": (0.235, 0.370),
-    "brow_thickness": (0.026, 0.075),
-    "brow_arch": (0.00, 0.11),
-    "brow_tilt": (-0.06, 0.07),
-    "brow_gap": (0.10, 0.24),
-    "brow_length": (0.44, 0.60),
-    "brow_density": (0.45, 1.0),
+    "brow_height": (0.22, 0.40),
+    "brow_thickness": (0.024, 0.090),
+    "brow_arch": (-0.02, 0.14),
+    "brow_tilt": (-0.09, 0.10),
+    "brow_gap": (0.07, 0.27),
+    "brow_length": (0.38, 0.62),
+    "brow_density": (0.5, 1.0),
     # nose
     "nose_length": (0.49, 0.63),
     "nose_width": (0.80, 1.30),
@@ -86,13 +87,13 @@ TRAITS: dict[str, tuple[float, float]] = {
 
 # Strength of what changes from picture to picture. Raise a value to make people harder to tell apart.
 NUISANCE: dict[str, float] = {
-    "yaw_deg": 14.0,  # standard deviations; the limits are POSE_LIMITS_DEG
-    "pitch_deg": 6.0,
+    "yaw_deg": 12.0,  # standard deviations; the limits are POSE_LIMITS_DEG
+    "pitch_deg": 5.0,
     "roll_deg": 5.0,
     "smile": 0.5,  # standard deviation around 0.15, cut at −0.6 … 1
     "mouth_open": 0.25,  # share of pictures with an open mouth
-    "brow_raise": 0.030,  # units
-    "eye_open": 0.16,  # relative
+    "brow_raise": 0.018,  # units
+    "eye_open": 0.10,  # relative
     "blink": 0.02,  # share of pictures
     "gaze": 0.030,  # units
     "light": 0.75,  # share of the light that comes from one direction, at most
@@ -101,22 +102,24 @@ NUISANCE: dict[str, float] = {
     "white_balance": 0.12,  # relative per channel, of the whole picture
     "exposure": 0.16,  # log scale
     "gamma": 0.15,  # log scale
-    "glasses": 0.15,  # share of pictures
-    "dapple": 0.24,  # log scale, patches of light and shade over the picture
+    "glasses": 0.10,  # share of pictures
+    "dapple": 0.17,  # log scale, patches of light and shade over the picture
     "hair_volume": 0.04,  # units
-    "fringe": 0.25,  # of the trait fringe
+    "fringe": 0.2,  # of the trait fringe
     "fringe_sweep": 0.6,  # of the trait fringe_sweep
     "tied": 0.4,  # share of pictures in which long hair is tied back
-    "hat": 0.15,  # share of pictures
-    "tan": 0.06,  # relative, change of the skin's tone between pictures
-    "blur_px": 0.8,  # largest standard deviation at 128 pixels
-    "noise": 9.0,  # largest standard deviation, of 255
-    "jpeg_lowest": 45.0,  # lowest JPEG quality
-    "jitter_px": 0.8,  # standard deviation of the detector's landmarks at 128 pixels
+    "hat": 0.08,  # share of pictures
+    "tan": 0.05,  # relative, change of the skin's tone between pictures
+    "blur_px": 0.45,  # largest standard deviation at 128 pixels
+    "noise": 5.0,  # largest standard deviation, of 255
+    "jpeg_lowest": 65.0,  # lowest JPEG quality
+    "jitter_px": 0.7,  # standard deviation of the detector's landmarks at 128 pixels
 }
 POSE_LIMITS_DEG = {"yaw": 35.0, "pitch": 15.0, "roll": 12.0}
 
-SKIN = np.array([(252, 215, 190), (243, 196, 162), (229, 178, 140), (201, 141, 100), (153, 100, 66), (104, 66, 45)], float)
+SKIN = np.array(
+    [(252, 215, 190), (243, 196, 162), (229, 178, 140), (201, 141, 100), (153, 100, 66), (104, 66, 45)], float
+)
 HAIR = np.array([(26, 22, 22), (52, 37, 29), (92, 62, 40), (140, 100, 62), (190, 150, 95), (226, 196, 144)], float)
 IRIS = np.array([(52, 30, 18), (92, 56, 28), (128, 98, 48), (98, 116, 66), (86, 130, 158), (120, 158, 190)], float)
 RED_HAIR, GREY_HAIR = np.array((150, 66, 34), float), np.array((176, 174, 172), float)
@@ -172,6 +175,7 @@ class Scene:
     jitter: np.ndarray = field(default_factory=lambda: np.zeros((5, 2)))  # pixels at 128
 
 
+@lru_cache(maxsize=64)
 def make_person(person: int, seed: int) -> Person:
     """The person of that number: the same for the same (seed, person), on every machine."""
     rng = np.random.default_rng((seed, 0, person))
@@ -185,8 +189,12 @@ def make_person(person: int, seed: int) -> Person:
         skin=_along(SKIN, traits["skin_depth"]) * (1 + traits["skin_warmth"] * np.array([0.025, 0, -0.05])),
         hair=_hair_colour(traits),
         iris=_along(IRIS, traits["iris_tone"]),
-        moles=np.stack([rng.uniform(-0.85, 0.85, moles), rng.uniform(-0.95, 1.4, moles), rng.uniform(0.012, 0.03, moles)], 1),
-        freckles=np.stack([rng.normal(0, 0.42, spots), rng.normal(0.32, 0.17, spots), rng.uniform(0.006, 0.014, spots)], 1),
+        moles=np.stack(
+            [rng.uniform(-0.85, 0.85, moles), rng.uniform(-0.95, 1.1, moles), rng.uniform(0.014, 0.036, moles)], 1
+        ),
+        freckles=np.stack(
+            [rng.normal(0, 0.42, spots), rng.normal(0.32, 0.17, spots), rng.uniform(0.006, 0.014, spots)], 1
+        ),
         mottle=rng.normal(0, 0.022, (14, 16)).astype(np.float32),
     )
 

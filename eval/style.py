@@ -1,0 +1,95 @@
+"""One look for all plots: colours, type sizes, and how a figure reaches the disk.
+
+Colours are Okabe and Ito's (2008), told apart by all common kinds of colour blindness and in grey. Type sizes
+are chosen so that a plot is legible at half its size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from runtime.files import replace_file
+
+SAME = "#0072B2"  # blue
+DIFFERENT = "#D55E00"  # vermillion
+BEST = "#009E73"  # bluish green
+RATE = "#CC79A7"  # reddish purple
+INK = "#222222"
+FAINT = "#6E6E6E"
+
+_LOOK = {
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 13,
+    "axes.labelsize": 13,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.9,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+    "hatch.linewidth": 0.8,
+}
+_TITLE, _SUBTITLE = 17, 12.5
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The look, as a context or a decorator of what draws; the caller's own settings come back afterwards."""
+    with matplotlib.rc_context(_LOOK):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of width × height inches. Not made by pyplot: nothing to close, no window, no global state."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def headline(figure: Figure, title: str, subtitle: str) -> None:
+    """The finding in bold, and under it what it rests on; left-aligned above the axes."""
+    height = figure.get_size_inches()[1]
+    _write_line(figure, 0.14, title, fontsize=_TITLE, fontweight="bold")
+    _write_line(figure, 0.50, subtitle, fontsize=_SUBTITLE, color=FAINT)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.78 / height), w_pad=0.1, h_pad=0.08)
+
+
+def epoch_axis(axes: Axes, epochs: list[int]) -> None:
+    """Whole epochs on x, with room for a single one."""
+    first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
+    axes.set_xlim(first - 0.5, last + max((last - first) * 0.02, 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+
+
+@house_style()
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG as a whole or not at all."""
+    with replace_file(Path(path)) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _write_line(figure: Figure, inches_from_top: float, text: str, **font: object) -> None:
+    """One line at the left edge, cut with an ellipsis where it would run out of the figure."""
+    width, height = figure.get_size_inches()
+    # A run's name may hold a dollar sign, which is no formula.
+    line = figure.text(0.12 / width, 1 - inches_from_top / height, text, va="top", parse_math=False, **font)
+    room = (width - 0.24) * figure.dpi
+    drawn = line.get_window_extent().width
+    if drawn > room:
+        line.set_text(text[: int(len(text) * room / drawn) - 2] + "…")

@@ -1,0 +1,250 @@
+"""Verification figures of a trained model on any list of pairs.
+
+    python -m eval.verify results/RUN PAIRS.csv --root DIR
+    python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
+    python -m eval.verify WEIGHTS.safetensors PAIRS.csv --root DIR --backbone mobilefacenet
+
+The pair CSV has the columns path and pair_path, and either target and pair_target or same (0 or 1). The faces
+under DIR are aligned crops, as data.prepare makes them. Prints a table and writes the figures as JSON.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from torch import nn
+
+from data.datasets import image_loader
+from data.tables import PairTable, read_dataset_card, read_pair_csvs, require_files
+from data.transforms import Preprocessing
+from eval.classification import confusion, report
+from eval.embed import embed
+from eval.evaluation import Evaluation, evaluate_pairs
+from eval.reporting import PairEvaluator
+from eval.tables import figures_table
+from models import build_model, mobilefacenet, weights_preprocessing
+from runtime.checkpoint import find_checkpoint, load_checkpoint, load_state
+from runtime.devices import loader_workers, pick_device
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+# Embedding sizes of the published weights that are face networks already, neck included.
+_READY_MADE = {"mobilefacenet": mobilefacenet.EMBEDDING_SIZE, "inception_resnet_v1": 512}
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifySettings:
+    """What to test, and on what."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """A run folder (its best.pt is taken), a checkpoint, or published face weights together with --backbone."""
+    pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.csv")]
+    """Pair CSV: path,pair_path and target,pair_target, or same in their place."""
+    root: Path
+    """Folder that the CSV's paths start from."""
+    backbone: str = ""
+    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    threshold: float | None = None
+    """Distance up to which a pair is "same"; otherwise the one stored in the checkpoint."""
+    mirror: bool = False
+    """Embed each face and its mirror, and sum the two."""
+    path_prefix: str = ""
+    """OLD=NEW maps absolute paths of the CSV under root."""
+    out: Path | None = None
+    """JSON file to write; otherwise verify_PAIRS.json in the run folder, or in the working folder."""
+    batch_size: int = 64
+    """Faces a batch."""
+    workers: int = -1
+    """Processes that read faces; -1: by the cores."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """A model with what its input must look like, and the threshold that was chosen for it, if any."""
+
+    name: str
+    model: nn.Module
+    preprocessing: Preprocessing
+    threshold: float | None
+    threshold_source: str | None
+
+
+def open_model(name: str, backbone: str = "") -> OpenedModel:
+    """A run folder, a checkpoint, or (with ``backbone``) published weights: a file or a known name.
+
+    Raises InputError: no such file, damaged, another architecture, or weights whose preprocessing is not
+    known.
+    """
+    return _open_weights(name, backbone) if backbone else _open_checkpoint(name)
+
+
+def verify(settings: VerifySettings) -> dict:
+    """Embed every distinct image once, and return all figures as plain values.
+
+    Raises InputError on anything that the user can mend, before the first image is embedded where possible.
+    """
+    pairs = read_pair_csvs([settings.pairs], settings.path_prefix)
+    require_files(settings.root, pairs.paths, str(settings.pairs))
+    opened = open_model(settings.model, settings.backbone)
+    crop_stated = _check_crop(opened, settings.root)
+    given = settings.threshold is not None
+    threshold = settings.threshold if given else opened.threshold
+    evaluation, lost_pairs = _evaluate(opened, pairs, threshold, settings)
+    return {
+        "model": settings.model,
+        "pairs_csv": str(settings.pairs),
+        "images": len(pairs.paths),
+        "lost_pairs": lost_pairs,
+        "mirror": settings.mirror,
+        "preprocessing": opened.preprocessing.to_dict(),
+        "crop_stated_by_data": crop_stated,
+        "threshold_source": "given" if given else opened.threshold_source,
+        **evaluation.figures,
+        **_judgements(evaluation),
+    }
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(VerifySettings, description=__doc__)
+    out = _output_file(settings)
+    figures = verify(settings)
+    print(f"{settings.model} on {settings.pairs}: {figures['pairs']:,} pairs of {figures['images']:,} images")
+    print()
+    print(figures_table(figures))
+    print()
+    for line in _remarks(figures, settings.root):
+        print(line)
+    with replace_file(out) as temporary:
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"written to {out}")
+
+
+def _open_checkpoint(name: str) -> OpenedModel:
+    path = find_checkpoint(Path(name))
+    if path.suffix == ".safetensors":
+        raise InputError(f"{name} holds weights alone; say which network they belong to with --backbone")
+    content = load_checkpoint(path)
+    lacking = [key for key in ("model", "settings", "preprocessing") if key not in content]
+    if lacking:
+        raise InputError(f"{path} lacks {', '.join(lacking)}; take a checkpoint of main_arcface or main_triplet")
+    made_with = content["settings"]
+    model = build_model(
+        made_with["backbone"],
+        embedding_size=made_with["embedding_size"],
+        pooling=made_with["pooling"],
+        dropout=made_with["dropout"],
+        pretrained="none",
+        image_size=made_with["image_size"],
+    )
+    load_state(model, content["model"], str(path))
+    threshold = content.get("threshold")
+    source = None
+    if threshold is not None:
+        source = f"{content.get('threshold_metric', 'chosen')} on the evaluation pairs, epoch {content['epoch']}"
+    return OpenedModel(name, model, Preprocessing.from_dict(content["preprocessing"]), threshold, source)
+
+
+def _open_weights(name: str, backbone: str) -> OpenedModel:
+    preprocessing = weights_preprocessing(backbone, name)
+    if preprocessing is None or backbone not in _READY_MADE:
+        raise InputError(
+            f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
+            "train with them first, and test the checkpoint"
+        )
+    model = build_model(
+        backbone,
+        embedding_size=_READY_MADE[backbone],
+        pooling="backbone",
+        dropout=0.0,
+        pretrained=name,
+        image_size=preprocessing["size"],
+    )
+    return OpenedModel(name, model, Preprocessing.from_dict(preprocessing), None, None)
+
+
+def _check_crop(opened: OpenedModel, root: Path) -> bool:
+    """Whether the data says how it was cropped; raises InputError where it says another crop than the model's."""
+    card = read_dataset_card(root) or {}
+    if "crop" not in card:
+        return False
+    needed = opened.preprocessing.crop
+    if card["crop"] != needed:
+        raise InputError(
+            f"{opened.name} needs {needed} crops, but the faces in {root} are {card['crop']} crops; "
+            f"prepare them with the crop {needed}"
+        )
+    return True
+
+
+def _evaluate(
+    opened: OpenedModel, pairs: PairTable, threshold: float | None, settings: VerifySettings
+) -> tuple[Evaluation, int]:
+    """The evaluation, and the number of pairs that are left out because an image can't be read."""
+    device = pick_device(settings.device)
+    loader = image_loader(
+        settings.root,
+        pairs.paths,
+        opened.preprocessing.size,
+        batch_size=settings.batch_size,
+        workers=loader_workers(settings.workers, device),
+    )
+    normalise = opened.preprocessing.normalise
+    evaluator = PairEvaluator(loader, pairs, device=device, normalise=normalise)
+    embeddings = embed(
+        opened.model.to(device),
+        loader,
+        device=device,
+        normalise=normalise,
+        mirror=settings.mirror,
+        progress="embedding",
+    )
+    readable = evaluator.readable_pairs()
+    if not len(readable[0]):
+        raise InputError(f"{settings.pairs}: not one pair has two readable images")
+    return evaluate_pairs(embeddings, *readable, threshold), evaluator.lost_pairs
+
+
+def _judgements(evaluation: Evaluation) -> dict:
+    """Classification report and confusion matrix (rows truth, columns judged; same, different), given a threshold."""
+    if evaluation.threshold is None:
+        return {"classification_report": None, "confusion_matrix": None}
+    arguments = evaluation.distances, evaluation.same, evaluation.threshold
+    return {
+        "classification_report": report(*arguments)[1],
+        "confusion_matrix": confusion(*arguments).tolist(),
+    }
+
+
+def _output_file(settings: VerifySettings) -> Path:
+    """Where the JSON goes; checked before the work, not after it."""
+    folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
+    out = settings.out or folder / f"verify_{settings.pairs.stem}.json"
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InputError(f"can't write {out}: {out.parent} is no folder that can be written to; set --out")
+    return out
+
+
+def _remarks(figures: dict, root: Path) -> list[str]:
+    """What a reader must know beside the table."""
+    lines = []
+    if figures["threshold"] is None:
+        lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")
+    else:
+        lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
+    if figures["lost_pairs"]:
+        lines.append(f"{figures['lost_pairs']} pairs were left out: an image of theirs can't be read")
+    if not figures["crop_stated_by_data"]:
+        crop = figures["preprocessing"]["crop"]
+        lines.append(f"{root} has no dataset.json: its faces are taken to be {crop} crops, as the model needs")
+    return lines
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

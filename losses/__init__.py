@@ -1,0 +1,8 @@
+"""Embeddings and labels in, a scalar and its figures out: triplets mined online, and margin softmax."""
+
+from losses.arcface import ArcFaceLoss
+from losses.frequency import FREQUENCY_WEIGHTS
+from losses.sampled_head import RowSGD
+from losses.triplet import MINING_RULES, TripletLoss
+
+__all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "RowSGD", "TripletLoss"]

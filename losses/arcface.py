@@ -1,0 +1,186 @@
+"""Margin softmax over learned class centres: ArcFace, CosFace, sub-centres, and a sampled head."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from losses.focal import focal_cross_entropy, weighted_mean
+from losses.frequency import class_factors
+from losses.sampled_head import gather_centres, sample_classes
+from losses.warmup import ProgressiveLoss
+from runtime.errors import InputError
+
+MARGIN_KINDS = ("arcface", "cosface")
+SHORTEST = 1e-6  # rows shorter than this have no direction to speak of
+LEAST_SINE_SQUARED = 1e-7  # about the rounding error of 1 − cos² in float32; the slope of the root ends here
+
+
+class ArcFaceLoss(ProgressiveLoss):
+    """Focal loss on s · cos θ with a margin at the target: ArcFace cos(θ + m) or CosFace cos θ − m.
+
+    Deng et al. 2019, "ArcFace", arXiv:1801.07698, eq. 3; Wang et al. 2018, "CosFace", arXiv:1801.09414,
+    eq. 4. θ is the angle between an embedding and a class centre, a row of the parameter ``weight`` (C, D).
+    With k ``sub_centres`` it is (C·k, D), k rows a class, and the nearest of them counts (Deng et al. 2020,
+    "Sub-center ArcFace"). Past θ > π − m, where cos(θ + m) would rise again, the ArcFace target is
+    cos θ − m·sin m. All of it runs in float32 whatever the precision around it; value and gradient are
+    finite for any finite input, cos θ = ±1 included.
+
+    - ``scale``: s, the inverse temperature, 30 to 64. ``margin``: m, radians for ArcFace (0.3 to 0.5), cosine
+      for CosFace (0.35).
+    - ``focal_gamma``: γ of the focal loss, 0 for plain cross-entropy. ``label_smoothing``: ε, 0 to below 1.
+    - ``class_counts``, ``frequency_weights``: see ``losses/frequency.py``. They act on the loss of each
+      sample, which is then divided by the sum of the weights in the batch.
+    - ``sample_share``: share of the classes that take part in a step (Partial FC, see
+      ``losses/sampled_head.py``); None for all. ``weight`` then gets a sparse gradient, so train it with
+      ``RowSGD``.
+    - ``margin_warmup``, ``scale_warmup``: share of the run over which the margin rises from 0, and the scale
+      from that of AdaCos for C classes, √2 · log(C − 1) (Zhang et al. 2019, arXiv:1905.00292, eq. 12).
+
+    With γ = 0, no weights, no smoothing and no margin this is ``F.cross_entropy(scale * cosines, labels)``.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        classes: int,
+        *,
+        scale: float,
+        margin: float,
+        focal_gamma: float,
+        class_counts: Sequence[int] | Tensor | None = None,
+        frequency_weights: str = "none",
+        label_smoothing: float = 0.0,
+        kind: str = "arcface",
+        sub_centres: int = 1,
+        sample_share: float | None = None,
+        margin_warmup: float = 0.0,
+        scale_warmup: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.scale = scale
+        self.margin = margin
+        self.focal_gamma = focal_gamma
+        self.label_smoothing = label_smoothing
+        self.kind = kind
+        self.sub_centres = sub_centres
+        self.sample_share = sample_share
+        self.margin_warmup = margin_warmup
+        self.scale_warmup = scale_warmup
+        self._check_settings()
+        self.weight = nn.Parameter(torch.empty(classes * sub_centres, embedding_size))
+        nn.init.xavier_uniform_(self.weight)
+        self.register_buffer("class_factors", class_factors(frequency_weights, class_counts, classes))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1. The figures:
+
+        - ``train_accuracy``: share of the batch whose nearest class (no margin) is its own, among the sampled
+          ones.
+        - ``target_angle``: mean angle to the own centre, degrees. About 90 at the start, under 45 when
+          trained.
+        - ``target_probability``: mean probability of the own class, with margin: what the focal factor sees.
+        - ``margin``, ``scale``: those of this step.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self._loss(embeddings if embeddings.dtype == torch.float64 else embeddings.float(), labels)
+
+    def _loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        margin = self.margin * self.ramp(self.margin_warmup)
+        scale = self._scale_now()
+        cosines, columns = self._cosines(embeddings, labels)
+        own = cosines.detach()[torch.arange(len(columns), device=columns.device), columns]
+        correct = (cosines.detach().argmax(1) == columns).double().mean()
+        logits = _TargetMargin.apply(cosines, columns, self.kind, margin, scale)
+        losses, probability = focal_cross_entropy(logits, columns, self.focal_gamma, self.label_smoothing)
+        loss = weighted_mean(losses, None if self.class_factors is None else self.class_factors[labels])
+        angle = own.clamp(-1, 1).acos().rad2deg()
+        figures = torch.stack([correct, angle.double().mean(), probability.double().mean()]).tolist()
+        names = ("train_accuracy", "target_angle", "target_probability")
+        return loss, dict(zip(names, figures, strict=True)) | {"margin": margin, "scale": scale}
+
+    def _cosines(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines (B, S) to the S classes of this step, and each label's column (B,) among them."""
+        weight, columns = self.weight, labels
+        if self.sample_share is not None:
+            sampled = sample_classes(labels, self.classes, self.sample_share)
+            columns = torch.searchsorted(sampled, labels)
+            offsets = torch.arange(self.sub_centres, device=sampled.device)
+            weight = gather_centres(weight, (sampled[:, None] * self.sub_centres + offsets).view(-1))
+        cosines = F.linear(_unit(embeddings), _unit(weight.to(embeddings.dtype)))
+        if self.sub_centres > 1:
+            cosines = cosines.unflatten(1, (-1, self.sub_centres)).max(2).values
+        return cosines, columns
+
+    def _scale_now(self) -> float:
+        start = min(self.scale, math.sqrt(2) * math.log(max(self.classes - 1, 2)))
+        return start + (self.scale - start) * self.ramp(self.scale_warmup)
+
+    def _check_settings(self) -> None:
+        if self.kind not in MARGIN_KINDS:
+            raise InputError(f"unknown kind {self.kind!r}; choose one of {', '.join(MARGIN_KINDS)}")
+        limits = {
+            "classes": (self.classes >= 1, "at least 1"),
+            "scale": (self.scale > 0, "above 0"),
+            "margin": (0 <= self.margin < math.pi / 2, "from 0 to below π/2"),
+            "focal_gamma": (self.focal_gamma >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            "sub_centres": (self.sub_centres >= 1, "at least 1"),
+            "sample_share": (self.sample_share is None or 0 < self.sample_share <= 1, "above 0, at most 1"),
+            "margin_warmup": (0 <= self.margin_warmup <= 1, "a share of the run from 0 to 1"),
+            "scale_warmup": (0 <= self.scale_warmup <= 1, "a share of the run from 0 to 1"),
+        }
+        for name, (fits, allowed) in limits.items():
+            if not fits:
+                raise InputError(f"{name} {getattr(self, name)} makes no sense; choose {allowed}")
+
+    def extra_repr(self) -> str:
+        return f"{self.kind}, classes={self.classes}, scale={self.scale}, margin={self.margin}"
+
+
+class _TargetMargin(torch.autograd.Function):
+    """scale · cosines, with the margin at the target column, in the memory of the cosines (B, C).
+
+    At a million classes every copy of (B, C) counts; all that the gradient needs is the margin's slope (B,).
+    """
+
+    @staticmethod
+    def forward(ctx, cosines: Tensor, columns: Tensor, kind: str, margin: float, scale: float) -> Tensor:
+        samples = torch.arange(len(columns), device=columns.device)
+        target, slope = _margined(cosines[samples, columns], kind, margin)
+        cosines[samples, columns] = target
+        ctx.mark_dirty(cosines)
+        ctx.save_for_backward(samples, columns, slope)
+        ctx.scale = scale
+        return cosines.mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        samples, columns, slope = ctx.saved_tensors
+        gradient = gradient * ctx.scale
+        gradient[samples, columns] *= slope
+        return gradient, None, None, None, None
+
+
+def _margined(cosine: Tensor, kind: str, margin: float) -> tuple[Tensor, Tensor]:
+    """Target cosines (B,) with the margin, and the slope (B,) by the cosines without."""
+    if kind == "cosface":
+        return cosine - margin, torch.ones_like(cosine)
+    sine_squared = (1 - cosine.square()).clamp(min=LEAST_SINE_SQUARED)
+    sine = sine_squared.sqrt()
+    turned = cosine * math.cos(margin) - sine * math.sin(margin)
+    steep = torch.where(sine_squared > LEAST_SINE_SQUARED, cosine / sine, 0)
+    within = cosine > -math.cos(margin)
+    target = torch.where(within, turned, cosine - margin * math.sin(margin))
+    return target, torch.where(within, math.cos(margin) + steep * math.sin(margin), 1.0)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows at length 1; a row without direction stays near zero, and so does its pull on the gradient."""
+    length = rows.norm(dim=1, keepdim=True)
+    return rows / torch.where(length > SHORTEST, length, 1.0)

@@ -1,0 +1,9 @@
+"""Images → unit embeddings: backbones, pooling, neck, known weights."""
+
+from models.backbones import BACKBONES
+from models.build import build_model
+from models.embedder import FaceEmbedder
+from models.pooling import POOLINGS
+from models.weights import load_state, weights_preprocessing
+
+__all__ = ["BACKBONES", "POOLINGS", "FaceEmbedder", "build_model", "load_state", "weights_preprocessing"]

@@ -1,0 +1,79 @@
+"""Settings → FaceEmbedder. The same settings build the same architecture again, for a checkpoint to fill."""
+
+import torch
+from torch import nn
+
+from models import mobilefacenet
+from models.backbones import build_backbone, check_backbone
+from models.embedder import FaceEmbedder, Neck
+from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
+from models.weights import NONE, find_weights, load_pretrained
+from runtime.errors import InputError
+
+# Weights that bring a neck of their own fix the embedding size.
+_NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
+
+
+def build_model(
+    backbone: str, *, embedding_size: int, pooling: str, dropout: float, pretrained: str, image_size: int
+) -> FaceEmbedder:
+    """The network that turns images into unit embeddings: float (B, 3, H, W) → float32 (B, D).
+
+    backbone: one of BACKBONES, or ``timm:NAME``.
+    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution), ``average``
+        or ``gem`` (learnable; see GeM for what it does to negative features).
+    dropout: probability in [0, 1) on the pooled features, in training mode only.
+    pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
+        for timm's and EfficientNet) or a local file in the same format (MobileFaceNet: InsightFace's names).
+    image_size: pixels, H = W.
+
+    Raises InputError: unknown name, value out of range, size the network can't take, weights that are missing,
+    damaged or of another architecture. Never starts from scratch in silence.
+    """
+    check_backbone(backbone)
+    _check_settings(backbone, embedding_size, pooling, dropout, pretrained)
+    weights = None if pretrained == NONE else find_weights(backbone, pretrained)
+    features = build_backbone(backbone, image_size)
+    model = FaceEmbedder(
+        features,
+        _build_pooling(backbone, pooling, features.out_channels),
+        dropout,
+        _build_neck(backbone, features.out_channels, embedding_size),
+    )
+    if weights is not None:
+        load_pretrained(model, backbone, weights)
+    # Measured on a CPU with AVX-512, one thread: 1.1 to 1.5 times the training images/s, for every backbone.
+    return model.to(memory_format=torch.channels_last)
+
+
+def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: float, pretrained: str) -> None:
+    if pooling not in POOLINGS:
+        raise InputError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout is {dropout}, but must be at least 0 and below 1")
+    if embedding_size < 2:
+        raise InputError(f"embedding_size is {embedding_size}, but must be at least 2")
+    if pretrained == NONE:
+        return
+    needed = _NECK_SIZES.get(backbone, embedding_size)
+    if embedding_size != needed:
+        raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
+    if backbone == "mobilefacenet" and pooling != "backbone":
+        raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
+
+
+def _build_pooling(backbone: str, pooling: str, channels: int) -> nn.Module:
+    if pooling == "gem":
+        return GeM()
+    if pooling == "backbone" and backbone == "mobilefacenet":
+        return DepthwisePooling(channels, mobilefacenet.FEATURE_MAP_SIZE)
+    return AveragePooling()
+
+
+def _build_neck(backbone: str, channels: int, embedding_size: int) -> Neck:
+    if backbone != "mobilefacenet":
+        return Neck(channels, embedding_size)
+    neck = Neck(channels, embedding_size, bias=True, eps=mobilefacenet.NECK_BATCHNORM_EPS)
+    # Fixed at 1 in InsightFace's graph, so that all values of an embedding have the same scale.
+    neck.norm.weight.requires_grad_(False)
+    return neck

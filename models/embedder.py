@@ -1,0 +1,50 @@
+"""Feature map → unit embedding: pooling, dropout, neck, normalisation. The same for every backbone."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A row of zeros stays zeros instead of becoming NaN. Healthy rows are about √D long (BatchNorm sees to that); those
+# of an untrained EfficientNet in evaluation mode, the shortest that still have to come out as unit rows, 1e-5.
+NORM_EPS = 1e-10
+
+
+class Neck(nn.Module):
+    """Linear map to the embedding size, then BatchNorm.
+
+    The linear layer has no bias, as BatchNorm would take it away again; MobileFaceNet's weights alone bring
+    one. Its rows start with length about 1, so that its outputs vary as much as the pooled features. ``eps`` is
+    added to that variance: 1e-3 as in facenet-pytorch's neck.
+    """
+
+    def __init__(self, inputs: int, embedding_size: int, *, bias: bool = False, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, embedding_size, bias=bias)
+        nn.init.normal_(self.linear.weight, std=inputs**-0.5)
+        self.norm = nn.BatchNorm1d(embedding_size, eps=eps)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, C) → (B, D)."""
+        return self.norm(self.linear(pooled))
+
+
+class FaceEmbedder(nn.Module):
+    """images float (B, 3, H, W), RGB, normalised → float32 (B, D), each row of length 1.
+
+    Pooling and neck run in float32 under autocast too: they cost nothing beside the backbone, and distances
+    between embeddings are then as fine as float32. Only a row that is all zero before normalising stays zero.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: nn.Module, dropout: float, neck: Neck) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.neck = neck
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, D)."""
+        features = self.backbone(images)
+        with torch.autocast(features.device.type, enabled=False):
+            pooled = self.pooling(features.float())
+            return F.normalize(self.neck(self.dropout(pooled)), dim=1, eps=NORM_EPS)

@@ -1,0 +1,168 @@
+"""The sampled head against the full one, and its optimiser against torch's."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from losses import ArcFaceLoss, RowSGD
+from losses.sampled_head import sample_classes
+
+FULL = {"scale": 32.0, "margin": 0.4, "focal_gamma": 2.0}
+
+
+def batch(classes: int, samples: int = 24, size: int = 16, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        F.normalize(torch.randn(samples, size, generator=generator)),
+        torch.randint(classes, (samples,), generator=generator),
+    )
+
+
+def test_sample_holds_every_label_once_and_the_asked_share():
+    labels = torch.tensor([5, 99, 5, 0])
+    for share in (0.01, 0.1, 0.5, 1.0):
+        sampled = sample_classes(labels, 100, share)
+        assert len(sampled) == max(3, round(share * 100))
+        assert (sampled.diff() > 0).all() and sampled[0] >= 0 and sampled[-1] < 100
+        assert {0, 5, 99} <= set(sampled.tolist())
+
+
+def test_other_classes_are_drawn_evenly():
+    torch.manual_seed(0)
+    draws = torch.bincount(torch.cat([sample_classes(torch.tensor([3]), 40, 0.25) for _ in range(4000)]), minlength=40)
+    others = np.delete(draws.numpy(), 3)
+    assert draws[3] == 4000
+    expected = 4000 * 9 / 39
+    spread = np.sqrt(4000 * (9 / 39) * (30 / 39))  # of a binomial count
+    assert np.abs(others - expected).max() < 5 * spread
+
+
+@pytest.mark.parametrize("options", [{}, {"sub_centres": 3}, {"label_smoothing": 0.1}, {"kind": "cosface"}], ids=str)
+def test_everything_sampled_equals_the_full_head(options):
+    embeddings, labels = batch(50)
+    full = ArcFaceLoss(16, 50, **FULL, **options)
+    sampled = ArcFaceLoss(16, 50, **FULL, **options, sample_share=1.0)
+    sampled.load_state_dict(full.state_dict())
+    rows = [embeddings.clone().requires_grad_() for _ in range(2)]
+    (value, stats), (expected, expected_stats) = sampled(rows[0], labels), full(rows[1], labels)
+    (value + expected).backward()
+    assert value.item() == expected.item() and stats == expected_stats
+    assert torch.equal(rows[0].grad, rows[1].grad)
+    assert torch.equal(sampled.weight.grad.to_dense(), full.weight.grad)
+
+
+def test_a_sample_is_the_full_head_on_those_classes():
+    embeddings, labels = batch(200)
+    loss = ArcFaceLoss(16, 200, **FULL, sample_share=0.3)
+    torch.manual_seed(7)
+    value, _ = loss(embeddings, labels)
+    value.backward()
+    torch.manual_seed(7)
+    sampled = sample_classes(labels, 200, 0.3)
+    small = ArcFaceLoss(16, 60, **FULL)
+    small.weight.data = loss.weight.data[sampled].clone()
+    expected, _ = small(embeddings, torch.searchsorted(sampled, labels))
+    expected.backward()
+    assert value.item() == expected.item()
+    dense = loss.weight.grad.to_dense()
+    assert torch.equal(dense[sampled], small.weight.grad)
+    untouched = torch.ones(200, dtype=torch.bool)
+    untouched[sampled] = False
+    assert untouched.sum() == 140 and (dense[untouched] == 0).all()
+
+
+def test_frequency_weights_follow_the_labels_into_the_sample():
+    embeddings, labels = batch(50)
+    options = {"class_counts": list(range(1, 51)), "frequency_weights": "inverse_log"}
+    full = ArcFaceLoss(16, 50, **FULL, **options)
+    sampled = ArcFaceLoss(16, 50, **FULL, **options, sample_share=1.0)
+    sampled.load_state_dict(full.state_dict())
+    assert sampled(embeddings, labels)[0].item() == full(embeddings, labels)[0].item()
+
+
+def test_a_million_classes_take_a_step():
+    embeddings, labels = batch(1_000_000, samples=32, size=8)
+    embeddings = embeddings.half().requires_grad_()
+    loss = ArcFaceLoss(8, 1_000_000, **FULL | {"scale": 64.0}, sample_share=0.01)
+    optimiser = RowSGD(loss.parameters(), lr=0.1, momentum=0.9)
+    before = loss.weight.detach().clone()
+    value, _ = loss(embeddings, labels)
+    value.backward()
+    optimiser.step()
+    assert torch.isfinite(value) and torch.isfinite(embeddings.grad).all()
+    assert loss.weight.grad._nnz() == 10_000
+    changed = (before != loss.weight.detach()).any(1)
+    assert changed[labels].all() and changed.sum() <= 10_000
+
+
+# ==== the optimiser ====
+
+SETTINGS = [
+    {"momentum": 0.0},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_with_all_rows_every_step_it_is_sgd(settings):
+    start = torch.randn(30, 4, dtype=torch.float64)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    row, plain = RowSGD([ours], lr=0.1, **settings), torch.optim.SGD([theirs], lr=0.1, **settings)
+    for step in range(5):
+        gradient = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        theirs.grad = gradient
+        ours.grad = torch.sparse_coo_tensor(torch.arange(30)[None], gradient, (30, 4), check_invariants=True)
+        row.step()
+        plain.step()
+        assert ours.grad.is_sparse  # still there for whoever wants to look
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+
+
+def test_a_row_without_a_gradient_waits():
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}
+    start = torch.randn(6, 4, dtype=torch.float64)
+    ours = torch.nn.Parameter(start.clone())
+    rows = [torch.nn.Parameter(start[i].clone()) for i in range(6)]  # each row stepped alone, when its turn comes
+    optimiser, singles = RowSGD([ours], **settings), [torch.optim.SGD([row], **settings) for row in rows]
+    for step, chosen in enumerate([[0, 1], [1, 4], [0, 4], [1, 0]]):
+        gradient = torch.randn(2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        ours.grad = torch.sparse_coo_tensor(torch.tensor([chosen]), gradient, (6, 4), check_invariants=True)
+        optimiser.step()
+        for i, g in zip(chosen, gradient, strict=True):
+            rows[i].grad = g
+            singles[i].step()
+    torch.testing.assert_close(ours, torch.stack(list(rows)), rtol=1e-12, atol=0)
+    assert torch.equal(ours[[2, 3, 5]], start[[2, 3, 5]])
+
+
+def test_dense_and_sparse_in_one_optimiser_and_its_state_resumes():
+    embeddings, labels = batch(50)
+
+    def build():
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(16, 16)
+        loss = ArcFaceLoss(16, 50, **FULL, sample_share=0.2)
+        optimiser = RowSGD([*layer.parameters(), *loss.parameters()], lr=0.1, momentum=0.9, weight_decay=1e-4)
+        return layer, loss, optimiser
+
+    def step(layer, loss, optimiser, seed):
+        torch.manual_seed(seed)
+        optimiser.zero_grad()
+        loss(layer(embeddings), labels)[0].backward()
+        optimiser.step()
+
+    straight, resumed = build(), build()
+    for seed in range(4):
+        step(*straight, seed)
+    for seed in range(2):
+        step(*resumed, seed)
+    fresh = build()
+    for new, old in zip(fresh, resumed, strict=True):
+        new.load_state_dict(old.state_dict())
+    for seed in range(2, 4):
+        step(*fresh, seed)
+    for a, b in zip(straight[:2], fresh[:2], strict=True):
+        for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            assert torch.equal(x, y), name
