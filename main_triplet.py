@@ -31,6 +31,7 @@ SETTINGS = TripletSettings(
     # ---- data ----
     data_root="builtin",  # "builtin", or the folder that the CSVs' paths start from
     train_csv="train.csv",  # path,target
+    train_faces="all",  # all | plain | masked
     eval_csvs=("eval_same.csv", "eval_diff.csv"),  # path,target,pair_path,pair_target
     test_csv="test.csv",  # the same columns; only ever reported on
     path_prefix="",  # OLD=NEW for CSVs with absolute paths
@@ -39,8 +40,8 @@ SETTINGS = TripletSettings(
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     max_unreadable=0.01,  # share of an epoch's images
-    builtin_people=400,  # identities to train on
-    builtin_images=12,  # plain images a person, each with a masked copy
+    builtin_people=240,  # identities to train on
+    builtin_images=5,  # plain images a person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
     pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
@@ -51,21 +52,21 @@ SETTINGS = TripletSettings(
     people_per_batch=16,  # P
     images_per_person=4,  # K
     epoch_mode="random",  # all | random
-    mining="semi_hard",  # batch_hard | batch_hard_soft | semi_hard | batch_all
+    mining="semi_hard",  # batch_hard | batch_hard_soft | semi_hard | batch_all | distance_weighted
     margin=0.3,  # L2 distance, of at most 2
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
     # ---- optimiser ----
-    epochs=1,  # passes over the training faces
-    optimiser="sgd",  # sgd | adam | adamw | rmsprop | adadelta
-    lr=0.1,  # peak
-    momentum=0.9,  # Nesterov
-    weight_decay=5e-4,  # L2
+    epochs=4,  # passes over the training faces
+    optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
+    lr=1e-3,  # peak
+    momentum=0.9,  # sgd: Nesterov's; adam, adamw: beta1
+    weight_decay=0.01,  # decoupled for adamw
     decay_norms=False,  # decay norms and biases too
     schedule="cosine",  # multistep | cosine | cyclic | step | constant
     milestones=(),  # epochs, multistep
     lr_decay=0.1,  # factor, multistep and step
-    warmup_epochs=0.2,  # epochs
+    warmup_epochs=0.25,  # epochs
     clip_grad_norm=0.0,  # 0: none
     # ---- machine ----
     device="auto",  # auto | cpu | cuda
@@ -101,6 +102,7 @@ def main() -> None:
     faces = open_faces(
         root,
         train_csv=settings.train_csv,
+        train_faces=settings.train_faces,
         eval_csvs=settings.eval_csvs,
         test_csv=settings.test_csv,
         path_prefix=settings.path_prefix,

@@ -21,6 +21,8 @@ class Settings:
     """Folder that the CSVs' paths start from (made by data.prepare), or "builtin": faces drawn from a seed."""
     train_csv: str
     """Training faces (path,target), relative to data_root or to the working folder."""
+    train_faces: Literal["all", "plain", "masked"]
+    """Which rows of the train CSV count, by its column masked; "plain" goes with mask_probability."""
     eval_csvs: tuple[str, ...]
     """Evaluation pairs (path,target,pair_path,pair_target): they choose checkpoint and threshold."""
     test_csv: str
@@ -151,7 +153,7 @@ class TripletSettings(Settings):
     """K: images of each."""
     epoch_mode: Literal["all", "random"]
     """all: every identity once an epoch; random: as many batches as N images fill, of random identities."""
-    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all"]
+    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted"]
     """Which triplets of a batch count."""
     margin: float
     """How much farther the negative must be than the positive; distances lie in [0, 2]."""

@@ -120,7 +120,9 @@ class ImageLoader:
     def __init__(self, root: Path, paths: np.ndarray, size: int, *, batch_size: int, workers: int):
         self.unreadable: set[int] = set()
         faces = _ListedFaces(root, paths, size)
-        self._loader = DataLoader(faces, batch_size, num_workers=workers, collate_fn=_whole_batch)
+        self._loader = DataLoader(
+            faces, batch_size, num_workers=workers, collate_fn=_whole_batch, generator=torch.Generator()
+        )
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -147,6 +149,8 @@ def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memor
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
+        # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
+        generator=torch.Generator(),
     )
 
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from data.synthetic import ensure_faces
 from data.tables import (
     FaceTable,
     PairTable,
+    choose_faces,
     read_dataset_card,
     read_pair_csvs,
     read_train_csv,
@@ -40,6 +42,7 @@ def open_faces(
     root: Path,
     *,
     train_csv: str,
+    train_faces: Literal["all", "plain", "masked"],
     eval_csvs: tuple[str, ...],
     test_csv: str,
     path_prefix: str,
@@ -51,7 +54,7 @@ def open_faces(
     and where the folder's card says another crop than the network's.
     """
     disk_size = check_card(root, preprocessing.crop) or preprocessing.size
-    train = read_train_csv(_csv(root, train_csv), path_prefix)
+    train = choose_faces(read_train_csv(_csv(root, train_csv), path_prefix), train_faces)
     evaluation = read_pair_csvs([_csv(root, name) for name in eval_csvs], path_prefix)
     if evaluation.same.all() or not evaluation.same.any():
         kind = "same" if evaluation.same.all() else "different"

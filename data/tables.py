@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -97,6 +98,23 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 
+def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"]) -> FaceTable:
+    """The rows whose face is plain, or masked; identities without such a row drop out.
+
+    Raises InputError where the CSV does not say who wears a mask, or fewer than two identities are left.
+    """
+    if faces == "all":
+        return table
+    if table.masked is None:
+        raise InputError(f"train_faces is {faces}, but the train CSV has no column masked; set train_faces to all")
+    rows = np.flatnonzero(table.masked == (faces == "masked"))
+    kept, targets = np.unique(table.targets[rows], return_inverse=True)
+    if len(kept) < 2:
+        raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
+    landmarks = None if table.landmarks is None else table.landmarks[rows]
+    return FaceTable(table.paths[rows], targets, [table.names[i] for i in kept], landmarks, table.masked[rows])
+
+
 def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
@@ -142,7 +160,7 @@ def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
         # Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
         # Only the empty field is missing: somebody may be called "NA" or "None".
         text = ("path", "target", "pair_path", "pair_target")
-        missing = dict.fromkeys(text, [""])
+        missing = {key: [""] for key in text}
         frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing)
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None

@@ -72,9 +72,8 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     assert checkpoint["identities"] == sorted(set(pd.read_csv(drawn_faces / "train.csv")["target"]))
 
     # The same figures come out of the stand-alone test of that checkpoint.
-    argv = [str(folder), str(drawn_faces / "test.csv"), "--root", str(drawn_faces), "--out", "again.json"]
-    verify.main(argv)
-    again = json.loads(Path("again.json").read_text())
+    options = verify.VerifySettings(model=str(folder), pairs=drawn_faces / "test.csv", root=drawn_faces)
+    again = verify.verify(options)
     assert again["accuracy"] == pytest.approx(metrics["accuracy"])
     assert again["auc"] == pytest.approx(metrics["auc"])
 
@@ -92,7 +91,7 @@ def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(ru
         return real(state, *arguments, **options)
 
     monkeypatch.setattr(train, "train_one_epoch", interrupted)
-    code, _, said = run(script, *_options(script, drawn_faces, "cut", 4), *masks)
+    code, _, _ = run(script, *_options(script, drawn_faces, "cut", 4), *masks)
     assert (code, len(_log(Path("results/cut")))) == (130, 2)
     monkeypatch.setattr(train, "train_one_epoch", real)
     # Another number of workers must not change a bit either.
@@ -166,7 +165,12 @@ def test_bad_data_is_one_clear_line_and_leaves_no_run(run, broken_faces, script,
         ("main_arcface.py", ["--backbone", "resnet1"], "inception_resnet_v1"),
         ("main_arcface.py", ["--preset", "modle1"], "did you mean model1"),
         ("main_arcface.py", ["--resume", "results/none"], "results/none"),
-        ("main_arcface.py", ["--pretrained", "none.pt", "--backbone", "inception_resnet_v1"], "none.pt"),
+        (
+            "main_arcface.py",
+            ["--backbone", "mobilefacenet", "--embedding-size", 128, "--pooling", "backbone", "--pretrained", "no.pt"],
+            "no.pt",
+        ),
+        ("main_arcface.py", ["--backbone", "mobilefacenet", "--embedding-size", 128], "112"),
         ("main_arcface.py", ["--data-root", "nowhere"], "nowhere"),
         ("main_triplet.py", ["--margin", "2"], "margin"),
         ("main_triplet.py", ["--people-per-batch", "7"], "has 6 identities"),
@@ -192,7 +196,7 @@ def test_unreadable_images_are_named_and_stop_the_run_past_the_share(run, broken
     path = pd.read_csv(broken_faces / "train.csv")["path"][0]
     (broken_faces / path).write_bytes(b"no image at all")
     options = _options("main_arcface.py", broken_faces, epochs=1)
-    code, said, error = run("main_arcface.py", *options, "--max-unreadable", 0)
+    code, _, error = run("main_arcface.py", *options, "--max-unreadable", 0)
     assert code == 2
     assert path in error
     code, said, _ = run("main_arcface.py", *options, "--max-unreadable", 0.2, "--run-name", "second")

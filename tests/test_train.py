@@ -238,6 +238,7 @@ def test_a_collapsed_training_batch_ends_the_run_at_once(tmp_path):
     state, loader, run = _setup(tmp_path)
     nn.init.zeros_(state.model.layers[2].weight)
     nn.init.ones_(state.model.layers[2].bias)
+    state.model.layers[3].p = 0.0
     state.optimiser.param_groups[0]["lr"] = 0.0
     state.scheduler.base_lrs = [0.0 for _ in state.scheduler.base_lrs]
     assert "collapsed" in _fit(state, loader, run, _evaluation(FOUR))
