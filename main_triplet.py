@@ -34,6 +34,7 @@ SETTINGS = TripletSettings(
     train_faces="all",  # all | plain | masked
     eval_csvs=("eval_same.csv", "eval_diff.csv"),  # path,target,pair_path,pair_target
     test_csv="test.csv",  # the same columns; only ever reported on
+    eval_root="",  # folder of the eval and test faces where it is another; empty: data_root
     path_prefix="",  # OLD=NEW for CSVs with absolute paths
     crop="arcface5",  # arcface5 | mtcnn_box
     image_size=128,  # pixels
@@ -101,6 +102,7 @@ def main() -> None:
         root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     faces = open_faces(
         root,
+        eval_root=Path(settings.eval_root) if settings.eval_root else root,
         train_csv=settings.train_csv,
         train_faces=settings.train_faces,
         eval_csvs=settings.eval_csvs,
@@ -121,7 +123,7 @@ def main() -> None:
     loader = train_loader(train_faces, sampler, workers=workers, pin_memory=device.type == "cuda")
     evaluators = {
         name: PairEvaluator(
-            image_loader(root, pairs.paths, preprocessing.size, batch_size=128, workers=workers),
+            image_loader(faces.eval_root, pairs.paths, preprocessing.size, batch_size=128, workers=workers),
             pairs,
             device=device,
             normalise=preprocessing.normalise,

@@ -27,6 +27,8 @@ class Settings:
     """Evaluation pairs (path,target,pair_path,pair_target): they choose checkpoint and threshold."""
     test_csv: str
     """Test pairs, only ever reported on."""
+    eval_root: str
+    """Folder of the evaluation and test faces and their CSVs, where they lie apart; empty: data_root."""
     path_prefix: str
     """OLD=NEW maps the absolute paths of foreign CSVs under data_root; empty: paths are relative."""
     crop: Literal["arcface5", "mtcnn_box"]

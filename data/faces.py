@@ -26,12 +26,13 @@ TEST_PAIRS = 3_000
 
 @dataclass(frozen=True)
 class FaceData:
-    """Faces of one folder: where they are, how they were cropped, and the three tables.
+    """The three tables of a run, and the folders that their paths start from.
 
-    ``disk_size`` is the side of the faces on disk in pixels, on which their landmarks rest.
+    ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest.
     """
 
     root: Path
+    eval_root: Path
     disk_size: int
     train: FaceTable
     evaluation: PairTable
@@ -41,6 +42,7 @@ class FaceData:
 def open_faces(
     root: Path,
     *,
+    eval_root: Path,
     train_csv: str,
     train_faces: Literal["all", "plain", "masked"],
     eval_csvs: tuple[str, ...],
@@ -48,22 +50,25 @@ def open_faces(
     path_prefix: str,
     preprocessing: Preprocessing,
 ) -> FaceData:
-    """Read the CSVs and see that every image is there; CSV names are relative to ``root`` or the working folder.
+    """Read the CSVs and see that every image is there; CSV names are relative to their folder or the working one.
+
+    ``root`` is the folder of the training faces, ``eval_root`` that of the evaluation and test pairs.
 
     Raises InputError on the first thing that is wrong with a CSV, on missing images (counted, the first ten named),
     and where the folder's card says another crop than the network's.
     """
     disk_size = check_card(root, preprocessing.crop) or preprocessing.size
     train = choose_faces(read_train_csv(_csv(root, train_csv), path_prefix), train_faces)
-    evaluation = read_pair_csvs([_csv(root, name) for name in eval_csvs], path_prefix)
+    check_card(eval_root, preprocessing.crop)
+    evaluation = read_pair_csvs([_csv(eval_root, name) for name in eval_csvs], path_prefix)
     if evaluation.same.all() or not evaluation.same.any():
         kind = "same" if evaluation.same.all() else "different"
         raise InputError(f"{', '.join(eval_csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
-    test = read_pair_csvs([_csv(root, test_csv)], path_prefix)
+    test = read_pair_csvs([_csv(eval_root, test_csv)], path_prefix)
     require_files(root, train.paths, train_csv)
-    require_files(root, evaluation.paths, ", ".join(eval_csvs))
-    require_files(root, test.paths, test_csv)
-    return FaceData(root, disk_size, train, evaluation, test)
+    require_files(eval_root, evaluation.paths, ", ".join(eval_csvs))
+    require_files(eval_root, test.paths, test_csv)
+    return FaceData(root, eval_root, disk_size, train, evaluation, test)
 
 
 def check_card(root: Path, crop: str) -> int | None:

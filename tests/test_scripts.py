@@ -104,6 +104,20 @@ def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(ru
     assert Path("results/cut/metrics.json").read_text() == Path("results/whole/metrics.json").read_text()
 
 
+def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run, drawn_faces, tmp_path):
+    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "together", 1))[0] == 0
+    apart = tmp_path / "apart"
+    for name in ("eval_same.csv", "eval_diff.csv", "test.csv"):
+        frame = pd.read_csv(drawn_faces / name)
+        for path in {*frame["path"], *frame["pair_path"]}:
+            (apart / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(drawn_faces / path, apart / path)
+        frame.to_csv(apart / name, index=False)
+    options = _options("main_arcface.py", drawn_faces, "apart", 1)
+    assert run("main_arcface.py", *options, "--eval-root", apart)[0] == 0
+    assert Path("results/apart/metrics.json").read_text() == Path("results/together/metrics.json").read_text()
+
+
 @pytest.fixture
 def broken_faces(drawn_faces, tmp_path):
     """A copy of the drawn faces to spoil."""

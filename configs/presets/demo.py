@@ -13,6 +13,7 @@ SHARED = {
     "train_faces": "all",
     "eval_csvs": ("eval_same.csv", "eval_diff.csv"),
     "test_csv": "test.csv",
+    "eval_root": "",
     "path_prefix": "",
     "crop": "arcface5",
     "image_size": 128,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data.tables import (
+    choose_faces,
     missing_files,
     read_dataset_card,
     read_pair_csvs,
@@ -44,6 +45,22 @@ def test_landmarks_and_masked_flags_are_read(tmp_path):
     table = read_train_csv(path)
     assert table.masked.tolist() == [False, True]
     assert table.landmarks[0].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+def test_plain_or_masked_rows_are_chosen_and_identities_without_one_drop_out(tmp_path):
+    path = _csv(tmp_path, "path,target,masked\na1,a,0\na2,a,1\nb1,b,1\nc1,c,0\nc2,c,1\n")
+    plain, masked = (choose_faces(read_train_csv(path), faces) for faces in ("plain", "masked"))
+    assert [(p, plain.names[t]) for p, t in zip(plain.paths, plain.targets, strict=True)] == [("a1", "a"), ("c1", "c")]
+    assert masked.names == ["a", "b", "c"]
+    assert masked.paths.tolist() == ["a2", "b1", "c2"]
+    assert len(choose_faces(read_train_csv(path), "all").paths) == 5
+
+
+def test_a_choice_that_leaves_too_little_or_has_nothing_to_go_by_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no column masked"):
+        choose_faces(read_train_csv(_csv(tmp_path, "path,target\na,a\nb,b\n")), "plain")
+    with pytest.raises(InputError, match="plain faces of 1 identities"):
+        choose_faces(read_train_csv(_csv(tmp_path, "path,target,masked\na,a,0\nb,b,1\n")), "plain")
 
 
 def test_pair_csv_of_the_original_indexes_each_image_once(tmp_path):
