@@ -12,6 +12,7 @@ import data.synthetic.make as make
 from data.mask import random_mask_kind, render_mask
 from data.synthetic import draw_face, ensure_faces, make_faces
 from data.synthetic.draw import render
+from data.synthetic.gallery import gallery
 from data.synthetic.people import NUISANCE, POSE_LIMITS_DEG, TRAITS, Scene, make_person, make_scene
 from data.tables import LANDMARK_COLUMNS
 from data.transforms import ARCFACE_TEMPLATE_112
@@ -289,3 +290,12 @@ def test_colours_alone_do_not_identify_masked_people():
     different = np.linalg.norm(first - np.roll(second, 1, axis=0), axis=2).ravel()
     accuracy = max(((same <= t).mean() + (different > t).mean()) / 2 for t in np.linspace(0, 2, 201))
     assert accuracy < 0.75
+
+
+def test_the_gallery_shows_a_column_a_person_plain_above_masked():
+    sheet = gallery(people=3, images=2, size=64, seed=1)
+    assert sheet.shape == (2 * 2 * 64, 3 * 64, 3)
+    plain, masked = sheet[:64, 64:128], sheet[64:128, 64:128]
+    assert np.array_equal(plain, draw_face(1, 0, 1, 64).image)
+    assert np.array_equal(plain[:16], masked[:16]), "a mask leaves the forehead alone"
+    assert (plain[36:] != masked[36:]).any(axis=2).mean() > 0.3

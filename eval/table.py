@@ -1,0 +1,163 @@
+"""The results table, generated from run folders: ``python -m eval.table``.
+
+    python -m eval.table                                     make results.csv and README.md from published/
+    python -m eval.table --publish results/RUN results/RUN2  first copy these runs' small files there
+
+A published run keeps settings, log, metrics and curves: no weights, no faces. So does the JSON file that eval.verify
+writes, published by its name. Every number of the table comes from these files.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
+_CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """Where the runs are."""
+
+    results: Path = Path("results")
+    """Folder with published/, in which results.csv and README.md are written."""
+    publish: tuple[Path, ...] = ()
+    """Run folders, or JSON files of eval.verify, to copy into published/ first."""
+
+
+def publish(source: Path, published: Path) -> None:
+    """Copy a run's small files, with the last epoch's distances; or one JSON file of eval.verify.
+
+    Raises InputError where the run has not been tested yet.
+    """
+    if source.is_file():
+        published.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, published / source.name)
+        return
+    if not (source / "metrics.json").is_file():
+        raise InputError(f"{source} has no metrics.json: publish it after its test, or name another run")
+    target = published / source.name
+    target.mkdir(parents=True, exist_ok=True)
+    last = len((source / "log.jsonl").read_text().splitlines())
+    for name in (*SMALL_FILES, f"distribution_epoch{last}.png"):
+        shutil.copy(source / name, target / name)
+
+
+def run_row(run: Path) -> dict:
+    """A line of the table from a published run."""
+    config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    settings = config["settings"]
+    seconds = sum(line["seconds"] + line["evaluation_seconds"] for line in log)
+    return {
+        "run": run.name,
+        "objective": settings.get("mining", "arcface + focal"),
+        "backbone": settings["backbone"],
+        "start": Path(settings["pretrained"]).name,
+        "data": Path(settings["data_root"]).name,
+        "seed": settings["seed"],
+        "images seen": log[-1]["images_seen"],
+        "minutes": round(seconds / 60, 1),
+        **_accuracies(metrics),
+        "hardware": ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads",
+        "precision": settings["precision"],
+        "command": f"python {config['command']}",
+    }
+
+
+def verification_row(file: Path) -> dict:
+    """A line of the second table from a JSON file of eval.verify."""
+    figures = json.loads(file.read_text())
+    rows = {"all": figures, **figures["by_condition"]}
+    return {
+        "weights": Path(figures["model"]).name,
+        "pairs": Path(figures["pairs_csv"]).name,
+        "mirror": figures["mirror"],
+        **{f"10-fold {name}": rows[name]["fold_accuracy"] for name in ("all", *_CONDITIONS) if name in rows},
+        **{f"AUC {name}": rows[name]["auc"] for name in ("all", *_CONDITIONS) if name in rows},
+    }
+
+
+def write_tables(results: Path) -> None:
+    """results.csv and README.md from everything under published/."""
+    published = results / "published"
+    runs = [run_row(path.parent) for path in sorted(published.glob("*/metrics.json"))]
+    checks = [verification_row(path) for path in sorted(published.glob("*.json"))]
+    if not runs:
+        raise InputError(f"{published} holds no run yet; publish one with --publish results/RUN")
+    frame = pd.DataFrame(runs)
+    with replace_file(results / "results.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+    with replace_file(results / "README.md") as temporary:
+        temporary.write_text(_page(frame, pd.DataFrame(checks)))
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(TableSettings, description=__doc__)
+    for source in settings.publish:
+        publish(source, settings.results / "published")
+    write_tables(settings.results)
+
+
+def _accuracies(metrics: dict) -> dict:
+    conditions = metrics["by_condition"]
+    return {
+        "pairs": metrics["pairs"],
+        "accuracy": metrics["accuracy"],
+        **{name: conditions[name]["accuracy"] for name in _CONDITIONS if name in conditions},
+        "AUC": metrics["auc"],
+        "EER": metrics["eer"],
+    }
+
+
+def _page(runs: pd.DataFrame, checks: pd.DataFrame) -> str:
+    figures = runs.drop(columns=["command", "hardware", "precision"])
+    origins = runs[["run", "hardware", "precision", "command"]]
+    parts = [
+        "# Results",
+        "Generated by `python -m eval.table` from `published/`; no number is typed. Accuracy is that of the best "
+        "checkpoint on test pairs of people never trained on, at the threshold chosen on the evaluation pairs.",
+        _markdown(figures),
+        "## Where each run comes from",
+        _markdown(origins),
+    ]
+    if len(checks):
+        parts += [
+            "## Weights as published, untouched",
+            "By `python -m eval.verify`: 10-fold accuracy, where each fold's threshold comes from the other nine. The "
+            "MobileFaceNet weights were trained on MS1M, whose people may include the tested ones.",
+            _markdown(checks),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    for row in frame.itertuples(index=False):
+        lines.append(
+            "| " + " | ".join(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)) + " |"
+        )
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: object) -> str:
+    if isinstance(value, float) and pd.isna(value):
+        return "–"
+    if isinstance(value, float) and column.startswith("AUC"):
+        return f"{value:.4f}"
+    if isinstance(value, float) and column != "minutes":
+        return f"{100 * value:.2f} %"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
