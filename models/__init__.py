@@ -4,6 +4,6 @@ from models.backbones import BACKBONES
 from models.build import build_model
 from models.embedder import FaceEmbedder
 from models.pooling import POOLINGS
-from models.weights import load_state, weights_preprocessing
+from models.weights import weights_preprocessing
 
-__all__ = ["BACKBONES", "POOLINGS", "FaceEmbedder", "build_model", "load_state", "weights_preprocessing"]
+__all__ = ["BACKBONES", "POOLINGS", "FaceEmbedder", "build_model", "weights_preprocessing"]

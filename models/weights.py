@@ -12,11 +12,12 @@ from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from models import mobilefacenet
 from models.backbones import SERESNEXT101, TIMM_PREFIX, check_backbone
 from models.embedder import FaceEmbedder
+from runtime.checkpoint import load_state
 from runtime.errors import InputError
 
 NONE = "none"
@@ -130,35 +131,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no state dict (names and tensors alone); give a file of weights")
     return dict(state)
-
-
-def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, optional: tuple[str, ...] = ()) -> None:
-    """``module.load_state_dict``, strict, with one line instead of a page where names or shapes differ.
-
-    Parameters whose names begin with one of ``optional`` may be missing; they keep their values. ``source``
-    is named in the message. Raises InputError, and then the module is unchanged.
-    """
-    expected = module.state_dict()
-    missing = [
-        key
-        for key in expected
-        # BatchNorm's step counter: old files have none, and with a fixed momentum nothing reads it.
-        if key not in state and not key.startswith(optional) and not key.endswith("num_batches_tracked")
-    ]
-    unexpected = [key for key in state if key not in expected]
-    reshaped = [
-        f"{key} {list(value.shape)} instead of {list(expected[key].shape)}"
-        for key, value in state.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    problems = [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for names, kind in ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
-        if names
-    ]
-    if problems:
-        raise InputError(f"weights of another architecture in {source}: {', '.join(problems)}")
-    module.load_state_dict(state, strict=False)
 
 
 def _timm_name(backbone: str) -> str | None:

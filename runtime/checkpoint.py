@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -49,16 +50,34 @@ def find_checkpoint(run_or_file: Path, name: str = "best.pt") -> Path:
     return run_or_file / name if run_or_file.is_dir() else run_or_file
 
 
-def load_state(module: torch.nn.Module, state: dict, what: str) -> None:
-    """``module.load_state_dict`` whose failure is one line that counts what does not fit."""
-    own = module.state_dict()
-    missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
-    shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    if missing or unexpected or shapes:
-        example = next(iter(sorted([*missing, *unexpected, *shapes])))
+def load_state(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor], source: str, optional: tuple[str, ...] = ()
+) -> None:
+    """``module.load_state_dict``, strict, with one line instead of a page where names or shapes differ.
+
+    Parameters whose names begin with one of ``optional`` may be missing; they keep their values. ``source``
+    is named in the message. Raises InputError, and then the module is unchanged.
+    """
+    expected = module.state_dict()
+    missing = [
+        key
+        for key in expected
+        # BatchNorm's step counter: old files have none, and with a fixed momentum nothing reads it.
+        if key not in state and not key.startswith(optional) and not key.endswith("num_batches_tracked")
+    ]
+    unexpected = [key for key in state if key not in expected]
+    reshaped = [
+        f"{key} {list(value.shape)} instead of {list(expected[key].shape)}"
+        for key, value in state.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    problems = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for names, kind in ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
+        if names
+    ]
+    if problems:
         raise InputError(
-            f"{what} is of another architecture or another number of identities: {len(missing)} values missing, "
-            f"{len(unexpected)} left over, {len(shapes)} of another shape (first: {example}); "
-            "use the settings it was made with"
+            f"{source} is of another architecture: {', '.join(problems)}; use the settings it was made with"
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)

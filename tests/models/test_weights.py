@@ -12,7 +12,7 @@ from facenet_pytorch import InceptionResnetV1
 from safetensors.torch import save_file
 from torch import nn
 
-from models import build_model, load_state, weights, weights_preprocessing
+from models import build_model, weights, weights_preprocessing
 from runtime.errors import InputError
 
 VGGFACE2 = "20180402-114759-vggface2.pt"
@@ -171,16 +171,6 @@ def test_damaged_and_foreign_files_get_one_line(facenet, tmp_path):
         message = one_line(lambda n=name: build("inception_resnet_v1", str(tmp_path / n)))
         assert name in message
     assert not (tmp_path / "ran").exists()
-
-
-def test_load_state_leaves_the_module_alone_where_it_refuses():
-    module = nn.Linear(2, 2)
-    before = module.weight.detach().clone()
-    message = one_line(lambda: load_state(module, {"weight": torch.zeros(2, 2), "x": torch.zeros(1)}, "run.pt"))
-    assert "run.pt" in message and "1 missing (bias)" in message and "1 unexpected (x)" in message
-    assert module.weight.equal(before)
-    load_state(module, {"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, "run.pt")
-    assert module.weight.eq(0).all()
 
 
 def test_preprocessing_of_the_known_weights():

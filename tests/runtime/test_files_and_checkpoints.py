@@ -85,9 +85,13 @@ def test_find_checkpoint_takes_a_run_folder_or_a_file(tmp_path):
 
 def test_state_of_another_architecture_is_counted_in_one_line():
     model = torch.nn.Linear(3, 2)
-    with pytest.raises(InputError, match="1 values missing, 1 left over, 1 of another shape") as error:
+    with pytest.raises(InputError, match=r"1 missing \(bias\), 1 unexpected \(scale\), 1 of another shape") as error:
         load_state(model, {"weight": torch.zeros(5, 3), "scale": torch.zeros(1)}, "best.pt")
     assert "\n" not in str(error.value)
+    before = model.weight.detach().clone()
+    with pytest.raises(InputError, match="unexpected"):
+        load_state(model, {"weight": torch.ones(2, 3), "bias": torch.ones(2), "x": torch.ones(1)}, "best.pt")
+    assert torch.equal(model.weight, before), "a refused state changes nothing"
     load_state(model, {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "best.pt")
     assert torch.equal(model.weight, torch.ones(2, 3))
 
