@@ -284,9 +284,9 @@ def test_a_margin_that_can_never_be_met_is_refused_with_the_reason(margin, squar
 
 
 def test_margins_below_the_limit_are_taken():
-    TripletLoss("batch_hard", 1.99)
-    TripletLoss("batch_hard", 3.99, squared=True)
-    TripletLoss("batch_hard_soft", 3.0)  # has no part in the soft rule
+    assert TripletLoss("batch_hard", 1.99).margin == 1.99
+    assert TripletLoss("batch_hard", 3.99, squared=True).squared
+    assert TripletLoss("batch_hard_soft", 3.0).mining == "batch_hard_soft"  # the margin has no part in the soft rule
 
 
 @pytest.mark.parametrize("settings_", [("hardest", 0.3), ("batch_hard", 0.0), ("batch_hard", -1.0)])
