@@ -22,17 +22,22 @@ class PairEvaluator:
 
     ``loader`` gives the N distinct images in order as uint8 batches (B, H, W, 3), and afterwards the indices of
     those it could not read in ``unreadable``; pairs with one of them are left out and counted in ``lost_pairs``.
-    ``pairs`` has ``left`` and ``right`` int64 (P,), ``same`` bool (P,), ``condition`` str (P,).
+    ``pairs`` has ``left`` and ``right`` int64 (P,), ``same`` bool (P,), ``condition`` str (P,). ``mirror`` sums the
+    embeddings of each image and its mirror.
     """
 
-    def __init__(self, loader, pairs, *, device: torch.device, normalise: Callable[[Tensor], Tensor]):
+    def __init__(
+        self, loader, pairs, *, device: torch.device, normalise: Callable[[Tensor], Tensor], mirror: bool = False
+    ):
         self.loader, self.pairs = loader, pairs
-        self.device, self.normalise = device, normalise
+        self.device, self.normalise, self.mirror = device, normalise, mirror
         self.lost_pairs = 0
 
     def embed(self, model: nn.Module, title: str) -> np.ndarray:
         """Embeddings of the distinct images: float32 (N, D)."""
-        return embed(model, self.loader, device=self.device, normalise=self.normalise, progress=title)
+        return embed(
+            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, progress=title
+        )
 
     def readable_pairs(self) -> tuple[np.ndarray, ...]:
         """The four arrays without the pairs of unreadable images, which are counted and said."""

@@ -21,18 +21,14 @@ from data.datasets import image_loader
 from data.tables import PairTable, read_dataset_card, read_pair_csvs, require_files
 from data.transforms import Preprocessing
 from eval.classification import confusion, report
-from eval.embed import embed
 from eval.evaluation import Evaluation, evaluate_pairs
 from eval.reporting import PairEvaluator
 from eval.tables import figures_table
-from models import build_model, mobilefacenet, weights_preprocessing
+from models import NECK_SIZES, build_model, weights_preprocessing
 from runtime.checkpoint import find_checkpoint, load_checkpoint, load_state
-from runtime.devices import loader_workers, pick_device
+from runtime.devices import loader_workers, pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
-
-# Embedding sizes of the published weights that are face networks already, neck included.
-_READY_MADE = {"mobilefacenet": mobilefacenet.EMBEDDING_SIZE, "inception_resnet_v1": 512}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,14 +148,14 @@ def _open_checkpoint(name: str) -> OpenedModel:
 
 def _open_weights(name: str, backbone: str) -> OpenedModel:
     preprocessing = weights_preprocessing(backbone, name)
-    if preprocessing is None or backbone not in _READY_MADE:
+    if preprocessing is None or backbone not in NECK_SIZES:
         raise InputError(
             f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
             "train with them first, and test the checkpoint"
         )
     model = build_model(
         backbone,
-        embedding_size=_READY_MADE[backbone],
+        embedding_size=NECK_SIZES[backbone],
         pooling="backbone",
         dropout=0.0,
         pretrained=name,
@@ -194,16 +190,10 @@ def _evaluate(
         batch_size=settings.batch_size,
         workers=loader_workers(settings.workers, device),
     )
-    normalise = opened.preprocessing.normalise
-    evaluator = PairEvaluator(loader, pairs, device=device, normalise=normalise)
-    embeddings = embed(
-        opened.model.to(device),
-        loader,
-        device=device,
-        normalise=normalise,
-        mirror=settings.mirror,
-        progress="embedding",
+    evaluator = PairEvaluator(
+        loader, pairs, device=device, normalise=opened.preprocessing.normalise, mirror=settings.mirror
     )
+    embeddings = evaluator.embed(to_device(opened.model, device), "embedding")
     readable = evaluator.readable_pairs()
     if not len(readable[0]):
         raise InputError(f"{settings.pairs}: not one pair has two readable images")

@@ -10,8 +10,8 @@ from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
 from models.weights import NONE, find_weights, load_pretrained
 from runtime.errors import InputError
 
-# Weights that bring a neck of their own fix the embedding size.
-_NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
+# Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
+NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
 
 
 def build_model(
@@ -55,7 +55,7 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         raise InputError(f"embedding_size is {embedding_size}, but must be at least 2")
     if pretrained == NONE:
         return
-    needed = _NECK_SIZES.get(backbone, embedding_size)
+    needed = NECK_SIZES.get(backbone, embedding_size)
     if embedding_size != needed:
         raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
     if backbone == "mobilefacenet" and pooling != "backbone":
