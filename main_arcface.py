@@ -41,8 +41,8 @@ SETTINGS = ArcFaceSettings(
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     max_unreadable=0.01,  # share of an epoch's images
-    builtin_people=240,  # identities to train on
-    builtin_images=5,  # plain images a person, each with a masked copy
+    builtin_people=400,  # identities to train on
+    builtin_images=4,  # plain images a person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
     pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
