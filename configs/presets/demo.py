@@ -3,8 +3,8 @@
     python main_arcface.py --preset demo
     python main_triplet.py --preset demo
 
-InceptionResNetV1 from scratch on built-in faces, 12,800 images seen. On 2 CPU cores four to five minutes; the README has
-the figures over three seeds.
+InceptionResNetV1 from scratch on built-in faces, 12,800 images seen. On 2 CPU cores about five minutes, drawing and
+test included; the README has the figures.
 """
 
 SHARED = {
