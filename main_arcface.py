@@ -1,6 +1,6 @@
 """Train a face embedding with ArcFace and focal loss, select the best checkpoint, test it.
 
-    python main_arcface.py                       the demo: built-in faces, 2 CPU cores, about 5 minutes
+    python main_arcface.py                       the demo: built-in faces, 2 CPU cores, about 4 minutes
     python main_arcface.py --help                every setting
     python main_arcface.py --preset model1       a named preset of configs/presets
     python main_arcface.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
@@ -41,8 +41,8 @@ SETTINGS = ArcFaceSettings(
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     max_unreadable=0.01,  # share of an epoch's images
-    builtin_people=400,  # identities to train on
-    builtin_images=4,  # plain images a person, each with a masked copy
+    builtin_people=260,  # identities to train on
+    builtin_images=6,  # plain images a person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
     pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
@@ -58,7 +58,7 @@ SETTINGS = ArcFaceSettings(
     label_smoothing=0.0,  # share
     margin_warmup_epochs=1.0,  # epochs
     # ---- optimiser ----
-    epochs=4,  # passes over the training faces
+    epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
     momentum=0.9,  # sgd: Nesterov's; adam, adamw: beta1
@@ -67,7 +67,7 @@ SETTINGS = ArcFaceSettings(
     schedule="cosine",  # multistep | cosine | cyclic | step | constant
     milestones=(),  # epochs, multistep
     lr_decay=0.1,  # factor, multistep and step
-    warmup_epochs=0.25,  # epochs
+    warmup_epochs=0.2,  # epochs
     clip_grad_norm=0.0,  # 0: none
     # ---- machine ----
     device="auto",  # auto | cpu | cuda
