@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from torch import nn
 
 from data.datasets import image_loader
 from data.tables import PairTable, read_dataset_card, read_pair_csvs, require_files
-from data.transforms import Preprocessing
 from eval.classification import confusion, report
 from eval.evaluation import Evaluation, evaluate_pairs
 from eval.reporting import PairEvaluator
 from eval.tables import figures_table
-from models import NECK_SIZES, build_model, weights_preprocessing
-from runtime.checkpoint import find_checkpoint, load_checkpoint, load_state
+from eval.trained_model import TrainedModel, open_model
 from runtime.devices import loader_workers, pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
@@ -57,26 +54,6 @@ class VerifySettings:
     """Processes that read faces; -1: by the cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OpenedModel:
-    """A model with what its input must look like, and the threshold that was chosen for it, if any."""
-
-    name: str
-    model: nn.Module
-    preprocessing: Preprocessing
-    threshold: float | None
-    threshold_source: str | None
-
-
-def open_model(name: str, backbone: str = "") -> OpenedModel:
-    """A run folder, a checkpoint, or (with ``backbone``) published weights: a file or a known name.
-
-    Raises InputError: no such file, damaged, another architecture, or weights whose preprocessing is not
-    known.
-    """
-    return _open_weights(name, backbone) if backbone else _open_checkpoint(name)
 
 
 def verify(settings: VerifySettings) -> dict:
@@ -121,50 +98,7 @@ def main() -> None:
     print(f"written to {out}")
 
 
-def _open_checkpoint(name: str) -> OpenedModel:
-    path = find_checkpoint(Path(name))
-    if path.suffix == ".safetensors":
-        raise InputError(f"{name} holds weights alone; say which network they belong to with --backbone")
-    content = load_checkpoint(path)
-    lacking = [key for key in ("model", "settings", "preprocessing") if key not in content]
-    if lacking:
-        raise InputError(f"{path} lacks {', '.join(lacking)}; take a checkpoint of main_arcface or main_triplet")
-    made_with = content["settings"]
-    model = build_model(
-        made_with["backbone"],
-        embedding_size=made_with["embedding_size"],
-        pooling=made_with["pooling"],
-        dropout=made_with["dropout"],
-        pretrained="none",
-        image_size=made_with["image_size"],
-    )
-    load_state(model, content["model"], str(path))
-    threshold = content.get("threshold")
-    source = None
-    if threshold is not None:
-        source = f"{content.get('threshold_metric', 'chosen')} on the evaluation pairs, epoch {content['epoch']}"
-    return OpenedModel(name, model, Preprocessing.from_dict(content["preprocessing"]), threshold, source)
-
-
-def _open_weights(name: str, backbone: str) -> OpenedModel:
-    preprocessing = weights_preprocessing(backbone, name)
-    if preprocessing is None or backbone not in NECK_SIZES:
-        raise InputError(
-            f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
-            "train with them first, and test the checkpoint"
-        )
-    model = build_model(
-        backbone,
-        embedding_size=NECK_SIZES[backbone],
-        pooling="backbone",
-        dropout=0.0,
-        pretrained=name,
-        image_size=preprocessing["size"],
-    )
-    return OpenedModel(name, model, Preprocessing.from_dict(preprocessing), None, None)
-
-
-def _check_crop(opened: OpenedModel, root: Path) -> bool:
+def _check_crop(opened: TrainedModel, root: Path) -> bool:
     """Whether the data says how it was cropped; raises InputError where it says another crop than the model's."""
     card = read_dataset_card(root) or {}
     if "crop" not in card:
@@ -179,7 +113,7 @@ def _check_crop(opened: OpenedModel, root: Path) -> bool:
 
 
 def _evaluate(
-    opened: OpenedModel, pairs: PairTable, threshold: float | None, settings: VerifySettings
+    opened: TrainedModel, pairs: PairTable, threshold: float | None, settings: VerifySettings
 ) -> tuple[Evaluation, int]:
     """The evaluation, and the number of pairs that are left out because an image can't be read."""
     device = pick_device(settings.device)
