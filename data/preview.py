@@ -8,10 +8,10 @@ import numpy as np
 _TILE, _GAP, _HEAD, _PER_ROW = 128, 4, 22, 4
 
 
-def contact_sheet(faces: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+def contact_sheet(faces: Sequence[tuple[np.ndarray | None, ...]]) -> np.ndarray:
     """Triples (source, aligned, masked), each uint8 (H, W, 3) RGB, side by side → one picture (H, W, 3).
 
-    Four triples a row, under a line that names the three.
+    Four triples a row, under a line that names the three; None stays grey.
     """
     step = 3 * _TILE + 3 * _GAP
     rows = -(-len(faces) // _PER_ROW)
@@ -29,13 +29,15 @@ def contact_sheet(faces: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) ->
     return sheet
 
 
-def _tile(image: np.ndarray) -> np.ndarray:
+def _tile(image: np.ndarray | None) -> np.ndarray:
     """The picture as large as it fits on a grey square."""
+    tile = np.full((_TILE, _TILE, 3), 225, np.uint8)
+    if image is None:
+        return tile
     height, width = image.shape[:2]
     scale = _TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    tile = np.full((_TILE, _TILE, 3), 225, np.uint8)
     y, x = (_TILE - size[1]) // 2, (_TILE - size[0]) // 2
     tile[y : y + size[1], x : x + size[0]] = small
     return tile

@@ -33,6 +33,11 @@ def read_image(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from None
+    return decode_image(data)
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """``read_image`` of a file's content."""
     if not data:
         raise UnreadableImage("empty file")
     try:

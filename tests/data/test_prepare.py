@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data import prepare as module
+from data import prepare_faces as module
 from data.align import Detection, apply_affine, similarity
+from data.folders import list_folder
 from data.journal import JOURNAL
-from data.prepare import PrepareSettings, prepare
+from data.prepare import prepare
+from data.prepare_settings import PrepareSettings
 from data.read_image import read_image
-from data.sources import list_source
 from data.tables import LANDMARK_COLUMNS, read_dataset_card, read_pair_csvs, read_train_csv, require_files
 from data.transforms import template
 from runtime.errors import InputError
@@ -64,7 +65,7 @@ def source(tmp_path) -> Path:
 
 
 def settings(source: Path, out: Path, **more) -> PrepareSettings:
-    return PrepareSettings(source, out, **{"size": 112, "jobs": 1, "train_share": 0.5, **more})
+    return PrepareSettings(str(source), out, **{"size": 112, "jobs": 1, "train_share": 0.5, **more})
 
 
 def run(source: Path, out: Path, detector, **more) -> dict:
@@ -138,7 +139,7 @@ def test_all_people_for_training_or_none(source, tmp_path, detector):
 
 
 def test_same_seed_same_bytes_with_more_processes_too(source, tmp_path, detector, monkeypatch):
-    monkeypatch.setattr(module, "_BATCH", 5)
+    monkeypatch.setattr(module, "BATCH", 5)
     run(source, tmp_path / "a", detector)
     run(source, tmp_path / "b", ToyDetector())
     run(source, tmp_path / "c", ToyDetector(), seed=1)
@@ -213,7 +214,7 @@ def test_equal_names_in_one_folder_or_of_two_folders_stay_apart(tmp_path, detect
     for folder in ("x/Ann", "y/Ann", "y/Bob"):
         save(source / folder / "1.jpg", picture(1))
         save(source / folder / "1.png", picture(2))
-    files = list_source(source).pictures
+    files = list_folder(source).pictures
     assert [f.person for f in files] == ["x/Ann"] * 2 + ["y/Ann"] * 2 + ["Bob"] * 2
     assert [f.name for f in files][-2:] == ["Bob/1.jpg", "Bob/1.png.jpg"]
     assert run(source, tmp_path / "out", detector, train_share=1.0)["written"] == 6
@@ -224,7 +225,7 @@ def test_equal_names_in_one_folder_or_of_two_folders_stay_apart(tmp_path, detect
 
 
 def test_stopped_in_the_middle_it_goes_on_and_gives_the_same(source, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(module, "BATCH", 4)
     whole = tmp_path / "whole"
     run(source, whole, ToyDetector())
 
