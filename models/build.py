@@ -7,7 +7,7 @@ from models import mobilefacenet
 from models.backbones import build_backbone, check_backbone
 from models.embedder import FaceEmbedder, Neck
 from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
-from models.weights import NONE, find_weights, load_pretrained
+from models.weights import NONE, find_weights, load_pretrained, own_checkpoint
 from runtime.errors import InputError
 
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
@@ -24,7 +24,8 @@ def build_model(
         or ``gem`` (learnable; see GeM for what it does to negative features).
     dropout: probability in [0, 1) on the pooled features, in training mode only.
     pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
-        for timm's and EfficientNet) or a local file in the same format (MobileFaceNet: InsightFace's names).
+        for timm's and EfficientNet), a local file in the same format (MobileFaceNet: InsightFace's names), or a
+        run folder or checkpoint of this project with the same backbone, embedding size and pooling.
     image_size: pixels, H = W.
 
     Raises InputError: unknown name, value out of range, size the network can't take, weights that are missing,
@@ -55,11 +56,24 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         raise InputError(f"embedding_size is {embedding_size}, but must be at least 2")
     if pretrained == NONE:
         return
+    own = own_checkpoint(pretrained)
+    if own is not None:
+        _check_own(pretrained, own["settings"], backbone, embedding_size, pooling)
+        return
     needed = NECK_SIZES.get(backbone, embedding_size)
     if embedding_size != needed:
         raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
     if backbone == "mobilefacenet" and pooling != "backbone":
         raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
+
+
+def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: int, pooling: str) -> None:
+    # Every other backbone's own pooling is the average.
+    same = {} if backbone == "mobilefacenet" else {"backbone": "average"}
+    wanted = {"backbone": backbone, "embedding_size": embedding_size, "pooling": pooling}
+    for name, value in wanted.items():
+        if same.get(made_with[name], made_with[name]) != same.get(value, value):
+            raise InputError(f"{pretrained} was made with {name} {made_with[name]}; set {name} to it, not {value}")
 
 
 def _build_pooling(backbone: str, pooling: str, channels: int) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import Tensor
 from models import mobilefacenet
 from models.backbones import SERESNEXT101, TIMM_PREFIX, check_backbone
 from models.embedder import FaceEmbedder
-from runtime.checkpoint import load_state
+from runtime.checkpoint import find_checkpoint, load_checkpoint, load_state
 from runtime.errors import InputError
 
 NONE = "none"
@@ -32,8 +32,8 @@ _FACENET_FILES = {
 }
 # (x − 127.5) / 128 on the scale 0 … 255.
 _SYMMETRIC = {"mean": [0.5, 0.5, 0.5], "std": [128 / 255, 128 / 255, 128 / 255]}
-_FACENET_PREPROCESSING = {"size": 160, "crop": "mtcnn_box", **_SYMMETRIC}
-_MOBILEFACENET_PREPROCESSING = {"size": mobilefacenet.IMAGE_SIZE, "crop": "arcface5", **_SYMMETRIC}
+FACENET_PREPROCESSING = {"size": 160, "crop": "mtcnn_box", **_SYMMETRIC}
+MOBILEFACENET_PREPROCESSING = {"size": mobilefacenet.IMAGE_SIZE, "crop": "arcface5", **_SYMMETRIC}
 
 
 @dataclass(frozen=True)
@@ -63,47 +63,71 @@ def known_weights(backbone: str) -> dict[str, WeightFile]:
 def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
     """What the weights' images looked like: dict {"size", "crop", "mean", "std"}, or None: no constraint.
 
-    None for weights of general images (``imagenet``), which bind no face crop and are trained on anyway, and
-    for a local file of InceptionResNetV1 under a name that is not one of facenet-pytorch's.
+    A run of this project carries its own. None for weights of general images (``imagenet``), which bind no face crop
+    and are trained on anyway, and for a local file of InceptionResNetV1 under a name that is not one of
+    facenet-pytorch's.
     """
     check_backbone(backbone)
     if pretrained == NONE:
         return None
+    own = own_checkpoint(pretrained)
+    if own is not None:
+        return dict(own["preprocessing"])
     if backbone == "mobilefacenet":
-        return dict(_MOBILEFACENET_PREPROCESSING)
+        return dict(MOBILEFACENET_PREPROCESSING)
     if backbone == "inception_resnet_v1" and (
         pretrained in _FACENET_FILES or Path(pretrained).name in _FACENET_FILES.values()
     ):
-        return dict(_FACENET_PREPROCESSING)
+        return dict(FACENET_PREPROCESSING)
     return None
 
 
 def find_weights(backbone: str, pretrained: str) -> Path:
-    """The local file for a known name (downloaded on the first use) or a path.
+    """The local file for a known name (downloaded on the first use), a path, or a run folder (its best.pt).
 
     Raises InputError where there is no such name and no such file, and where a download fails.
     """
     known = known_weights(backbone)
     if pretrained in known:
         return _cached(known[pretrained]) or _download(known[pretrained], backbone)
-    path = Path(pretrained)
+    path = find_checkpoint(Path(pretrained))
     if not path.is_file():
         names = ", ".join([NONE, *known])
-        raise InputError(f"pretrained {pretrained!r} for {backbone} is neither an existing file nor one of: {names}")
+        raise InputError(
+            f"pretrained {pretrained!r} for {backbone} is neither an existing file or run folder nor one of: {names}"
+        )
     return path
 
 
+def own_checkpoint(pretrained: str) -> dict | None:
+    """The content of a run folder's best.pt or of a checkpoint of this project; None for anything else.
+
+    Raises InputError for a run folder without a readable best.pt.
+    """
+    path = Path(pretrained)
+    if path.is_dir():
+        return load_checkpoint(find_checkpoint(path))
+    try:
+        return load_checkpoint(path)
+    except InputError:
+        return None
+
+
 def load_pretrained(embedder: FaceEmbedder, backbone: str, path: Path) -> None:
-    """Put the weights of a published file, or one in the same format, into a fresh embedder, in place.
+    """Put the weights of a published file, one in the same format, or a run of this project into a fresh embedder.
 
     Raises InputError for a damaged file and for one that does not fit.
     """
+    own = own_checkpoint(str(path))
+    if own is not None:
+        load_state(embedder, own["model"], str(path))
+        return
     state = read_state(path)
     optional: tuple[str, ...] = ("pooling.", "neck.")
     if backbone == "mobilefacenet":
         state, optional = mobilefacenet.from_mxnet(state), ()
     elif backbone == "inception_resnet_v1":
-        state, optional = _from_facenet(state), ("pooling.",)
+        state, optional = from_facenet(state), ("pooling.",)
     elif _timm_name(backbone):
         classifier = embedder.backbone.net.pretrained_cfg.get("classifier") or ()
         names = (classifier,) if isinstance(classifier, str) else classifier
@@ -143,7 +167,7 @@ def _under(state: dict[str, Tensor], prefix: str, dropped: tuple[str, ...]) -> d
     return {prefix + key: value for key, value in state.items() if not key.startswith(dropped)}
 
 
-def _from_facenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_facenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """facenet-pytorch's names: last_linear and last_bn are our neck, the classifier behind them is dropped."""
     neck = {"last_linear.": "neck.linear.", "last_bn.": "neck.norm."}
     renamed = _under(state, "backbone.", dropped=("logits.", *neck))

@@ -1,0 +1,249 @@
+"""Pickled networks of other people, read without running any of their code.
+
+A pickle is a program: it may name any function and call it. Here a name gives one of three things: for what a file of
+tensors needs (ALLOWED), a function of this module; for classes of networks, a stand-in, which has the name, keeps the
+state and does nothing; for anything else, an end. Nothing is ever imported by a name in a file, so that neither
+the file's own classes nor the version of torch that wrote it need to be here.
+"""
+
+import pickle
+import sys
+import zipfile
+from _compat_pickle import IMPORT_MAPPING
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from runtime.errors import InputError
+
+# The first two numbers of a file of torch.save before version 1.6; newer files are zip archives.
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+# Installed packages whose names may stand in a file of a network; what is not installed at all is its author's own.
+_NETWORKS = (
+    "torch.nn.",
+    "torch.optim.",
+    "torchvision.",
+    "timm.",
+    "facenet_pytorch.",
+    "efficientnet_pytorch.",
+    "pretrainedmodels.",
+)
+_PLAIN = {
+    *(f"torch.{name}" for name in ("device", "float16", "float32", "float64", "bfloat16", "int64", "strided")),
+    "torch.serialization._get_layout",
+    "functools.partial",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+}
+
+
+class StandIn:
+    """An object of a class that is not here: what it was made from (``args``), its ``state``, and no behaviour."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> "StandIn":
+        made = super().__new__(cls)
+        made.args, made.state = args, {}
+        return made
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state if isinstance(state, dict) else {}
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def append(self, value: object) -> None:
+        """Takes what a class derived from list would keep."""
+
+    def extend(self, values: object) -> None:
+        """The same for many values."""
+
+
+class _Function:
+    """A function that a pickle may call and nothing else: it can't be changed through it."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable) -> None:
+        self._call = call
+
+    def __call__(self, *args: object) -> object:
+        return self._call(*args)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it tries to change a function")
+
+
+def read_pickled(path: Path) -> object:
+    """What ``torch.save`` put into a file: plain containers and values, CPU tensors, and StandIns for all objects.
+
+    Zip archives and the format before torch 1.6, saved on any device. Raises InputError: no such file, damaged, not
+    of torch.save, or a name in it that no network needs (nothing of the file has run then).
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return _read_zip(archive)
+        with path.open("rb") as file:
+            return _read_legacy(file, path.stat().st_size)
+    except _Refused as refused:
+        raise InputError(
+            f"{path} names {refused}, which no network needs: refused, and nothing of it was run; "
+            "don't load this file with torch.load"
+        ) from None
+    except Exception as error:  # a damaged pickle can fail with anything
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{path} is damaged or no file of torch.save ({reason}); get it again") from None
+
+
+class _Refused(Exception):
+    """Its text is the name."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, storage: Callable[..., Tensor] | None = None) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> object:
+        module = IMPORT_MAPPING.get(module, module)  # Python 2's names, which protocol 2 still writes
+        full = f"{module}.{name}"
+        if full in ALLOWED:
+            return ALLOWED[full]
+        if module in ("torch", "torch.cuda") and name in _DTYPES:
+            return _DTYPES[name]
+        if full in _PLAIN or full.startswith(_NETWORKS) or _is_the_authors(module):
+            return type(name, (StandIn,), {})
+        raise _Refused(full)
+
+    def persistent_load(self, saved: tuple) -> object:
+        kind, *values = saved
+        if kind == "module":  # old files keep a container's source beside its class
+            return values[0]
+        if kind != "storage" or self._storage is None or not isinstance(values[0], torch.dtype):
+            raise pickle.UnpicklingError("a storage of an unknown kind")
+        return self._storage(*values)
+
+
+def _is_the_authors(module: str) -> bool:
+    root = module.partition(".")[0]
+    return root not in sys.stdlib_module_names and root not in _installed()
+
+
+@cache
+def _installed() -> frozenset[str]:
+    return frozenset(packages_distributions())
+
+
+# ==== what a pickle may call ====
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> Tensor:
+    """A view into a storage, as large as the file says; torch refuses one that leaves it."""
+    return storage.as_strided(tuple(size), tuple(stride), offset)
+
+
+def _parameter(data: Tensor, *_: object) -> Tensor:
+    return data
+
+
+def _bytes(text: str, *_: object) -> bytes:
+    return text.encode("latin1")
+
+
+ALLOWED: dict[str, object] = {
+    "torch._utils._rebuild_tensor": _Function(_tensor),
+    "torch._utils._rebuild_tensor_v2": _Function(_tensor),
+    "torch._utils._rebuild_parameter": _Function(_parameter),
+    "torch._utils._rebuild_parameter_with_state": _Function(_parameter),
+    "torch.Size": _Function(tuple),
+    "collections.OrderedDict": OrderedDict,
+    "collections.Counter": _Function(Counter),
+    "collections.defaultdict": _Function(lambda *_: {}),
+    "builtins.set": _Function(set),
+    "builtins.dict": _Function(dict),
+    "_codecs.encode": _Function(_bytes),
+}
+
+
+# ==== the two formats ====
+
+
+def _read_zip(archive: zipfile.ZipFile) -> object:
+    names = archive.namelist()
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
+        raise pickle.UnpicklingError("a zip archive, but none of torch.save; TorchScript is not read")
+    folder = pickles[0].removesuffix("data.pkl")
+    if folder + "byteorder" in names and archive.read(folder + "byteorder") != b"little":
+        raise pickle.UnpicklingError("written on a big-endian machine")
+    storages: dict[str, Tensor] = {}
+
+    def storage(dtype: torch.dtype, key: str, device: str, count: int, *_: object) -> Tensor:
+        if key not in storages:
+            record = archive.getinfo(f"{folder}data/{key}")
+            # torch stores without compression: what is larger unpacked is no tensor but a bomb.
+            if record.file_size > record.compress_size or record.file_size < count * dtype.itemsize:
+                raise pickle.UnpicklingError(f"the storage {key} has a wrong length")
+            data = bytearray(archive.read(record))
+            storages[key] = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+        return storages[key]
+
+    with archive.open(pickles[0]) as file:
+        return _Unpickler(file, storage).load()
+
+
+def _read_legacy(file: BinaryIO, file_size: int) -> object:
+    """Pickles one after the other: magic number, protocol, machine, content, names of storages; then their bytes."""
+    if _Unpickler(file).load() != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
+        raise pickle.UnpicklingError("a pickle, but none of torch.save")
+    if not _Unpickler(file).load()["little_endian"]:
+        raise pickle.UnpicklingError("written on a big-endian machine")
+    storages: dict[str, Tensor] = {}
+
+    def storage(dtype: torch.dtype, key: str, device: str, count: int, view: tuple | None = None) -> Tensor:
+        if key not in storages:
+            if not 0 <= count * dtype.itemsize <= file_size:
+                raise pickle.UnpicklingError(f"the storage {key} has a wrong length")
+            storages[key] = torch.empty(count, dtype=dtype)
+        if view is None:
+            return storages[key]
+        _, start, length = view
+        return storages[key][start : start + length]
+
+    content = _Unpickler(file, storage).load()
+    for key in _Unpickler(file).load():
+        _fill(file, storages[key])
+    return content
+
+
+def _fill(file: BinaryIO, storage: Tensor) -> None:
+    count = int.from_bytes(file.read(8), "little")
+    data = file.read(storage.nbytes)
+    if count != len(storage) or len(data) != storage.nbytes:
+        raise pickle.UnpicklingError("the file ends too early")
+    if count:
+        storage.copy_(torch.frombuffer(bytearray(data), dtype=storage.dtype))
