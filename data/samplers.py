@@ -63,6 +63,16 @@ class ShuffledBatchSampler(_EpochBatchSampler):
         super().__init__(batch_size, images // batch_size + (1 if rest > 1 and 2 * rest >= batch_size else 0), seed)
         self.images = images
 
+    def check_ranks(self, ranks: int) -> None:
+        """Raises InputError where so many processes can't share each batch, with two images each at the least."""
+        _check_equal_parts("batch_size", self.batch_size, ranks)
+        smallest = min(self.batch_size, self.images - (self.batches - 1) * self.batch_size)
+        if smallest < 2 * ranks:
+            raise InputError(
+                f"the smallest batch of an epoch has {smallest} images, too few for {ranks} processes, each of which "
+                "needs two; choose another batch_size, or fewer processes"
+            )
+
     def _order(self, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(self.images)
 
@@ -86,6 +96,10 @@ class PKBatchSampler(_EpochBatchSampler):
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
         wanted = len(self.counts) if epoch_mode == "all" else len(targets) / images
         super().__init__(people * images, math.ceil(wanted / people), seed)
+
+    def check_ranks(self, ranks: int) -> None:
+        """Raises InputError where the identities of a batch can't be shared out evenly over so many processes."""
+        _check_equal_parts("people_per_batch", self.people, ranks)
 
     def _check(self, people: int, images: int) -> None:
         if people < 2 or images < 2:
@@ -123,3 +137,33 @@ class PKBatchSampler(_EpochBatchSampler):
             picks = np.concatenate([rng.permutation(count) for _ in range(rounds)])[: self.images]
             chosen[row] = self.by_target[self.starts[identity] + picks]
         return chosen
+
+
+def _check_equal_parts(name: str, value: int, ranks: int) -> None:
+    if value % ranks:
+        raise InputError(f"{name} is {value}, which {ranks} processes can't share evenly; choose a multiple of {ranks}")
+
+
+class RankBatchSampler(Sampler[list[SampleKey]]):
+    """One process's part of each batch of ``batches``: the parts of all ``ranks``, in order, are the whole batch.
+
+    Parts are contiguous and differ by at most one image, in an epoch's last, smaller batch only. The keys keep their
+    positions, so that flips and masks are those of one process too. Raises InputError where the batch can't be cut
+    into equal parts, or where a part of the last batch would be too small for BatchNorm.
+    """
+
+    def __init__(self, batches: ShuffledBatchSampler | PKBatchSampler, rank: int, ranks: int):
+        self.batches, self.rank, self.ranks = batches, rank, ranks
+        batches.check_ranks(ranks)
+        self.batch_size = batches.batch_size // ranks
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """As that of the whole batches."""
+        self.batches.set_epoch(epoch, first_batch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for batch in self.batches:
+            yield batch[len(batch) * self.rank // self.ranks : len(batch) * (self.rank + 1) // self.ranks]

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from losses.focal import focal_cross_entropy, weighted_mean
+from losses.directions import unit_rows
+from losses.focal import focal_cross_entropy, weighted_mean, weighted_mean_over_ranks
 from losses.frequency import class_factors
-from losses.sampled_head import gather_centres, sample_classes
+from losses.sampled_head import sample_classes, sampled_unit_rows
 from losses.warmup import ProgressiveLoss
+from runtime.distributed import sum_over_ranks
 from runtime.errors import InputError
 
 MARGIN_KINDS = ("arcface", "cosface")
-SHORTEST = 1e-6  # rows shorter than this have no direction to speak of
 LEAST_SINE_SQUARED = 1e-7  # about the rounding error of 1 − cos² in float32; the slope of the root ends here
 
 
@@ -42,6 +44,8 @@ class ArcFaceLoss(ProgressiveLoss):
 
     With γ = 0, no weights, no smoothing and no margin this is ``F.cross_entropy(scale * cosines, labels)``.
     """
+
+    batch_is_spread = True  # over the processes, where there are several
 
     def __init__(
         self,
@@ -72,12 +76,19 @@ class ArcFaceLoss(ProgressiveLoss):
         self.margin_warmup = margin_warmup
         self.scale_warmup = scale_warmup
         self._check_settings()
-        self.weight = nn.Parameter(torch.empty(classes * sub_centres, embedding_size))
-        nn.init.xavier_uniform_(self.weight)
+        self.weight = self._new_weight(embedding_size)
         self.register_buffer("class_factors", class_factors(frequency_weights, class_counts, classes))
 
+    def _new_weight(self, embedding_size: int) -> nn.Parameter:
+        weight = nn.Parameter(torch.empty(self.classes * self.sub_centres, embedding_size))
+        nn.init.xavier_uniform_(weight)
+        return weight
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1. The figures:
+        """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1.
+
+        With several processes each gives its own part of the batch; loss and figures are those of the whole, and
+        the processes' gradients add up to its gradient. The figures:
 
         - ``train_accuracy``: share of the batch whose nearest class (no margin) is its own, among the sampled
           ones.
@@ -92,26 +103,40 @@ class ArcFaceLoss(ProgressiveLoss):
     def _loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         margin = self.margin * self.ramp(self.margin_warmup)
         scale = self._scale_now()
-        cosines, columns = self._cosines(embeddings, labels)
-        own = cosines.detach()[torch.arange(len(columns), device=columns.device), columns]
-        correct = (cosines.detach().argmax(1) == columns).double().mean()
-        logits = _TargetMargin.apply(cosines, columns, self.kind, margin, scale)
-        losses, probability = focal_cross_entropy(logits, columns, self.focal_gamma, self.label_smoothing)
-        loss = weighted_mean(losses, None if self.class_factors is None else self.class_factors[labels])
-        angle = own.clamp(-1, 1).acos().rad2deg()
-        figures = torch.stack([correct, angle.double().mean(), probability.double().mean()]).tolist()
+        samples = self._samples(embeddings, labels, margin, scale)
+        weights = None if self.class_factors is None else self.class_factors[samples.labels]
+        mean = weighted_mean_over_ranks if self.batch_is_spread else weighted_mean
+        loss = mean(samples.losses, weights)
+        angles = samples.own.clamp(-1, 1).acos().rad2deg()
+        sums = torch.stack([column.double().sum() for column in (samples.correct, angles, samples.probability)])
+        sums = torch.cat([sums, sums.new_tensor([len(angles)])])
+        *figures, count = (sum_over_ranks(sums) if self.batch_is_spread else sums).tolist()
         names = ("train_accuracy", "target_angle", "target_probability")
-        return loss, dict(zip(names, figures, strict=True)) | {"margin": margin, "scale": scale}
+        stats = {name: figure / count for name, figure in zip(names, figures, strict=True)}
+        return loss, stats | {"margin": margin, "scale": scale}
+
+    def _samples(self, embeddings: Tensor, labels: Tensor, margin: float, scale: float) -> "Samples":
+        """What each sample of the batch comes to, before the mean."""
+        cosines, columns = self._cosines(embeddings, labels)
+        rows = torch.arange(len(columns), device=columns.device)
+        own = cosines.detach()[rows, columns]
+        correct = cosines.detach().argmax(1) == columns
+        logits = TargetMargin.apply(cosines, rows, columns, self.kind, margin, scale)
+        losses, probability = focal_cross_entropy(logits, columns, self.focal_gamma, self.label_smoothing)
+        return Samples(labels, losses, own, correct, probability)
 
     def _cosines(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines (B, S) to the S classes of this step, and each label's column (B,) among them."""
-        weight, columns = self.weight, labels
-        if self.sample_share is not None:
-            sampled = sample_classes(labels, self.classes, self.sample_share)
+        columns = labels
+        if self.sample_share is None:
+            centres = unit_rows(self.weight.to(embeddings.dtype))
+        else:
+            sampled = sample_classes(labels, len(self.weight) // self.sub_centres, self.sample_share)
             columns = torch.searchsorted(sampled, labels)
             offsets = torch.arange(self.sub_centres, device=sampled.device)
-            weight = gather_centres(weight, (sampled[:, None] * self.sub_centres + offsets).view(-1))
-        cosines = F.linear(_unit(embeddings), _unit(weight.to(embeddings.dtype)))
+            rows = (sampled[:, None] * self.sub_centres + offsets).view(-1)
+            centres = sampled_unit_rows(self.weight, rows, embeddings.dtype)
+        cosines = F.linear(unit_rows(embeddings), centres)
         if self.sub_centres > 1:
             cosines = cosines.unflatten(1, (-1, self.sub_centres)).max(2).values
         return cosines, columns
@@ -142,29 +167,39 @@ class ArcFaceLoss(ProgressiveLoss):
         return f"{self.kind}, classes={self.classes}, scale={self.scale}, margin={self.margin}"
 
 
-class _TargetMargin(torch.autograd.Function):
-    """scale · cosines, with the margin at the target column, in the memory of the cosines (B, C).
+@dataclass(frozen=True)
+class Samples:
+    """A batch, sample by sample, each (B,)."""
 
-    At a million classes every copy of (B, C) counts; all that the gradient needs is the margin's slope (B,).
+    labels: Tensor
+    losses: Tensor  # with the gradient
+    own: Tensor  # cosine to the own class centre, without margin
+    correct: Tensor  # whether that is the nearest one
+    probability: Tensor  # of the own class, with margin
+
+
+class TargetMargin(torch.autograd.Function):
+    """scale · cosines, with the margin at (rows, columns), in the memory of the cosines (B, C).
+
+    At a million classes every copy of (B, C) counts; all that the gradient needs is the margin's slope at these.
     """
 
     @staticmethod
-    def forward(ctx, cosines: Tensor, columns: Tensor, kind: str, margin: float, scale: float) -> Tensor:
-        samples = torch.arange(len(columns), device=columns.device)
-        target, slope = _margined(cosines[samples, columns], kind, margin)
-        cosines[samples, columns] = target
+    def forward(ctx, cosines: Tensor, rows: Tensor, columns: Tensor, kind: str, margin: float, scale: float) -> Tensor:
+        target, slope = _margined(cosines[rows, columns], kind, margin)
+        cosines[rows, columns] = target
         ctx.mark_dirty(cosines)
-        ctx.save_for_backward(samples, columns, slope)
+        ctx.save_for_backward(rows, columns, slope)
         ctx.scale = scale
         return cosines.mul_(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        samples, columns, slope = ctx.saved_tensors
+        rows, columns, slope = ctx.saved_tensors
         gradient = gradient * ctx.scale
-        gradient[samples, columns] *= slope
-        return gradient, None, None, None, None
+        gradient[rows, columns] *= slope
+        return gradient, None, None, None, None, None
 
 
 def _margined(cosine: Tensor, kind: str, margin: float) -> tuple[Tensor, Tensor]:
@@ -178,9 +213,3 @@ def _margined(cosine: Tensor, kind: str, margin: float) -> tuple[Tensor, Tensor]
     within = cosine > -math.cos(margin)
     target = torch.where(within, turned, cosine - margin * math.sin(margin))
     return target, torch.where(within, math.cos(margin) + steep * math.sin(margin), 1.0)
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """Rows at length 1; a row without direction stays near zero, and so does its pull on the gradient."""
-    length = rows.norm(dim=1, keepdim=True)
-    return rows / torch.where(length > SHORTEST, length, 1.0)

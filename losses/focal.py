@@ -1,7 +1,10 @@
 """Focal loss: what the network already gets right counts less."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from runtime.distributed import ranks, sum_over_ranks, sum_shares
 
 # (1 − p)^γ has an infinite slope at p = 1 for γ < 1; from here on the factor is a constant.
 LEAST_MISS = 1e-30
@@ -16,12 +19,19 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, gamma: float, smoothing:
     probability of the target alone.
     """
     entropy = F.cross_entropy(logits, labels, reduction="none")
-    loss = entropy
+    even = None
     if smoothing:
         # Σ_c −log p_c / C = logsumexp − mean, and logsumexp = entropy + target logit: no second softmax
         # needed.
         target = logits.gather(1, labels[:, None])[:, 0]
-        loss = (1 - smoothing) * entropy + smoothing * (entropy + target - logits.mean(1))
+        even = entropy + target - logits.mean(1)
+    return focal_loss(entropy, even, gamma, smoothing)
+
+
+def focal_loss(entropy: Tensor, even: Tensor | None, gamma: float, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The same from −log p of the target (B,), and the mean of −log p over all classes (B,), which only
+    ``smoothing`` needs."""
+    loss = entropy if even is None else (1 - smoothing) * entropy + smoothing * even
     if gamma:
         loss = (-(-entropy).expm1()).clamp(min=LEAST_MISS) ** gamma * loss
     return loss, (-entropy.detach()).exp()
@@ -30,3 +40,11 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, gamma: float, smoothing:
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
     """Σ wᵢ lᵢ / Σ wᵢ over the batch (B,): the weights say how samples share the step, not how large it is."""
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+def weighted_mean_over_ranks(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """The same where every process has a part of the batch: the value of the whole, the gradient of the part."""
+    if ranks() == 1:
+        return weighted_mean(losses, weights)
+    weights = torch.ones_like(losses) if weights is None else weights
+    return sum_shares((losses * weights).sum() / sum_over_ranks(weights.sum()))

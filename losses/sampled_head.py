@@ -5,7 +5,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
+
+from losses.directions import unit_rows
+
+ROWS_AT_ONCE = 8192  # 16 MB at 512 values a row
 
 
 def sample_classes(labels: Tensor, classes: int, share: float) -> Tensor:
@@ -24,9 +28,37 @@ def sample_classes(labels: Tensor, classes: int, share: float) -> Tensor:
     return draw.topk(count, sorted=False).indices.sort().values
 
 
-def gather_centres(weight: Tensor, rows: Tensor) -> Tensor:
-    """Rows of ``weight`` (C, D) whose gradient is sparse: as large as the sample, not as the table."""
-    return F.embedding(rows, weight, sparse=True)
+def sampled_unit_rows(weight: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rows (S,), ascending and all different, of ``weight`` (C, D) at length 1: (S, D) of ``dtype``.
+
+    The gradient is sparse: as large as the sample, not as the table. The rows are read again for the backward pass,
+    a few at a time, so that one copy of the sample is in memory and not five.
+    """
+    return _SampledUnitRows.apply(weight, rows, dtype)
+
+
+class _SampledUnitRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(weight, rows)
+        result = torch.empty(len(rows), weight.shape[1], dtype=dtype, device=weight.device)
+        for part, some in zip(result.split(ROWS_AT_ONCE), rows.split(ROWS_AT_ONCE), strict=True):
+            part.copy_(unit_rows(weight[some].to(dtype)))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        weight, rows = ctx.saved_tensors
+        values = torch.empty(len(rows), weight.shape[1], dtype=weight.dtype, device=weight.device)
+        parts = (tensor.split(ROWS_AT_ONCE) for tensor in (values, gradient, rows))
+        for part, some_gradient, some in zip(*parts, strict=True):
+            raw = weight.detach()[some].requires_grad_()
+            with torch.enable_grad():
+                unit = unit_rows(raw.to(gradient.dtype))
+            part.copy_(*torch.autograd.grad(unit, raw, some_gradient))
+        known = {"is_coalesced": True, "check_invariants": False}
+        return torch.sparse_coo_tensor(rows[None], values, weight.shape, **known), None, None
 
 
 class RowSGD(torch.optim.SGD):

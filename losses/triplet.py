@@ -6,6 +6,7 @@ from torch import Tensor
 from losses.distances import pairwise_distances
 from losses.mining import RULES, Batch, Mined
 from losses.warmup import ProgressiveLoss
+from runtime.distributed import gather_rows
 from runtime.errors import InputError
 
 MINING_RULES = tuple(RULES)
@@ -54,6 +55,8 @@ class TripletLoss(ProgressiveLoss):
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Loss and figures of a batch: embeddings (B, D), unit rows; labels (B,) integers.
 
+        With several processes each gives its own part of the batch, and triplets are mined over the whole.
+
         A batch without any positive or any negative has loss 0, still with a gradient graph; "triplets" is 0
         then. A NaN or infinite embedding makes the loss NaN under every rule. The figures (distances always
         Euclidean, nan where the batch has no such pair):
@@ -66,6 +69,7 @@ class TripletLoss(ProgressiveLoss):
         - ``margin``: the margin of this step.
         """
         _check_batch(embeddings, labels)
+        embeddings, labels = gather_rows(embeddings, labels)
         margin = self.margin * self.ramp(self.margin_warmup)
         distances = pairwise_distances(embeddings, self.squared)
         batch = Batch.from_labels(distances, labels, margin, self.squared)

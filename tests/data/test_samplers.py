@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.samplers import PKBatchSampler, ShuffledBatchSampler
+from data.samplers import PKBatchSampler, RankBatchSampler, ShuffledBatchSampler
 from runtime.errors import InputError
 
 
@@ -88,3 +88,38 @@ def test_another_seed_is_another_order():
 def test_impossible_groups_are_refused(targets, people, images, said):
     with pytest.raises(InputError, match=said):
         PKBatchSampler(np.array(targets), people, images, 0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ShuffledBatchSampler(53, 12, 5), lambda: PKBatchSampler(np.arange(70) % 14, 6, 3, 5)]
+)
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_the_parts_of_all_processes_in_order_are_the_whole_batch(make, ranks):
+    parts = [_epoch(RankBatchSampler(make(), rank, ranks), 3, first_batch=1) for rank in range(ranks)]
+    whole = _epoch(make(), 3, first_batch=1)
+    assert [sum(pieces, []) for pieces in zip(*parts, strict=True)] == whole  # noqa: RUF017  three short lists
+    sizes = [len(piece) for pieces in zip(*parts, strict=True) for piece in pieces]
+    assert min(sizes) >= 2
+    sampler = RankBatchSampler(make(), 0, ranks)
+    assert (sampler.batch_size, len(sampler)) == (len(whole[0]) // ranks, len(make()))
+
+
+def test_a_process_gets_every_image_of_its_people():
+    targets = np.arange(70) % 14
+    for rank in range(3):
+        for batch in _epoch(RankBatchSampler(PKBatchSampler(targets, 6, 3, 5), rank, 3), 1):
+            assert set(Counter(targets[key.index] for key in batch).values()) == {3}
+
+
+@pytest.mark.parametrize(
+    ("make", "ranks", "said"),
+    [
+        (lambda: ShuffledBatchSampler(53, 12, 5), 5, "batch_size is 12, which 5 processes can't share evenly"),
+        (lambda: ShuffledBatchSampler(19, 12, 5), 4, "smallest batch of an epoch has 7 images, too few for 4"),
+        (lambda: ShuffledBatchSampler(48, 4, 5), 4, "smallest batch of an epoch has 4 images, too few for 4"),
+        (lambda: PKBatchSampler(np.arange(70) % 14, 6, 3, 5), 4, "people_per_batch is 6, which 4 processes"),
+    ],
+)
+def test_batches_that_cannot_be_shared_are_refused(make, ranks, said):
+    with pytest.raises(InputError, match=said):
+        RankBatchSampler(make(), 0, ranks)
