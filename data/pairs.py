@@ -64,7 +64,8 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     The three conditions get equal parts as far as the images allow; what one can't give, the others fill up. People
     take turns, so that none dominates, and nobody is in more than ``max_per_person`` pairs. No pair comes twice (not
     turned round either), no image with itself, and no plain image with its own masked copy (the same file name in
-    plain/ and masked/). Returns at most ``pairs`` rows with PAIR_COLUMNS; fewer where there are no more.
+    plain/ and masked/). Returns at most ``pairs`` rows with PAIR_COLUMNS, and mask_kind and pair_mask_kind where
+    ``faces`` has mask_kind; fewer rows where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
         raise InputError(f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more")
@@ -72,7 +73,12 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     quotas = [pairs // 3 + (i < pairs % 3) for i in range(3)]
     drawing.fill(quotas, pairs)
     drawing.fill([pairs] * 3, pairs)
-    return pd.DataFrame(drawing.rows, columns=PAIR_COLUMNS)
+    table = pd.DataFrame(drawing.rows, columns=PAIR_COLUMNS)
+    if "mask_kind" in faces:
+        kinds = faces.drop_duplicates("path").set_index("path")["mask_kind"]
+        for side in ("", "pair_"):
+            table[f"{side}mask_kind"] = table[f"{side}path"].map(kinds)
+    return table
 
 
 class _Drawing:

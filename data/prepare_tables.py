@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from data.journal import NO_MASK, Outcome
+from data.journal import Outcome
 from data.pairs import sample_pairs, split_people
 from data.prepare_settings import PrepareSettings
 from data.protocols import Face, pair_list
@@ -40,7 +40,10 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
 
 def write_pair_table(settings: PrepareSettings, written: Sequence[Outcome], pairs: Sequence[SourcePair]) -> dict:
     """pairs.csv of a verification set; returns what the summary says of it."""
-    faces = {o.name: [Face(path, path.startswith("masked/")) for path in o.faces] for o in written}
+    faces = {
+        o.name: [Face(path, *((True, o.mask) if path.startswith("masked/") else (False, ""))) for path in o.faces]
+        for o in written
+    }
     table, lost = pair_list(pairs, faces)
     write_table(table, settings.out / "pairs.csv")
     return {"pairs": len(pairs), "lost_pairs": lost, "pair_rows": len(table)}
@@ -56,7 +59,7 @@ def _face_table(written: Sequence[Outcome]) -> pd.DataFrame:
         "path": paths,
         "target": np.repeat(np.array([o.person for o in written], dtype=object), times),
         "masked": masked,
-        "mask": np.where(masked == 1, kinds, NO_MASK),
+        "mask_kind": np.where(masked == 1, kinds, ""),
     }
     if written[0].landmarks:
         landmarks = np.repeat(np.array([o.landmarks for o in written]), times, axis=0)

@@ -23,18 +23,21 @@ from data.tables import write_table
 from runtime.errors import InputError, one_line_errors
 
 NO_MASK_LABEL = "no-mask"
+_COLUMNS = ["path", "pair_path", "same", "masked", "pair_masked", "mask_kind", "pair_mask_kind"]
 _NUMBER = re.compile(r"(\d+)$")
 
 
 class Face(NamedTuple):
-    """A face on disk: its path, and whether it wears a mask."""
+    """A face on disk: its path, whether it wears a mask, and which ("" where it wears none or nobody knows)."""
 
     path: str
     masked: bool
+    mask_kind: str = ""
 
 
 def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) -> tuple[pd.DataFrame, int]:
-    """Pair rows (path, pair_path, same, masked, pair_masked), and how many pairs lack a face.
+    """Pair rows (path, pair_path, same, masked, pair_masked, mask_kind, pair_mask_kind), and how many pairs lack a
+    face.
 
     ``faces`` holds, by the names that the pairs use, each picture's faces: plain, masked, or both.
     """
@@ -47,8 +50,8 @@ def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) 
             # Of a plain and a masked face one order is enough where both pictures are there both ways.
             if a.masked and not b.masked and (False, True) in conditions:
                 continue
-            rows.append((a.path, b.path, int(pair.same), int(a.masked), int(b.masked)))
-    return pd.DataFrame(rows, columns=["path", "pair_path", "same", "masked", "pair_masked"]), lost
+            rows.append((a.path, b.path, int(pair.same), int(a.masked), int(b.masked), a.mask_kind, b.mask_kind))
+    return pd.DataFrame(rows, columns=_COLUMNS), lost
 
 
 # ==== the two kinds of file ====
@@ -140,8 +143,10 @@ def find_faces(root: Path, people: Iterable[str], labels: Mapping[str, str]) -> 
             for file in sorted(os.listdir(root / folder)):
                 key = _key_of(person, Path(file).stem)
                 if key and Path(file).suffix.lower() in IMAGE_SUFFIXES:
-                    masked = kind == "masked" or labels.get(key, NO_MASK_LABEL) != NO_MASK_LABEL
-                    faces.setdefault(key, []).append(Face((folder / file).as_posix(), masked))
+                    label = labels.get(key, NO_MASK_LABEL)
+                    worn = "" if label == NO_MASK_LABEL else label
+                    path = (folder / file).as_posix()
+                    faces.setdefault(key, []).append(Face(path, kind == "masked" or bool(worn), worn))
     return faces
 
 

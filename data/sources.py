@@ -1,5 +1,6 @@
 """Where faces come from: a folder of people, InsightFace's files, or LFW from the network."""
 
+import warnings
 from pathlib import Path
 
 from data.folders import list_folder
@@ -41,8 +42,11 @@ def fetch_lfw() -> Path:
 
     folder = Path(get_data_home()) / "lfw_home" / "lfw"
     try:
-        # The fetcher decodes what it returns: only the one person with more than 500 pictures.
-        fetch_lfw_people(funneled=False, min_faces_per_person=500)
+        with warnings.catch_warnings():
+            # It warns of every attempt that failed; the last one raises.
+            warnings.simplefilter("ignore")
+            # The fetcher decodes what it returns: only the one person with more than 500 pictures.
+            fetch_lfw_people(funneled=False, min_faces_per_person=500)
     except (OSError, EOFError, ValueError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
