@@ -94,9 +94,10 @@ def _parts(data: mmap.mmap, offset: int) -> list[tuple[int, int]]:
     """(offset, length) of the content's parts: nearly always one."""
     parts = []
     while True:
+        if offset + 8 > len(data):
+            raise ValueError("the file is cut short before it")
         if data[offset : offset + 4] != RECORD_MAGIC:
-            end = offset + 8 > len(data)
-            raise ValueError("the file is cut short before it" if end else f"no record starts at byte {offset}")
+            raise ValueError(f"no record starts at byte {offset}")
         (word,) = struct.unpack_from("<I", data, offset + 4)
         flag, length = word >> 29, word & ((1 << 29) - 1)
         if offset + 8 + length > len(data):

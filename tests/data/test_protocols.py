@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from data.protocols import Face, ProtocolSettings, pair_list, read_mask_labels, read_pairs_file, write_protocol
+from data.source_files import SourcePair
+from data.tables import read_pair_csvs
+from runtime.errors import InputError
+
+PAIRS = "1\t2\nAnn\t1\t2\nBob\t1\t3\nAnn\t1\tBob\t2\nAnn\t2\tCleo_X\t1\n"
+LABELS = "Ann, 1, no-mask\nAnn, 2, surgical\nBob, 1, cloth\nBob, 2, no-mask\nBob, 3, no-mask\nCleo_X, 1, n95\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def make(root: Path, pairs: Path, labels: Path | None = None) -> tuple[tuple[int, int, int], pd.DataFrame]:
+    counts = write_protocol(ProtocolSettings(pairs, root, root / "out.csv", labels))
+    return counts, pd.read_csv(root / "out.csv", keep_default_na=False)
+
+
+def test_lfws_format(tmp_path):
+    pairs = read_pairs_file(write(tmp_path / "pairs.txt", PAIRS))
+    assert [(p.name, p.pair_name, p.same) for p in pairs] == [
+        ("Ann/1", "Ann/2", True),
+        ("Bob/1", "Bob/3", True),
+        ("Ann/1", "Bob/2", False),
+        ("Ann/2", "Cleo_X/1", False),
+    ]
+
+
+def test_other_heads_and_blanks(tmp_path):
+    expected = read_pairs_file(write(tmp_path / "a.txt", PAIRS))
+    body = PAIRS.partition("\n")[2]
+    for text in (
+        body,
+        "500\n" + body,
+        "10 300\n" + body.replace("\t", " "),
+        "\ufeff1\t2\r\n" + body.replace("\n", "\r\n\n"),
+    ):
+        assert read_pairs_file(write(tmp_path / "b.txt", text)) == expected
+    spaces = read_pairs_file(write(tmp_path / "c.txt", "Ann of Cleves\t0001\t2\n"))
+    assert spaces == [SourcePair("Ann of Cleves/1", "Ann of Cleves/2", True)]
+
+
+@pytest.mark.parametrize("text", ["", "10\t300\n", "Ann 1\n", "Ann 1 two\n", PAIRS + "Ann\t1\tBob\n", PAIRS + "3\t4\n"])
+def test_a_line_that_is_no_pair_is_named(tmp_path, text):
+    with pytest.raises(InputError, match=r"no pair|line \d"):
+        read_pairs_file(write(tmp_path / "pairs.txt", text))
+
+
+def test_labels(tmp_path):
+    labels = read_mask_labels(write(tmp_path / "labels.txt", LABELS))
+    assert labels["Ann/2"] == "surgical" and labels["Ann/1"] == "no-mask" and len(labels) == 6
+    with pytest.raises(InputError, match="line 2"):
+        read_mask_labels(write(tmp_path / "labels.txt", "Ann, 1, cloth\nAnn 2 cloth\n"))
+
+
+def test_a_folder_of_raw_people_with_labels(tmp_path):
+    touch(tmp_path, "Ann/Ann_0001.png", "Ann/Ann_0002.png", "Bob/Bob_0001.png", "Bob/Bob_0002.jpg", "Bob/Bob_0003.png")
+    pairs, labels = write(tmp_path / "pairs.txt", PAIRS), write(tmp_path / "labels.txt", LABELS)
+    counts, table = make(tmp_path, pairs, labels)
+    assert counts == (4, 1, 3)
+    assert table["path"].tolist() == ["Ann/Ann_0001.png", "Bob/Bob_0001.png", "Ann/Ann_0001.png"]
+    assert table["same"].tolist() == [1, 1, 0]
+    assert table[["masked", "pair_masked"]].to_numpy().tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert table["pair_mask_kind"].tolist() == ["surgical", "", ""]
+    assert table[["target", "pair_target"]].to_numpy().tolist() == [["Ann", "Ann"], ["Bob", "Bob"], ["Ann", "Bob"]]
+    assert read_pair_csvs([tmp_path / "out.csv"]).condition.tolist() == ["plain-masked", "plain-masked", "plain-plain"]
+
+
+def test_a_prepared_folder_gives_each_condition(tmp_path):
+    for kind in ("plain", "masked"):
+        touch(tmp_path, f"{kind}/Ann/Ann_0001.jpg", f"{kind}/Ann/Ann_0002.jpg")
+    counts, table = make(tmp_path, write(tmp_path / "pairs.txt", "Ann 1 2\nAnn 1 Bob 1\n"))
+    assert counts == (2, 1, 3)
+    assert list(zip(table["path"], table["pair_path"], strict=True)) == [
+        ("plain/Ann/Ann_0001.jpg", "plain/Ann/Ann_0002.jpg"),
+        ("plain/Ann/Ann_0001.jpg", "masked/Ann/Ann_0002.jpg"),
+        ("masked/Ann/Ann_0001.jpg", "masked/Ann/Ann_0002.jpg"),
+    ]
+
+
+def test_a_worn_mask_on_either_side_is_kept():
+    both, worn = [Face("p/a", False), Face("m/a", True, "n95")], [Face("m/b", True, "worn")]
+    table, lost = pair_list([SourcePair("b", "a", True), SourcePair("a", "b", True)], {"a": both, "b": worn})
+    assert lost == 0
+    assert table[["path", "pair_path", "masked", "pair_masked"]].to_numpy().tolist() == [
+        ["m/b", "p/a", 1, 0],
+        ["m/b", "m/a", 1, 1],
+        ["p/a", "m/b", 0, 1],
+        ["m/a", "m/b", 1, 1],
+    ]
+
+
+def test_nothing_there_is_one_line(tmp_path):
+    pairs = write(tmp_path / "pairs.txt", PAIRS)
+    with pytest.raises(InputError, match="has no face"):
+        make(tmp_path, pairs)
+    with pytest.raises(InputError, match="is not there"):
+        write_protocol(ProtocolSettings(pairs, tmp_path / "none", tmp_path / "out.csv"))
+    with pytest.raises(InputError, match="can't be read"):
+        read_pairs_file(tmp_path / "none.txt")
