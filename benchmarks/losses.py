@@ -31,7 +31,7 @@ MARGIN = 0.3
 # Images per person: the original's P = 20 × K = 30, and groups of about that size elsewhere.
 GROUPS = {256: 32, 600: 30, 2048: 32, 4096: 32}
 LARGEST = 4096
-HEAD_BATCH, HEAD_SHARE = 256, 0.05
+HEAD_BATCH, HEAD_SHARE = 256, 0.1
 
 # ==== measuring ====
 

@@ -78,6 +78,14 @@ class TripletLoss(ProgressiveLoss):
         loss = mined.loss + 0 * embeddings.to(distances.dtype).sum()
         return loss, _stats(batch, mined) | {"margin": margin}
 
+    def _soften(self, at: float) -> str | None:
+        """Semi-hard mining in place of hard mining: the hardest negatives of a young network pull everything to
+        one point (FaceNet, section 3.2). A margin that begins at zero again would let them."""
+        if not self.mining.startswith("batch_hard"):
+            return None
+        was, self.mining = self.mining, "semi_hard"
+        return f"semi-hard mining in place of {was}"
+
     def extra_repr(self) -> str:
         return f"mining={self.mining}, margin={self.margin}, squared={self.squared}"
 

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+NEVER = -1.0
+SOFT_START = 0.2  # of the run: how long the margin takes to grow again after a collapse
+
 
 class ProgressiveLoss(nn.Module):
     """A loss that knows how far the run is.
@@ -11,15 +14,22 @@ class ProgressiveLoss(nn.Module):
     buffer, so it travels in ``state_dict`` and a resumed run goes on with the same margin. A loss whose loop
     never calls ``set_progress`` acts as at the end of the run: warm-up asks for a loop that supports it,
     everything else does not.
+
+    After a collapse the loop may call ``soften()`` once; that travels in ``state_dict``, too. Subclasses have a
+    ``margin_warmup``, the share of the run over which their margin rises.
     """
 
     progress: Tensor
+    softened_at: Tensor
+    margin_warmup: float
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("progress", torch.ones((), dtype=torch.float64))
+        self.register_buffer("softened_at", torch.full((), NEVER, dtype=torch.float64))
+        self._start = 0.0  # where in the run the ramps begin
         self._fraction = 1.0  # the buffer's value on the host, so that reading it never waits for the GPU
-        self.register_load_state_dict_post_hook(_read_back_progress)
+        self.register_load_state_dict_post_hook(_read_back)
 
     def set_progress(self, fraction: float) -> None:
         """Tell the loss which share of the run, 0 to 1, is done."""
@@ -28,9 +38,24 @@ class ProgressiveLoss(nn.Module):
 
     def ramp(self, share: float) -> float:
         """A line from 0 at the start of the run to 1 after ``share`` of it; 1 throughout when ``share`` is
-        0."""
-        return 1.0 if share <= 0 else min(1.0, self._fraction / share)
+        0. After ``soften`` the line may begin anew."""
+        return 1.0 if share <= 0 else min(1.0, max(0.0, self._fraction - self._start) / share)
+
+    def soften(self) -> str | None:
+        """Make the objective easier from here on, against a collapse; what has changed, in words, or None
+        where there is nothing (more) to change."""
+        if self.softened_at != NEVER:
+            return None
+        self.softened_at.fill_(self._fraction)
+        return self._soften(self._fraction)
+
+    def _soften(self, at: float) -> str | None:
+        """What ``soften`` does, when ``at`` of the run is done: here the margin grows from zero once more."""
+        self._start, self.margin_warmup = at, max(self.margin_warmup, SOFT_START)
+        return "the margin grows from zero again"
 
 
-def _read_back_progress(module: ProgressiveLoss, _incompatible_keys: object) -> None:
-    module._fraction = float(module.progress)
+def _read_back(loss: ProgressiveLoss, _incompatible_keys: object) -> None:
+    loss._fraction = float(loss.progress)
+    if loss.softened_at != NEVER:
+        loss._soften(float(loss.softened_at))

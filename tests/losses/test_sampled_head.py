@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from losses import ArcFaceLoss, RowSGD
+from losses import ArcFaceLoss, RowSGD, sampled_head
 from losses.sampled_head import sample_classes
 
 FULL = {"scale": 32.0, "margin": 0.4, "focal_gamma": 2.0}
@@ -70,6 +70,22 @@ def test_a_sample_is_the_full_head_on_those_classes():
     untouched = torch.ones(200, dtype=torch.bool)
     untouched[sampled] = False
     assert untouched.sum() == 140 and (dense[untouched] == 0).all()
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 16])
+def test_rows_are_made_unit_a_few_at_a_time(rows_at_once, monkeypatch):
+    monkeypatch.setattr(sampled_head, "ROWS_AT_ONCE", {"cpu": rows_at_once})
+    weight = torch.randn(40, 6, dtype=torch.float64)
+    weight[3] = 0  # has no direction
+    rows = torch.arange(0, 40, 3)
+    slopes = torch.randn(len(rows), 6, dtype=torch.float64)
+    ours, theirs = (weight.clone().requires_grad_() for _ in range(2))
+    unit = sampled_head.sampled_unit_rows(ours, rows, torch.float64)
+    expected = torch.stack([theirs[i] if i == 3 else theirs[i] / theirs[i].norm() for i in rows])
+    torch.testing.assert_close(unit, expected)
+    (unit * slopes).sum().backward()
+    (expected * slopes).sum().backward()
+    torch.testing.assert_close(ours.grad.to_dense(), theirs.grad)
 
 
 def test_frequency_weights_follow_the_labels_into_the_sample():
