@@ -4,8 +4,10 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from data.read_image import MAX_SIDE, UnreadableImage, read_image
@@ -56,14 +58,26 @@ def test_transparency_is_white(tmp_path):
     assert (rgb(tmp_path / "a.png") == 255).all()
 
 
-def test_an_animation_gives_its_first_frame(tmp_path):
+def test_a_transparent_colour_of_a_palette_is_white(tmp_path):
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([255, 0, 0, 10, 20, 200])
+    picture.paste(0, (0, 0, 4, 8))
+    picture.save(tmp_path / "a.png", transparency=0)
+    image = rgb(tmp_path / "a.png")
+    assert (image[:, :4] == 255).all() and (image[:, 4:] == [10, 20, 200]).all()
+
+
+def test_sixteen_bit_colour_keeps_its_colours(tmp_path):
+    blue_green_red = [v * 257 for v in COLOUR[::-1]]
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((30, 40, 3), blue_green_red, np.uint16))
+    assert np.abs(rgb(tmp_path / "a.png") - COLOUR).max() <= 1
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
+def test_an_animation_gives_its_first_frame(tmp_path, ending):
     frames = [Image.new("RGB", (20, 20), c) for c in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert rgb(tmp_path / "a.gif")[0, 0].tolist() == [254, 0, 0] or rgb(tmp_path / "a.gif")[0, 0].tolist() == [
-        255,
-        0,
-        0,
-    ]
+    frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:])
+    assert np.abs(rgb(tmp_path / f"a.{ending}") - [255, 0, 0]).max() < 5
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))])
@@ -89,6 +103,23 @@ def test_a_decompression_bomb_is_refused_from_its_header(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 9) + b"IDAT" + b"x" * 13)
     with pytest.raises(UnreadableImage, match="too many pixels"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("side", [20_000, 65_500])
+def test_a_jpeg_of_20_000_pixels_is_refused_and_not_decoded(tmp_path, monkeypatch, side):
+    """A small file whose header states a huge picture."""
+    plain_picture("RGB").save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    size = data.index(b"\xff\xc0") + 5
+    (tmp_path / "a.jpg").write_bytes(data[:size] + struct.pack(">HH", side, side) + data[size + 4 :])
+
+    def decoded(*_, **__):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decoded)
+    monkeypatch.setattr(Image.Image, "load", decoded)
+    with pytest.raises(UnreadableImage, match="too many pixels"):
+        read_image(tmp_path / "a.jpg")
 
 
 def test_a_missing_file_is_unreadable(tmp_path):
