@@ -1,27 +1,49 @@
 """One evaluation: embeddings and a list of pairs in, all figures out. Run after each epoch and in the test."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from eval.verification import best_threshold, figures, pair_distances
+from eval.figures import figures
+from eval.verification import best_threshold, pair_distances
 from runtime.errors import InputError
 
 THRESHOLD_METRIC = "balanced_accuracy"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Pairs, their distances, and the figures at one threshold.
+class Pairs(Protocol):
+    """What a list of P pairs over N images is, wherever it comes from.
 
-    ``distances`` float64 (P,), ``same`` bool (P,), ``condition`` str (P,); ``figures`` is the plain dict of
-    ``eval.verification.figures``, ready for a JSON file.
+    ``left`` and ``right`` int64 (P,) number the images; ``same`` bool (P,); ``condition`` str (P,), "all" where it is
+    not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None.
     """
 
-    distances: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
     same: np.ndarray
     condition: np.ndarray
+    people: np.ndarray
+    masks: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Pairs, their distances float64 (P,), and ``figures``, the dict of ``eval.figures`` at one threshold."""
+
+    pairs: Pairs
+    distances: np.ndarray
     figures: dict
+
+    @property
+    def same(self) -> np.ndarray:
+        """Which pairs are of one person: bool (P,)."""
+        return self.pairs.same
+
+    @property
+    def condition(self) -> np.ndarray:
+        """Who wears a mask: str (P,)."""
+        return self.pairs.condition
 
     @property
     def threshold(self) -> float | None:
@@ -44,36 +66,27 @@ class Evaluation:
         return self.figures["accuracy"]
 
 
-def choose_threshold_and_evaluate(
-    embeddings: np.ndarray, left: np.ndarray, right: np.ndarray, same: np.ndarray, condition: np.ndarray
-) -> Evaluation:
-    """Evaluation pairs: the threshold with the best balanced accuracy is chosen on them.
+def choose_threshold_and_evaluate(embeddings: np.ndarray, pairs: Pairs) -> Evaluation:
+    """Evaluation pairs: the threshold with the best balanced accuracy is chosen on them. Without intervals.
 
-    Embeddings float (N, D) unit rows; ``left`` and ``right`` int64 (P,) index their rows. Raises InputError
-    where all pairs are of one kind, as there is nothing to choose from, and on NaN.
+    Embeddings float (N, D), unit rows. Raises InputError where all pairs are of one kind, as there is nothing to
+    choose from, and on NaN.
     """
-    distances = pair_distances(embeddings, left, right)
-    threshold = best_threshold(distances, same)
+    distances = pair_distances(embeddings, pairs.left, pairs.right)
+    threshold = best_threshold(distances, pairs.same)
     if threshold is None:
-        kind = "same" if np.all(same) else "different"
+        kind = "same" if np.all(pairs.same) else "different"
         raise InputError(
-            f"all {len(same)} evaluation pairs are {kind} pairs; a threshold needs both: give both pair CSVs"
+            f"all {len(pairs.same)} evaluation pairs are {kind} pairs; a threshold needs both: give both pair CSVs"
         )
-    return _evaluation(distances, same, condition, threshold)
+    return Evaluation(pairs, distances, figures(distances, pairs.same, pairs.condition, threshold))
 
 
-def evaluate_pairs(
-    embeddings: np.ndarray,
-    left: np.ndarray,
-    right: np.ndarray,
-    same: np.ndarray,
-    condition: np.ndarray,
-    threshold: float | None,
-) -> Evaluation:
-    """Test pairs: the given threshold, chosen elsewhere, is applied. None: figures that need no threshold."""
-    return _evaluation(pair_distances(embeddings, left, right), same, condition, threshold)
+def evaluate_pairs(embeddings: np.ndarray, pairs: Pairs, threshold: float | None) -> Evaluation:
+    """Test pairs: the given threshold, chosen elsewhere, is applied. None: figures that need no threshold.
 
-
-def _evaluation(distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None) -> Evaluation:
-    same, condition = np.asarray(same, dtype=bool), np.asarray(condition)
-    return Evaluation(distances, same, condition, figures(distances, same, condition, threshold))
+    With 95 % intervals over people, by condition and by mask.
+    """
+    distances = pair_distances(embeddings, pairs.left, pairs.right)
+    found = figures(distances, pairs.same, pairs.condition, threshold, people=pairs.people, masks=pairs.masks)
+    return Evaluation(pairs, distances, found)

@@ -18,6 +18,17 @@ def distance_panel(
 
     ``top`` fixes the y-range; a peak that it cuts is labelled with its height.
     """
+    found = draw_histograms(axes, distances, same, threshold)
+    axes.set_ylim(0, top)
+    axes.set_xlabel("L2 distance of the two faces' embeddings")
+    axes.set_ylabel("density")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.6, borderaxespad=0.2)
+    if top is not None:
+        _label_cut_peaks(axes, found, top)
+
+
+def draw_histograms(axes: Axes, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Histograms:
+    """The histograms, their overlap and the threshold, on an x-axis from 0 to 2; no legend, no labels."""
     found = histograms(distances, same)
     counts = int(np.sum(same)), len(same) - int(np.sum(same))
     kinds = zip((found.same, found.different), (SAME, DIFFERENT), KINDS, counts, strict=True)
@@ -25,27 +36,14 @@ def distance_panel(
         axes.stairs(density, found.edges, fill=True, color=colour, alpha=0.30)
         axes.stairs(density, found.edges, color=colour, linewidth=2, label=f"{kind} ({pairs:,} pairs)")
     overlap = np.minimum(found.same, found.different)
-    axes.stairs(
-        overlap,
-        found.edges,
-        fill=True,
-        facecolor="none",
-        edgecolor=INK,
-        linewidth=0,
-        hatch="////",
-        label="overlap",
-    )
+    look = {"facecolor": "none", "edgecolor": INK, "linewidth": 0, "hatch": "////"}
+    axes.stairs(overlap, found.edges, fill=True, label="overlap", **look)
     if threshold is not None:
         label = f"threshold {number(threshold)}"
         axes.axvline(threshold, color=INK, linewidth=1.8, linestyle=(0, (5, 3)), label=label)
     axes.set_xlim(0, MAX_DISTANCE)
     axes.set_xticks(np.linspace(0, MAX_DISTANCE, 9))
-    axes.set_ylim(0, top)
-    axes.set_xlabel("L2 distance of the two faces' embeddings")
-    axes.set_ylabel("density")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1.6, borderaxespad=0.2)
-    if top is not None:
-        _label_cut_peaks(axes, found, top)
+    return found
 
 
 def confusion_panel(axes: Axes, distances: np.ndarray, same: np.ndarray, threshold: float) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.panels import conditions_panel, confusion_panel, distance_panel, number, percent
+from eval.conditions import ALL_PAIRS, parts
+from eval.panels import conditions_panel, confusion_panel, distance_panel, draw_histograms, number, percent
 from eval.style import BEST, INK, RATE, SAME, epoch_axis, headline, house_style, new_figure, save
+from eval.verification import iou as overlap
 
 # Density at which the histograms are cut, the same in every epoch, so that plots can be leafed through.
 # Trained networks peak at 4 to 7; a collapse piles up to 50 in a single bin, and the plot says so.
@@ -28,9 +30,11 @@ def plot_distribution(path: Path, distances: np.ndarray, same: np.ndarray, **lab
     save(distribution_figure(distances, same, **labels), path)
 
 
-def plot_iou(path: Path, epochs: Sequence[int], iou: Sequence[float | None], **labels: object) -> None:
+def plot_iou(
+    path: Path, epochs: Sequence[int], iou: Sequence[float | None], lr: Sequence[float], **labels: object
+) -> None:
     """Write ``iou.png``; arguments as ``iou_figure``."""
-    save(iou_figure(epochs, iou, **labels), path)
+    save(iou_figure(epochs, iou, lr, **labels), path)
 
 
 def plot_train_loss(
@@ -38,6 +42,11 @@ def plot_train_loss(
 ) -> None:
     """Write ``train_loss.png``; arguments as ``train_loss_figure``."""
     save(train_loss_figure(epochs, loss, lr, **labels), path)
+
+
+def plot_conditions(path: Path, distances: np.ndarray, same: np.ndarray, condition: np.ndarray, **labels) -> None:
+    """Write ``distances_by_condition.png``; arguments as ``conditions_figure``."""
+    save(conditions_figure(distances, same, condition, **labels), path)
 
 
 def plot_test_result(path: Path, distances: np.ndarray, same: np.ndarray, figures: dict, **labels: object) -> None:
@@ -71,11 +80,14 @@ def distribution_figure(
 
 
 @house_style()
-def iou_figure(epochs: Sequence[int], iou: Sequence[float | None], *, run: str, best_epoch: int | None) -> Figure:
-    """IOU of the evaluation pairs by epoch (None: no value); the epoch kept as best is marked."""
+def iou_figure(
+    epochs: Sequence[int], iou: Sequence[float | None], lr: Sequence[float], *, run: str, best_epoch: int | None
+) -> Figure:
+    """IOU of the evaluation pairs by epoch (None: no value); the epoch kept and the steps of the rate are marked."""
     epochs, values = list(epochs), np.array([np.nan if v is None else v for v in iou], dtype=float)
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
+    _mark_steps(axes, _rate_steps(epochs, np.asarray(lr, dtype=float)))
     axes.plot(epochs, values, color=SAME, marker="o", markersize=_marker_size(epochs), clip_on=False)
     axes.set_ylim(0, _iou_top(values))
     title = "IOU by epoch"
@@ -99,8 +111,7 @@ def train_loss_figure(epochs: Sequence[int], loss: Sequence[float], lr: Sequence
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.1]})
     steps = _rate_steps(epochs, rates)
     for axes in (upper, lower):
-        for step in steps:
-            axes.axvline(step, color=RATE, linewidth=1.2, linestyle=(0, (2, 2)))
+        _mark_steps(axes, steps)
     upper.plot(epochs, losses, color=INK, marker="o", markersize=_marker_size(epochs))
     finite = losses[np.isfinite(losses)]
     if len(finite) and finite.min() >= 0:
@@ -137,6 +148,32 @@ def test_result_figure(
     confusion_panel(figure.add_subplot(grid[0, 0]), distances, same, threshold)
     distance_panel(figure.add_subplot(grid[0, 1]), distances, same, threshold)
     conditions_panel(figure.add_subplot(grid[1, :]), figures)
+    return figure
+
+
+@house_style()
+def conditions_figure(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, *, run: str, threshold: float | None
+) -> Figure:
+    """Test distances of each condition under one another, on the same axes, at the one threshold.
+
+    ``distances`` (P,), ``same`` bool (P,), ``condition`` str (P,); all pairs stand for themselves where the conditions
+    are not known.
+    """
+    groups = parts(condition)
+    if len(groups) > 1:
+        del groups[ALL_PAIRS]
+    figure = new_figure(8, 1.5 + 2.1 * len(groups))
+    title = "Distances by who wears a mask" if len(groups) > 1 else "Distances of the test pairs"
+    headline(figure, title, f"threshold {number(threshold)} for all   ·   {run}")
+    panels = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (name, rows) in zip(panels, groups.items(), strict=True):
+        draw_histograms(axes, distances[rows], same[rows], threshold)
+        shared = overlap(distances[rows], same[rows])
+        counts = f"{int(same[rows].sum()):,} same, {int((~same[rows]).sum()):,} different"
+        axes.set_title(f"{name}   {counts}   IOU {number(shared)}", loc="left", fontsize=13, fontweight="bold")
+        axes.set_ylabel("density")
+    panels[-1].set_xlabel("L2 distance: blue same person, vermillion different people, hatched their overlap")
     return figure
 
 
@@ -187,12 +224,21 @@ def _rate_axis(axes: Axes, rates: np.ndarray, stepped: bool) -> None:
         axes.set_ylim(0, positive.max() * 1.25)
 
 
+def _mark_steps(axes: Axes, steps: list[float]) -> None:
+    for place, step in enumerate(steps):
+        axes.axvline(step, color=RATE, linewidth=1.2, linestyle=(0, (2, 2)), label=None if place else "lr step")
+
+
 def _rate_steps(epochs: list[int], rates: np.ndarray) -> list[float]:
-    """Where a rate that stood still at least halves: the steps of a schedule, not the slope of a smooth one."""
+    """Where a rate that stood still at least halves: the steps of a schedule, not the slope of a smooth one.
+
+    At the first epoch, before which nothing is known, it must stand still afterwards.
+    """
+    level = np.isclose(rates[1:], rates[:-1])  # level[i]: no change between i and i + 1
     return [
         (epochs[i - 1] + epochs[i]) / 2
         for i in range(1, len(rates))
-        if rates[i] <= 0.5 * rates[i - 1] and (i < 2 or np.isclose(rates[i - 1], rates[i - 2]))
+        if rates[i] <= 0.5 * rates[i - 1] and (level[i - 2] if i >= 2 else level[1:2].any())
     ]
 
 

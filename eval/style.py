@@ -21,6 +21,9 @@ BEST = "#009E73"  # bluish green
 RATE = "#CC79A7"  # reddish purple
 INK = "#222222"
 FAINT = "#6E6E6E"
+# Lines of several parts or runs in one plot: colour and dash both tell them apart.
+_LINE_COLOURS = (INK, "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#D55E00")
+_DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), (0, (7, 1.5, 1.5, 1.5)))
 
 _LOOK = {
     "figure.dpi": 150,
@@ -68,6 +71,11 @@ def headline(figure: Figure, title: str, subtitle: str) -> None:
     _write_line(figure, 0.14, title, fontsize=_TITLE, fontweight="bold")
     _write_line(figure, 0.50, subtitle, fontsize=_SUBTITLE, color=FAINT)
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.78 / height), w_pad=0.1, h_pad=0.08)
+
+
+def line_look(number: int) -> dict:
+    """Colour and dash of the line with this number, 0 first; 28 lines differ."""
+    return {"color": _LINE_COLOURS[number % len(_LINE_COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
 
 
 def epoch_axis(axes: Axes, epochs: list[int]) -> None:

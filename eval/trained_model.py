@@ -13,13 +13,19 @@ from runtime.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A model with what its input must look like, and the threshold that was chosen for it, if any."""
+    """A model with what its input must look like, and the threshold that was chosen for it, if any.
+
+    ``mirror``: the threshold was chosen on embeddings of each face and its mirror. ``thresholds``: those of
+    ``eval.operating_points``, for each condition and false accept rate.
+    """
 
     name: str
     model: nn.Module
     preprocessing: Preprocessing
     threshold: float | None
     threshold_source: str | None
+    mirror: bool = False
+    thresholds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def open_model(name: str, backbone: str = "") -> TrainedModel:
@@ -53,7 +59,16 @@ def _open_checkpoint(name: str) -> TrainedModel:
     source = None
     if threshold is not None:
         source = f"{content.get('threshold_metric', 'chosen')} on the evaluation pairs, epoch {content['epoch']}"
-    return TrainedModel(name, model, Preprocessing.from_dict(content["preprocessing"]), threshold, source)
+    line = (content.get("history") or [{}])[-1]
+    return TrainedModel(
+        name,
+        model,
+        Preprocessing.from_dict(content["preprocessing"]),
+        threshold,
+        source,
+        mirror=made_with.get("mirror", False),
+        thresholds=line.get("thresholds", {}),
+    )
 
 
 def _open_weights(name: str, backbone: str) -> TrainedModel:

@@ -8,7 +8,6 @@ Every figure that needs both kinds of pairs is None where one kind is missing; N
 InputError.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +116,22 @@ def balanced_accuracy(distances: np.ndarray, same: np.ndarray, threshold: float)
     return float((accepted[same].mean() + (~accepted[~same]).mean()) / 2)
 
 
+def precision_recall_f1(
+    distances: np.ndarray, same: np.ndarray, threshold: float
+) -> tuple[float | None, float | None, float | None]:
+    """Of "same": the share of accepted pairs that are same pairs, the share of same pairs accepted, and the harmonic
+    mean of the two. Precision is 0 where nothing is accepted, as in scikit-learn; all None where a kind is missing.
+    """
+    distances, same = checked(distances, same)
+    if _lacks_a_kind(same):
+        return None, None, None
+    accepted = distances <= threshold
+    hits = int((accepted & same).sum())
+    total = int(accepted.sum())
+    precision = hits / total if total else 0.0
+    return precision, hits / int(same.sum()), 2 * hits / (total + int(same.sum()))
+
+
 def auc(pairs: Curve) -> float | None:
     """Area under the ROC: the chance that a same pair is closer than a different one, ties counting half."""
     if _one_kind(pairs):
@@ -170,11 +185,11 @@ def fold_accuracies(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> n
     et al. 2007, with drawn folds). None with fewer than ten pairs of either kind.
     """
     distances, same = checked(distances, same)
-    if min(same.sum(), (~same).sum()) < FOLDS:
+    folds = deal_folds(distances, same, seed)
+    if folds is None:
         return None
     order = np.argsort(distances, kind="stable")
-    distances, same = distances[order], same[order]
-    folds = _balanced_folds(same, seed)
+    distances, same, folds = distances[order], same[order], folds[order]
     accuracies = []
     for fold in range(FOLDS):
         held_out = folds == fold
@@ -183,24 +198,20 @@ def fold_accuracies(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> n
     return np.array(accuracies)
 
 
-def figures(
-    distances: np.ndarray, same: np.ndarray, condition: np.ndarray | Sequence[str], threshold: float | None
-) -> dict:
-    """All figures as plain values, over all pairs and under "by_condition" for each condition apart.
+def deal_folds(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> np.ndarray | None:
+    """Fold 0 … 9 of each pair for ``fold_accuracies``: int64 (P,); None with fewer than ten pairs of either kind.
 
-    ``threshold`` is applied, never chosen here; without one the figures that need it are None.
-    ``by_condition`` is empty where the pairs do not say who wears a mask.
+    Dealt in the order of the distances, so that the folds do not depend on the order of the list.
     """
-    distances, same = checked(distances, same)
-    condition = np.asarray(condition)
-    if condition.shape != same.shape:
-        raise ValueError(f"{len(same)} pairs but {len(condition)} conditions")
-    names = [str(name) for name in dict.fromkeys(condition.tolist()) if name != "all"]
-    by_condition = {}
-    for name in sorted(names, key=_condition_order):
-        chosen = condition == name
-        by_condition[name] = _figures(distances[chosen], same[chosen], threshold)
-    return {**_figures(distances, same, threshold), "by_condition": by_condition}
+    if min(same.sum(), (~same).sum()) < FOLDS:
+        return None
+    rng = np.random.default_rng(seed)
+    order = np.argsort(distances, kind="stable")
+    folds = np.empty(len(same), dtype=np.int64)
+    for kind in (same, ~same):
+        of_kind = order[kind[order]]
+        folds[of_kind] = rng.permutation(np.arange(len(of_kind)) % FOLDS)
+    return folds
 
 
 def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,31 +223,6 @@ def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nda
     if wrong:
         raise InputError(f"{wrong} of {len(distances)} distances are not finite; the embeddings are broken")
     return distances, same
-
-
-def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None) -> dict:
-    pairs = curve(distances, same)
-    folds = fold_accuracies(distances, same)
-    return {
-        "pairs": len(same),
-        "same_pairs": int(same.sum()),
-        "different_pairs": int((~same).sum()),
-        "threshold": None if threshold is None else float(threshold),
-        "accuracy": None if threshold is None else accuracy(distances, same, threshold),
-        "balanced_accuracy": None if threshold is None else balanced_accuracy(distances, same, threshold),
-        "fold_accuracy": None if folds is None else float(folds.mean()),
-        "fold_accuracy_std": None if folds is None else float(folds.std(ddof=1)),
-        "auc": auc(pairs),
-        "eer": eer(pairs),
-        "iou": iou(distances, same),
-        "tar_at_far": {name: tar_at_far(pairs, rate) for name, rate in FALSE_ACCEPT_RATES.items()},
-        "threshold_at_far": {name: threshold_at_far(pairs, rate) for name, rate in FALSE_ACCEPT_RATES.items()},
-    }
-
-
-def _condition_order(name: str) -> tuple[int, str]:
-    """Fewer masks first: plain-plain, plain-masked, masked-masked."""
-    return name.count("masked"), name
 
 
 def _check_rows(embeddings: np.ndarray, used: np.ndarray) -> None:
@@ -273,15 +259,6 @@ def _best_threshold(pairs: Curve) -> float:
         return float(here)
     middle = (here + pairs.distances[best + 1]) / 2
     return float(middle if middle < pairs.distances[best + 1] else here)
-
-
-def _balanced_folds(same: np.ndarray, seed: int) -> np.ndarray:
-    """Fold number 0 … 9 of each pair: int64 (P,); each kind dealt evenly over the folds."""
-    rng = np.random.default_rng(seed)
-    folds = np.empty(len(same), dtype=np.int64)
-    for kind in (same, ~same):
-        folds[kind] = rng.permutation(np.arange(kind.sum()) % FOLDS)
-    return folds
 
 
 def _last_within(pairs: Curve, rate: float) -> int:

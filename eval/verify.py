@@ -17,9 +17,12 @@ from typing import Annotated, Literal
 import tyro
 
 from data.datasets import image_loader
-from data.tables import PairTable, read_dataset_card, read_pair_csvs, require_files
+from data.pair_faults import reasons
+from data.tables import PairTable, read_dataset_card, read_pair_csvs, without_missing
 from eval.classification import confusion, report
+from eval.conditions import ALL_PAIRS
 from eval.evaluation import Evaluation, evaluate_pairs
+from eval.operating_points import BALANCED
 from eval.reporting import PairEvaluator
 from eval.tables import figures_table
 from eval.trained_model import TrainedModel, open_model
@@ -42,8 +45,10 @@ class VerifySettings:
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     threshold: float | None = None
     """Distance up to which a pair is "same"; otherwise the one stored in the checkpoint."""
+    far: Literal["", "1e-1", "1e-2", "1e-3", "1e-4"] = ""
+    """Take the stored threshold for this false accept rate, in place of the balanced one."""
     mirror: bool = False
-    """Embed each face and its mirror, and sum the two."""
+    """Embed each face and its mirror, and sum the two, also where the run did not when it chose its threshold."""
     path_prefix: str = ""
     """OLD=NEW maps absolute paths of the CSV under root."""
     out: Path | None = None
@@ -62,21 +67,25 @@ def verify(settings: VerifySettings) -> dict:
     Raises InputError on anything that the user can mend, before the first image is embedded where possible.
     """
     pairs = read_pair_csvs([settings.pairs], settings.path_prefix)
-    require_files(settings.root, pairs.paths, str(settings.pairs))
+    pairs = without_missing(pairs, settings.root, str(settings.pairs))
     opened = open_model(settings.model, settings.backbone)
     crop_stated = _check_crop(opened, settings.root)
-    given = settings.threshold is not None
-    threshold = settings.threshold if given else opened.threshold
-    evaluation, lost_pairs = _evaluate(opened, pairs, threshold, settings)
+    threshold, source = _threshold(opened, settings)
+    mirror = settings.mirror or opened.mirror
+    evaluation, evaluator = _evaluate(opened, pairs, threshold, mirror, settings)
+    if len(evaluator.left_out):
+        print(f"pairs left out: {reasons(evaluator.left_out)}")
     return {
         "model": settings.model,
         "pairs_csv": str(settings.pairs),
         "images": len(pairs.paths),
-        "lost_pairs": lost_pairs,
-        "mirror": settings.mirror,
+        "lost_pairs": evaluator.lost_pairs,
+        "left_out": {str(k): int(n) for k, n in evaluator.left_out["reason"].value_counts().items()},
+        "mirror": mirror,
+        "mirror_of_threshold": opened.mirror,
         "preprocessing": opened.preprocessing.to_dict(),
         "crop_stated_by_data": crop_stated,
-        "threshold_source": "given" if given else opened.threshold_source,
+        "threshold_source": source,
         **evaluation.figures,
         **_judgements(evaluation),
     }
@@ -91,6 +100,9 @@ def main() -> None:
     print()
     print(figures_table(figures))
     print()
+    if figures["by_mask"]:
+        print(figures_table(figures, "by_mask"))
+        print()
     for line in _remarks(figures, settings.root):
         print(line)
     with replace_file(out) as temporary:
@@ -112,10 +124,26 @@ def _check_crop(opened: TrainedModel, root: Path) -> bool:
     return True
 
 
+def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | None, str | None]:
+    """The threshold to apply, and where it comes from."""
+    if settings.threshold is not None:
+        return settings.threshold, "given"
+    if not settings.far:
+        return opened.threshold, opened.threshold_source
+    stored = opened.thresholds.get(ALL_PAIRS, {})
+    if settings.far not in stored:
+        have = ", ".join(rate for rate in stored if rate != BALANCED) or "none"
+        raise InputError(
+            f"{opened.name} has no threshold for FAR {settings.far} (it has: {have}); that needs at least 10/FAR "
+            "different pairs among the evaluation pairs, or set --threshold"
+        )
+    return stored[settings.far], f"FAR {settings.far} on the evaluation pairs"
+
+
 def _evaluate(
-    opened: TrainedModel, pairs: PairTable, threshold: float | None, settings: VerifySettings
-) -> tuple[Evaluation, int]:
-    """The evaluation, and the number of pairs that are left out because an image can't be read."""
+    opened: TrainedModel, pairs: PairTable, threshold: float | None, mirror: bool, settings: VerifySettings
+) -> tuple[Evaluation, PairEvaluator]:
+    """The evaluation, and the evaluator, which knows the pairs that are left out."""
     device = pick_device(settings.device)
     loader = image_loader(
         settings.root,
@@ -124,14 +152,12 @@ def _evaluate(
         batch_size=settings.batch_size,
         workers=loader_workers(settings.workers, device),
     )
-    evaluator = PairEvaluator(
-        loader, pairs, device=device, normalise=opened.preprocessing.normalise, mirror=settings.mirror
-    )
+    evaluator = PairEvaluator(loader, pairs, device=device, normalise=opened.preprocessing.normalise, mirror=mirror)
     embeddings = evaluator.embed(to_device(opened.model, device), "embedding")
     readable = evaluator.readable_pairs()
-    if not len(readable[0]):
+    if not len(readable.same):
         raise InputError(f"{settings.pairs}: not one pair has two readable images")
-    return evaluate_pairs(embeddings, *readable, threshold), evaluator.lost_pairs
+    return evaluate_pairs(embeddings, readable, threshold), evaluator
 
 
 def _judgements(evaluation: Evaluation) -> dict:
@@ -161,8 +187,11 @@ def _remarks(figures: dict, root: Path) -> list[str]:
         lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")
     else:
         lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
-    if figures["lost_pairs"]:
-        lines.append(f"{figures['lost_pairs']} pairs were left out: an image of theirs can't be read")
+    if figures["left_out"]:
+        counts = ", ".join(f"{count} × {reason}" for reason, count in figures["left_out"].items())
+        lines.append(f"{sum(figures['left_out'].values())} pairs were left out: {counts}")
+    if figures["threshold"] is not None and figures["mirror"] != figures["mirror_of_threshold"]:
+        lines.append("the threshold was chosen without the mirror: it does not quite fit")
     if not figures["crop_stated_by_data"]:
         crop = figures["preprocessing"]["crop"]
         lines.append(f"{root} has no dataset.json: its faces are taken to be {crop} crops, as the model needs")

@@ -1,12 +1,14 @@
 """Embeddings and pairs in, figures out; the report and the confusion matrix beside counts by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from eval.classification import confusion, report
 from eval.evaluation import choose_threshold_and_evaluate, evaluate_pairs
+from eval.figures import figures
 from eval.tables import figures_table
-from eval.verification import figures
 from runtime.errors import InputError
 
 
@@ -15,14 +17,24 @@ def on_a_circle(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-LEFT, RIGHT = np.array([0, 2, 0, 1]), np.array([1, 3, 2, 3])
 SAME = np.array([True, True, False, False])
-CONDITION = np.array(["plain-plain", "masked-masked", "plain-plain", "masked-masked"])
+
+
+def pairs_of_four(same: np.ndarray = SAME) -> SimpleNamespace:
+    """Two people with two images each."""
+    return SimpleNamespace(
+        left=np.array([0, 2, 0, 1]),
+        right=np.array([1, 3, 2, 3]),
+        same=same,
+        condition=np.array(["plain-plain", "masked-masked", "plain-plain", "masked-masked"]),
+        people=np.array([[0, 0], [1, 1], [0, 1], [0, 1]]),
+        masks=None,
+    )
 
 
 def test_threshold_is_chosen_on_the_evaluation_pairs():
     # Chords: same pairs 2 sin 5° and 2 sin 10°, different pairs 2 sin 45° and 2 sin 50°.
-    found = choose_threshold_and_evaluate(on_a_circle(0, 10, 90, 110), LEFT, RIGHT, SAME, CONDITION)
+    found = choose_threshold_and_evaluate(on_a_circle(0, 10, 90, 110), pairs_of_four())
     chords = 2 * np.sin(np.deg2rad([5, 10, 45, 50]))
     np.testing.assert_allclose(found.distances, chords, atol=1e-6)
     assert found.threshold == pytest.approx((chords[1] + chords[2]) / 2, abs=1e-6)
@@ -31,16 +43,16 @@ def test_threshold_is_chosen_on_the_evaluation_pairs():
 
 
 def test_threshold_from_elsewhere_is_applied_to_test_pairs_as_it_is():
-    found = evaluate_pairs(on_a_circle(0, 10, 90, 110), LEFT, RIGHT, SAME, CONDITION, 0.2)
+    found = evaluate_pairs(on_a_circle(0, 10, 90, 110), pairs_of_four(), 0.2)
     assert found.threshold == 0.2
     assert found.accuracy == 0.75  # 2 sin 10° = 0.347 is taken for two people
-    assert evaluate_pairs(on_a_circle(0, 10, 90, 110), LEFT, RIGHT, SAME, CONDITION, None).accuracy is None
+    assert evaluate_pairs(on_a_circle(0, 10, 90, 110), pairs_of_four(), None).accuracy is None
 
 
 @pytest.mark.parametrize(("same", "kind"), [(True, "same"), (False, "different")])
 def test_a_threshold_needs_both_kinds_of_pairs(same, kind):
     with pytest.raises(InputError, match=f"all 4 evaluation pairs are {kind} pairs"):
-        choose_threshold_and_evaluate(on_a_circle(0, 1, 2, 3), LEFT, RIGHT, np.full(4, same), CONDITION)
+        choose_threshold_and_evaluate(on_a_circle(0, 1, 2, 3), pairs_of_four(np.full(4, same)))
 
 
 def test_confusion_matrix_and_report_equal_counts_by_hand():

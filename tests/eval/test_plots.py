@@ -7,8 +7,9 @@ from matplotlib.image import imread
 from matplotlib.patches import StepPatch
 
 from eval import plots
+from eval.figures import figures
 from eval.style import DIFFERENT, SAME
-from eval.verification import best_threshold, figures, histograms
+from eval.verification import best_threshold, histograms
 
 CONDITIONS = np.array(["plain-plain", "plain-masked", "masked-masked"])
 
@@ -97,30 +98,32 @@ def test_a_long_name_is_cut_at_the_edge_of_the_figure():
 
 
 def test_the_best_epoch_is_marked():
-    figure = plots.iou_figure([1, 2, 3, 4], [0.6, 0.3, 0.2, 0.4], run="run", best_epoch=3)
+    figure = plots.iou_figure([1, 2, 3, 4], [0.6, 0.3, 0.2, 0.4], [0.1] * 4, run="run", best_epoch=3)
     stars = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [(3, 0.2)]
     assert "Lowest IOU: 0.200 at epoch 3 of 4" in texts(figure)
     assert not [
-        line for line in plots.iou_figure([1], [0.5], run="", best_epoch=None).axes[0].lines if line.get_marker() == "*"
+        line
+        for line in plots.iou_figure([1], [0.5], [0.1], run="", best_epoch=None).axes[0].lines
+        if line.get_marker() == "*"
     ]
 
 
 @pytest.mark.parametrize(("highest", "top"), [(1.0, 1), (0.51, 1), (0.45, 0.5), (0.15, 0.2), (0.0, 0.1)])
 def test_iou_axis_has_round_ends(highest, top):
-    axes = plots.iou_figure([1, 2], [highest, 0.0], run="run", best_epoch=2).axes[0]
+    axes = plots.iou_figure([1, 2], [highest, 0.0], [0.1, 0.1], run="run", best_epoch=2).axes[0]
     assert axes.get_ylim() == (0, top)
 
 
 def test_an_epoch_without_a_value_leaves_a_gap():
-    line = plots.iou_figure([1, 2, 3], [0.5, None, 0.4], run="run", best_epoch=3).axes[0].lines[0]
+    line = plots.iou_figure([1, 2, 3], [0.5, None, 0.4], [0.1] * 3, run="run", best_epoch=3).axes[0].lines[0]
     assert np.isnan(line.get_ydata()[1])
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 100])
 def test_epoch_ticks_are_whole_epochs_of_the_run(epochs):
     numbers = list(range(1, epochs + 1))
-    figure = plots.iou_figure(numbers, [0.5] * epochs, run="run", best_epoch=1)
+    figure = plots.iou_figure(numbers, [0.5] * epochs, [0.1] * epochs, run="run", best_epoch=1)
     axes = figure.axes[0]
     low, high = axes.get_xlim()
     ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
@@ -210,7 +213,9 @@ def test_all_plots_are_whole_png_files_and_leave_nothing_else(tmp_path):
     chosen = {"threshold": 1.2, "iou": found["iou"], "auc": found["auc"]}
     before = dict(matplotlib.rcParams)
     plots.plot_distribution(tmp_path / "distribution_epoch1.png", distances, same, run="r", epoch=1, **chosen)
-    plots.plot_iou(tmp_path / "iou.png", range(1, 101), np.linspace(0.9, 0.1, 100), run="r", best_epoch=100)
+    plots.plot_iou(
+        tmp_path / "iou.png", range(1, 101), np.linspace(0.9, 0.1, 100), [0.1] * 100, run="r", best_epoch=100
+    )
     plots.plot_train_loss(tmp_path / "train_loss.png", [1], [3.0], [0.1], run="r")
     plots.plot_test_result(tmp_path / "test_result.png", distances, same, found, run="r", threshold_source="x")
     sizes = {path.name: imread(path).shape[:2] for path in tmp_path.iterdir()}
@@ -233,6 +238,6 @@ def test_a_plot_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", half_written)
     with pytest.raises(OSError, match="disk full"):
-        plots.plot_iou(path, [1], [0.5], run="r", best_epoch=1)
+        plots.plot_iou(path, [1], [0.5], [0.1], run="r", best_epoch=1)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from eval import trained_model
 from eval import verify as command
 from runtime.checkpoint import save_checkpoint
 
@@ -46,7 +47,7 @@ def world(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     write_checkpoint(tmp_path / "run" / "best.pt")
     built = []
-    monkeypatch.setattr(command, "build_model", lambda *a, **k: built.append(MeanColour()) or built[-1])
+    monkeypatch.setattr(trained_model, "build_model", lambda *a, **k: built.append(MeanColour()) or built[-1])
     monkeypatch.chdir(tmp_path)
     return built
 
@@ -182,7 +183,7 @@ def test_a_real_network_from_its_checkpoint(tmp_path):
         "image_size": 112,
     }
     torch.manual_seed(0)
-    model = command.build_model(pretrained="none", **settings).eval()
+    model = trained_model.build_model(pretrained="none", **settings).eval()
     faces = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
     for number, face in enumerate(faces):
         cv2.imwrite(str(tmp_path / f"{number}.png"), face[:, :, ::-1])
