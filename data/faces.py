@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data.synthetic import ensure_faces
+from data.synthetic import FaceSet, ensure_faces
 from data.tables import (
     FaceTable,
     PairTable,
@@ -92,14 +92,16 @@ def built_in_faces(people: int, images: int, image_size: int) -> Path:
     folder = Path("datasets") / f"builtin-{people}x{images}-{image_size}px"
     ensure_faces(
         folder,
-        train_people=people,
-        eval_people=EVALUATION_PEOPLE,
-        test_people=TEST_PEOPLE,
-        images_per_person=images,
-        seed=0,
-        size=image_size,
-        eval_pairs=EVALUATION_PAIRS,
-        test_pairs=TEST_PAIRS,
+        FaceSet(
+            train_people=people,
+            eval_people=EVALUATION_PEOPLE,
+            test_people=TEST_PEOPLE,
+            images_per_person=images,
+            seed=0,
+            size=image_size,
+            eval_pairs=EVALUATION_PAIRS,
+            test_pairs=TEST_PAIRS,
+        ),
     )
     return folder
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from data.synthetic import make_faces
+from data.synthetic import FaceSet, make_faces
 
 # A busy machine is no failure: no test asserts time.
 settings.register_profile("no_clock", deadline=None)
@@ -20,13 +20,15 @@ def drawn_faces(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faces") / "drawn"
     make_faces(
         folder,
-        train_people=6,
-        eval_people=4,
-        test_people=4,
-        images_per_person=3,
-        seed=5,
-        size=64,
-        eval_pairs=40,
-        test_pairs=40,
+        FaceSet(
+            train_people=6,
+            eval_people=4,
+            test_people=4,
+            images_per_person=3,
+            seed=5,
+            size=64,
+            eval_pairs=40,
+            test_pairs=40,
+        ),
     )
     return folder

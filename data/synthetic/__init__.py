@@ -5,6 +5,6 @@ skin, eyes and hair, ``draw`` the picture, ``make`` the data folder.
 """
 
 from data.synthetic.draw import DrawnFace, draw_face
-from data.synthetic.make import ensure_faces, make_faces
+from data.synthetic.make import FaceSet, ensure_faces, make_faces
 
-__all__ = ["DrawnFace", "draw_face", "ensure_faces", "make_faces"]
+__all__ = ["DrawnFace", "FaceSet", "draw_face", "ensure_faces", "make_faces"]

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -35,107 +36,66 @@ def drawing_version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
-def ensure_faces(
-    folder: Path,
-    *,
-    train_people: int,
-    eval_people: int,
-    test_people: int,
-    images_per_person: int,
-    seed: int,
-    size: int,
-    eval_pairs: int,
-    test_pairs: int,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FaceSet:
+    """How many built-in faces, and which. Raises InputError where a number is too small.
+
+    Each picture comes plain and with a random mask, under the same file name. Train, evaluation and test people are
+    different ones, and the test and evaluation people stay the same whatever ``train_people``. ``eval_pairs`` and
+    ``test_pairs`` are half of the same person, half of different people. ``size`` is the pictures' side in pixels.
+    """
+
+    train_people: int
+    eval_people: int
+    test_people: int
+    images_per_person: int
+    seed: int
+    size: int
+    eval_pairs: int
+    test_pairs: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = {"seed": 0, "size": 32}.get(name, 2)
+            if value < least:
+                raise InputError(f"{name} is {value}, but built-in faces need at least {least}")
+
+
+def ensure_faces(folder: Path, wanted: FaceSet) -> None:
     """``make_faces`` unless ``folder`` already holds just these faces.
 
     Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError where the folder holds
     anything else.
     """
-    wanted = {
-        "train_people": train_people,
-        "eval_people": eval_people,
-        "test_people": test_people,
-        "images_per_person": images_per_person,
-        "seed": seed,
-        "size": size,
-        "eval_pairs": eval_pairs,
-        "test_pairs": test_pairs,
-    }
     card = read_dataset_card(folder) if folder.is_dir() else None
     if card is not None and card.get("source") == SOURCE:
-        if {**wanted, "version": drawing_version()}.items() <= card.items():
+        if {**asdict(wanted), "version": drawing_version()}.items() <= card.items():
             return
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds something else than built-in faces; name another folder, or move it away")
-    make_faces(folder, **wanted)
+    make_faces(folder, wanted)
 
 
-def make_faces(
-    folder: Path,
-    *,
-    train_people: int,
-    eval_people: int,
-    test_people: int,
-    images_per_person: int,
-    seed: int,
-    size: int,
-    eval_pairs: int,
-    test_pairs: int,
-) -> None:
+def make_faces(folder: Path, wanted: FaceSet) -> None:
     """Draw people who don't exist into ``folder``, with all cores; it appears whole or not at all.
 
-    Each picture comes plain and with a random mask, under the same file name. Train, evaluation and test people are
-    different ones, and the test and evaluation people stay the same whatever ``train_people``. ``eval_pairs`` and
-    ``test_pairs`` are half of the same person, half of different people. Raises InputError where a number is too
-    small, or the folder can't be written.
+    Raises InputError where the folder can't be written.
     """
-    _check_numbers(train_people, eval_people, test_people, images_per_person, size, eval_pairs, test_pairs)
-    ends = np.cumsum([test_people, eval_people, train_people])
-    people = {
-        part: range(end - n, end)
-        for part, end, n in zip(
-            ("test", "eval", "train"), ends.tolist(), (test_people, eval_people, train_people), strict=True
-        )
-    }
+    parts = {"test": wanted.test_people, "eval": wanted.eval_people, "train": wanted.train_people}
+    ends = np.cumsum(list(parts.values())).tolist()
     with _new_folder(folder) as draft:
-        faces = _draw_all(draft, int(ends[-1]), images_per_person, seed, size)
-        write_table(faces[faces["number"].isin(people["train"])].drop(columns="number"), draft / "train.csv")
-        same, different = _pairs(faces[faces["number"].isin(people["eval"])], eval_pairs, seed)
+        drawn = _draw_all(draft, ends[-1], wanted)
+        faces = {
+            part: drawn[drawn["number"].between(end - people, end - 1)].drop(columns="number")
+            for (part, people), end in zip(parts.items(), ends, strict=True)
+        }
+        write_table(faces["train"], draft / "train.csv")
+        same, different = _pairs(faces["eval"], wanted.eval_pairs, wanted.seed)
         write_table(same, draft / "eval_same.csv")
         write_table(different, draft / "eval_diff.csv")
-        test = _pairs(faces[faces["number"].isin(people["test"])], test_pairs, seed + 1)
+        test = _pairs(faces["test"], wanted.test_pairs, wanted.seed + 1)
         write_table(pd.concat(test, ignore_index=True), draft / "test.csv")
-        write_dataset_card(
-            draft,
-            "arcface5",
-            size,
-            source=SOURCE,
-            version=drawing_version(),
-            train_people=train_people,
-            eval_people=eval_people,
-            test_people=test_people,
-            images_per_person=images_per_person,
-            seed=seed,
-            eval_pairs=eval_pairs,
-            test_pairs=test_pairs,
-        )
-
-
-def _check_numbers(
-    train_people: int, eval_people: int, test_people: int, images: int, size: int, eval_pairs: int, test_pairs: int
-) -> None:
-    for name, value, least in (
-        ("train_people", train_people, 2),
-        ("eval_people", eval_people, 2),
-        ("test_people", test_people, 2),
-        ("images_per_person", images, 2),
-        ("size", size, 32),
-        ("eval_pairs", eval_pairs, 2),
-        ("test_pairs", test_pairs, 2),
-    ):
-        if value < least:
-            raise InputError(f"{name} is {value}, but built-in faces need at least {least}")
+        write_dataset_card(draft, "arcface5", source=SOURCE, version=drawing_version(), **asdict(wanted))
 
 
 def _pairs(faces: pd.DataFrame, pairs: int, seed: int) -> list[pd.DataFrame]:
@@ -163,15 +123,16 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _draw_all(draft: Path, people: int, images: int, seed: int, size: int) -> pd.DataFrame:
-    """Draw and write everybody; one row a file: path, target, masked, the landmarks and the person's number."""
-    jobs = [(draft, person, images, seed, size) for person in range(people)]
+def _draw_all(draft: Path, people: int, wanted: FaceSet) -> pd.DataFrame:
+    """Draw and write everybody; one row a file: path, target, masked, mask_kind, landmarks and the person's number."""
+    jobs = [(draft, person, wanted) for person in range(people)]
+    pictures = people * wanted.images_per_person
     rows = []
-    with tqdm(total=people * images, desc="drawing the built-in faces", unit="face") as bar:
-        for done in _in_parallel(jobs, people * images):
+    with tqdm(total=pictures, desc="drawing the built-in faces", unit="face") as bar:
+        for done in _in_parallel(jobs, pictures):
             rows += done
-            bar.update(images)
-    columns = ["path", "target", "masked", *LANDMARK_COLUMNS, "number"]
+            bar.update(wanted.images_per_person)
+    columns = ["path", "target", "masked", "mask_kind", *LANDMARK_COLUMNS, "number"]
     return pd.DataFrame(rows, columns=columns).sort_values("path", ignore_index=True)
 
 
@@ -191,21 +152,22 @@ def _in_parallel(jobs: list[tuple], pictures: int) -> Iterator[list[tuple]]:
         cv2.setNumThreads(threads)
 
 
-def _draw_person(job: tuple[Path, int, int, int, int]) -> list[tuple]:
+def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:
     """Write one person's pictures, plain and masked; their rows."""
-    draft, person, images, seed, size = job
+    draft, person, wanted = job
     name = f"person_{person:06d}"
     rows = []
-    for kind in ("plain", "masked"):
-        (draft / kind / name).mkdir(parents=True)
-    for image in range(images):
-        face = draw_face(person, image, seed, size)
-        rng = np.random.default_rng((seed, 2, person, image))
-        masked = render_mask(face.image, face.landmarks, random_mask_kind(rng), rng)
+    for side in ("plain", "masked"):
+        (draft / side / name).mkdir(parents=True)
+    for image in range(wanted.images_per_person):
+        face = draw_face(person, image, wanted.seed, wanted.size)
+        rng = np.random.default_rng((wanted.seed, 2, person, image))
+        kind = random_mask_kind(rng)
+        masked = render_mask(face.image, face.landmarks, kind, rng)
         landmarks = np.round(face.landmarks.ravel().astype(float), 2).tolist()
-        for kind, pixels in (("plain", face.image), ("masked", masked)):
-            path = f"{kind}/{name}/{image:03d}.jpg"
+        for side, pixels, worn in (("plain", face.image, ""), ("masked", masked, kind)):
+            path = f"{side}/{name}/{image:03d}.jpg"
             data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
             (draft / path).write_bytes(data)
-            rows.append((path, name, int(kind == "masked"), *landmarks, person))
+            rows.append((path, name, int(side == "masked"), worn, *landmarks, person))
     return rows

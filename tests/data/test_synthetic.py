@@ -10,7 +10,8 @@ import pytest
 
 import data.synthetic.make as make
 from data.mask import random_mask_kind, render_mask
-from data.synthetic import draw_face, ensure_faces, make_faces
+from data.mask import MASK_KINDS
+from data.synthetic import FaceSet, draw_face, ensure_faces, make_faces
 from data.synthetic.draw import render
 from data.synthetic.gallery import gallery
 from data.synthetic.people import NUISANCE, POSE_LIMITS_DEG, TRAITS, Scene, make_person, make_scene
@@ -33,7 +34,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("faces") / "builtin"
-    make_faces(made, **SMALL)
+    make_faces(made, FaceSet(**SMALL))
     return made
 
 
@@ -135,8 +136,10 @@ def test_a_made_folder_is_complete(folder):
     card = json.loads((folder / "dataset.json").read_text())
     assert (card["crop"], card["size"]) == ("arcface5", 64)
     train = pd.read_csv(folder / "train.csv")
-    assert list(train.columns) == ["path", "target", "masked", *LANDMARK_COLUMNS]
+    assert list(train.columns) == ["path", "target", "masked", "mask_kind", *LANDMARK_COLUMNS]
     assert len(train) == 4 * 3 * 2 and train["masked"].sum() == 4 * 3
+    assert (train["mask_kind"].notna() == (train["masked"] == 1)).all()
+    assert set(train["mask_kind"].dropna()) <= set(MASK_KINDS)
     for path, masked in zip(train["path"], train["masked"], strict=True):
         assert path.startswith("masked/" if masked else "plain/")
         assert cv2.imread(str(folder / path)).shape == (64, 64, 3)
@@ -179,7 +182,7 @@ def test_pairs_have_both_kinds_and_all_conditions(folder):
 
 def test_more_train_people_leave_the_test_people_as_they_are(folder, tmp_path):
     more = tmp_path / "more"
-    make_faces(more, **{**SMALL, "train_people": 5})
+    make_faces(more, FaceSet(**{**SMALL, "train_people": 5}))
     pd.testing.assert_frame_equal(pd.read_csv(folder / "test.csv"), pd.read_csv(more / "test.csv"))
     for path in pd.read_csv(more / "test.csv")["path"]:
         assert (folder / path).read_bytes() == (more / path).read_bytes()
@@ -188,7 +191,7 @@ def test_more_train_people_leave_the_test_people_as_they_are(folder, tmp_path):
 def test_worker_processes_draw_the_same_as_one(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(make, "_ALONE", 0)
     monkeypatch.setattr(make.os, "cpu_count", lambda: 2)
-    make_faces(tmp_path / "twice", **SMALL)
+    make_faces(tmp_path / "twice", FaceSet(**SMALL))
     files = sorted(p.relative_to(folder) for p in folder.rglob("*.*"))
     assert files == sorted(p.relative_to(tmp_path / "twice") for p in (tmp_path / "twice").rglob("*.*"))
     for name in files:
@@ -197,22 +200,22 @@ def test_worker_processes_draw_the_same_as_one(folder, tmp_path, monkeypatch):
 
 def test_faces_are_made_once(tmp_path):
     folder = tmp_path / "faces"
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    ensure_faces(folder, **{**SMALL, "seed": 1})
+    ensure_faces(folder, FaceSet(**{**SMALL, "seed": 1}))
     assert json.loads((folder / "dataset.json").read_text())["seed"] == 1
 
 
 def test_faces_of_other_code_are_drawn_anew(tmp_path, monkeypatch):
     folder = tmp_path / "faces"
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     (folder / "train.csv").unlink()
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     assert not (folder / "train.csv").exists()
     monkeypatch.setattr(make, "drawing_version", lambda: "other")
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     assert (folder / "train.csv").exists()
 
 
@@ -228,17 +231,17 @@ def test_an_interruption_leaves_nothing_that_counts(tmp_path, monkeypatch, error
 
     monkeypatch.setattr(make, "draw_face", interrupted)
     with pytest.raises(error):
-        ensure_faces(tmp_path / "faces", **SMALL)
+        ensure_faces(tmp_path / "faces", FaceSet(**SMALL))
     assert len(drawn) == 5
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_change_keeps_the_old_faces(tmp_path, monkeypatch):
     folder = tmp_path / "faces"
-    ensure_faces(folder, **SMALL)
+    ensure_faces(folder, FaceSet(**SMALL))
     monkeypatch.setattr(make, "draw_face", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        ensure_faces(folder, **{**SMALL, "seed": 1})
+        ensure_faces(folder, FaceSet(**{**SMALL, "seed": 1}))
     assert [p.name for p in tmp_path.iterdir()] == ["faces"]
     assert json.loads((folder / "dataset.json").read_text())["seed"] == 0
 
@@ -249,21 +252,21 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path, content):
     folder.mkdir()
     (folder / content).write_text('{"crop": "mtcnn_box", "size": 160}')
     with pytest.raises(InputError, match="something else"):
-        ensure_faces(folder, **SMALL)
+        ensure_faces(folder, FaceSet(**SMALL))
     assert [p.name for p in folder.iterdir()] == [content]
 
 
 @pytest.mark.parametrize("number, value", [("train_people", 1), ("images_per_person", 1), ("size", 8)])
 def test_too_small_numbers_are_refused(tmp_path, number, value):
     with pytest.raises(InputError, match=number):
-        make_faces(tmp_path / "faces", **{**SMALL, number: value})
+        make_faces(tmp_path / "faces", FaceSet(**{**SMALL, number: value}))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't make"):
-        make_faces(tmp_path / "file" / "faces", **SMALL)
+        make_faces(tmp_path / "file" / "faces", FaceSet(**SMALL))
 
 
 def _masked_colours(people, images):
