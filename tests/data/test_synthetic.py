@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import data.synthetic.make as make
-from data.mask import random_mask_kind, render_mask
-from data.mask import MASK_KINDS
+from data.mask import MASK_KINDS, random_mask_kind, render_mask
 from data.synthetic import FaceSet, draw_face, ensure_faces, make_faces
 from data.synthetic.draw import render
 from data.synthetic.gallery import gallery
