@@ -13,7 +13,8 @@ from pathlib import Path
 
 from configs import TripletSettings, parse_settings
 from configs.settings import BUILT_IN
-from data.datasets import TrainFaces, image_loader, train_loader
+from data.cache import FaceCache
+from data.datasets import ImageLoader, TrainFaces, train_loader
 from data.faces import built_in_faces, open_faces
 from data.samplers import PKBatchSampler
 from data.transforms import make_preprocessing
@@ -30,7 +31,7 @@ from train import TrainingState, fit, resume, start_line
 SETTINGS = TripletSettings(
     # ---- data ----
     data_root="builtin",  # "builtin", or the folder that the CSVs' paths start from
-    train_csv="train.csv",  # path,target
+    train_csv="train.csv",  # path,target; or a .pack of it
     train_faces="all",  # all | plain | masked
     eval_csvs=("eval_same.csv", "eval_diff.csv"),  # path,target,pair_path,pair_target
     test_csv="test.csv",  # the same columns; only ever reported on
@@ -41,6 +42,7 @@ SETTINGS = TripletSettings(
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     max_unreadable=0.01,  # share of an epoch's images
+    cache="none",  # none | memory: decoded faces
     builtin_people=260,  # identities to train on
     builtin_images=6,  # plain images a person, each with a masked copy
     # ---- network ----
@@ -118,17 +120,26 @@ def main() -> None:
         settings.epoch_mode,
     )
     train_faces = TrainFaces(
-        root, faces.train, preprocessing.size, faces.disk_size, settings.mask_probability, settings.seed
+        faces.train_images,
+        faces.train,
+        preprocessing.size,
+        disk_size=faces.disk_size,
+        mask_probability=settings.mask_probability,
+        seed=settings.seed,
+        cache=FaceCache(faces.train_images.count, preprocessing.size) if settings.cache == "memory" else None,
     )
     loader = train_loader(train_faces, sampler, workers=workers, pin_memory=device.type == "cuda")
     evaluators = {
         name: PairEvaluator(
-            image_loader(faces.eval_root, pairs.paths, preprocessing.size, batch_size=128, workers=workers),
+            ImageLoader(images, preprocessing.size, batch_size=128, workers=workers),
             pairs,
             device=device,
             normalise=preprocessing.normalise,
         )
-        for name, pairs in (("evaluation", faces.evaluation), ("test", faces.test))
+        for name, pairs, images in (
+            ("evaluation", faces.evaluation, faces.evaluation_images),
+            ("test", faces.test, faces.test_images),
+        )
     }
 
     # ==== network and objective ====

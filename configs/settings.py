@@ -20,13 +20,13 @@ class Settings:
     data_root: str
     """Folder that the CSVs' paths start from (made by data.prepare), or "builtin": faces drawn from a seed."""
     train_csv: str
-    """Training faces (path,target), relative to data_root or to the working folder."""
+    """Training faces (path,target), relative to data_root or to the working folder; a .pack (data.pack) serves too."""
     train_faces: Literal["all", "plain", "masked"]
     """Which rows of the train CSV count, by its column masked; "plain" goes with mask_probability."""
     eval_csvs: tuple[str, ...]
-    """Evaluation pairs (path,target,pair_path,pair_target): they choose checkpoint and threshold."""
+    """Evaluation pairs (path,target,pair_path,pair_target), or packs: they choose checkpoint and threshold."""
     test_csv: str
-    """Test pairs, only ever reported on."""
+    """Test pairs (or a pack), only ever reported on."""
     eval_root: str
     """Folder of the evaluation and test faces and their CSVs, where they lie apart; empty: data_root."""
     path_prefix: str
@@ -41,6 +41,8 @@ class Settings:
     """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
     max_unreadable: float
     """Share of images an epoch may lose to damaged files before the run stops."""
+    cache: Literal["none", "memory"]
+    """memory: training faces are decoded once and kept, one copy for all workers; image_size² × 3 bytes each."""
     builtin_people: int
     """Built-in faces: training identities (evaluation and test people come on top)."""
     builtin_images: int

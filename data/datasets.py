@@ -1,88 +1,116 @@
-"""Faces on disk → uint8 batches. Decoding, flip and masks happen here; normalisation on the device, later."""
+"""Faces → uint8 batches. Decoding, flip and masks happen here, in the workers; normalisation on the device, later."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import simplejpeg
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data.batch_memory import BatchMemory, Room, send_array
+from data.cache import FaceCache
+from data.decode import UNREADABLE, decode_face
+from data.images import Images
 from data.mask import random_mask_kind, render_mask
 from data.samplers import SampleKey
 from data.tables import FaceTable
-from data.transforms import horizontal_flip
-from runtime.seeds import sample_generator
+from data.transforms import flip_horizontally
+from runtime.seeds import SampleGenerators
 
-# simplejpeg raises ValueError on damaged JPEGs; OpenCV gives None on anything it can't read.
-_UNREADABLE = (OSError, ValueError, cv2.error)
+# Forked workers share tables, cache and batches. They never touch CUDA, which a fork would break.
+_FORKS = sys.platform == "linux"
 
 
 class Batch(NamedTuple):
-    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` the paths that gave no image."""
+    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` names what gave no image."""
 
     images: Tensor
     labels: Tensor
     unreadable: list[str]
 
 
-def read_face(path: Path, size: int) -> np.ndarray:
-    """An aligned face as uint8 (size, size, 3) RGB; another size on disk is resized, which keeps the template.
+class _Faces(Dataset):
+    """What both data sets share: ``images``, the ``size`` in pixels, and where batches are made."""
 
-    Raises OSError or ValueError where the file can't be read as an image.
-    """
-    data = path.read_bytes()
-    if data[:2] == b"\xff\xd8":
-        image = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
-    else:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-        if decoded is None:
-            raise ValueError(f"{path} is no image")
-        image = decoded
-    if image.shape[:2] != (size, size):
-        shrink = image.shape[0] > size
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-    return image
+    def __init__(self, images: Images, size: int):
+        self.images, self.size = images, size
+        self._memory: BatchMemory | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def reuse_memory(self, workers: int, batch_size: int) -> None:
+        """Make batches in slots that are used again; to be called before a loader forks its workers."""
+        if workers == 0 or _FORKS:
+            self._memory = BatchMemory(workers, batch_size, self.size)
+
+    def _room(self, count: int) -> Room:
+        if self._memory is None:
+            return Room(np.empty((count, self.size, self.size, 3), np.uint8))
+        return self._memory.room(count)
 
 
-class TrainFaces(Dataset):
+class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
 
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
+    ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
 
-    def __init__(self, root: Path, table: FaceTable, size: int, disk_size: int, mask_probability: float, seed: int):
-        self.root, self.table, self.size, self.seed = root, table, size, seed
+    def __init__(
+        self,
+        images: Images,
+        table: FaceTable,
+        size: int,
+        *,
+        disk_size: int,
+        mask_probability: float,
+        seed: int,
+        cache: FaceCache | None = None,
+    ):
+        super().__init__(images, size)
+        self.table, self.cache = table, cache
         self.mask_probability = mask_probability
-        # Landmarks are in pixels of the face on disk; masks are drawn at the network's size.
+        # Masks are drawn at the network's size.
         self.landmark_scale = size / disk_size
-
-    def __len__(self) -> int:
-        return len(self.table.targets)
+        self._generators = SampleGenerators(seed)
 
     def __getitems__(self, keys: Sequence[SampleKey]) -> Batch:
-        images = np.empty((len(keys), self.size, self.size, 3), dtype=np.uint8)
-        labels, unreadable = [], []
+        self.images.prefetch([key.index for key in keys])
+        room = self._room(len(keys))
+        rows, unreadable = [], []
         for key in keys:
             try:
-                images[len(labels)] = self._augmented(key)
-            except _UNREADABLE:
-                unreadable.append(str(self.table.paths[key.index]))
+                self._draw(key, room.faces[len(rows)])
+            except UNREADABLE:
+                unreadable.append(self.images.name(key.index))
             else:
-                labels.append(self.table.targets[key.index])
-        kept = torch.from_numpy(images[: len(labels)])
-        return Batch(kept, torch.tensor(np.array(labels, dtype=np.int64)), unreadable)
+                rows.append(key.index)
+        labels = self.table.targets[np.array(rows, dtype=np.int64)]
+        return Batch(room.images(len(rows)), send_array(labels), unreadable)
 
-    def _augmented(self, key: SampleKey) -> np.ndarray:
-        rng = sample_generator(self.seed, key.epoch, key.position)
-        image = read_face(self.root / str(self.table.paths[key.index]), self.size)
+    def _draw(self, key: SampleKey, face: np.ndarray) -> None:
+        """One augmented face into ``face``, uint8 (S, S, 3)."""
+        self._decode(key.index, face)
+        rng = self._generators.at(key.epoch, key.position)
         if self._may_mask(key.index) and rng.random() < self.mask_probability:
             landmarks = self.table.landmarks[key.index] * self.landmark_scale
-            image = render_mask(image, landmarks, random_mask_kind(rng), rng)
-        return horizontal_flip(image) if rng.random() < 0.5 else image
+            face[:] = render_mask(face, landmarks, random_mask_kind(rng), rng)
+        if rng.random() < 0.5:
+            flip_horizontally(face)
+
+    def _decode(self, row: int, face: np.ndarray) -> None:
+        if self.cache is None:
+            decode_face(self.images.read(row), face)
+            return
+        image = self.images.image_of(row)
+        if not self.cache.get(image, face):
+            decode_face(self.images.read(row), face)
+            self.cache.put(image, face)
 
     def _may_mask(self, index: int) -> bool:
         if self.mask_probability == 0:
@@ -90,24 +118,20 @@ class TrainFaces(Dataset):
         return self.table.masked is None or not self.table.masked[index]
 
 
-class _ListedFaces(Dataset):
+class _ListedFaces(_Faces):
     """Faces of a list in order, for evaluation: nothing random."""
 
-    def __init__(self, root: Path, paths: np.ndarray, size: int):
-        self.root, self.paths, self.size = root, paths, size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, list[int]]:
-        images = np.zeros((len(indices), self.size, self.size, 3), dtype=np.uint8)
+    def __getitems__(self, rows: Sequence[int]) -> tuple[Tensor, list[int]]:
+        self.images.prefetch(rows)
+        room = self._room(len(rows))
         unreadable = []
-        for row, index in enumerate(indices):
+        for face, row in zip(room.faces, rows, strict=True):
             try:
-                images[row] = read_face(self.root / str(self.paths[index]), self.size)
-            except _UNREADABLE:
-                unreadable.append(index)
-        return torch.from_numpy(images), unreadable
+                decode_face(self.images.read(row), face)
+            except UNREADABLE:
+                face[:] = 0
+                unreadable.append(row)
+        return room.images(len(rows)), unreadable
 
 
 class ImageLoader:
@@ -117,12 +141,11 @@ class ImageLoader:
     with it can be left out and counted.
     """
 
-    def __init__(self, root: Path, paths: np.ndarray, size: int, *, batch_size: int, workers: int):
+    def __init__(self, images: Images, size: int, *, batch_size: int, workers: int):
         self.unreadable: set[int] = set()
-        faces = _ListedFaces(root, paths, size)
-        self._loader = DataLoader(
-            faces, batch_size, num_workers=workers, collate_fn=_whole_batch, generator=torch.Generator()
-        )
+        faces = _ListedFaces(images, size)
+        faces.reuse_memory(workers, batch_size)
+        self._loader = DataLoader(faces, batch_size, collate_fn=_whole_batch, **_worker_options(workers))
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -133,25 +156,36 @@ class ImageLoader:
             self.unreadable.update(unreadable)
             yield images
 
+    def faces(self, indices: Sequence[int]) -> np.ndarray:
+        """Single faces of the list by number, read here and now: uint8 (n, H, W, 3), black where one can't be read."""
+        return self._loader.dataset.__getitems__([int(i) for i in indices])[0].numpy()
 
-def image_loader(root: Path, paths: np.ndarray, size: int, *, batch_size: int, workers: int) -> ImageLoader:
-    """Faces under ``root`` in the order of ``paths``, as uint8 batches at ``size``."""
-    return ImageLoader(root, paths, size, batch_size=batch_size, workers=workers)
+
+def image_loader(root: Path, paths: Sequence[str] | np.ndarray, size: int, *, batch_size: int, workers: int):
+    """Faces under ``root`` in the order of ``paths``, as uint8 batches at ``size``: an ImageLoader."""
+    return ImageLoader(Images(root, paths), size, batch_size=batch_size, workers=workers)
 
 
 def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memory: bool) -> DataLoader:
-    """Batches of the sampler's keys; workers live through all epochs."""
+    """Batches of the sampler's keys (it has a ``batch_size``); workers live through all epochs."""
+    faces.reuse_memory(workers, sampler.batch_size)
     return DataLoader(
         faces,
         batch_sampler=sampler,
-        num_workers=workers,
         collate_fn=_whole_batch,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
-        # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
-        generator=torch.Generator(),
+        **_worker_options(workers),
     )
+
+
+def _worker_options(workers: int) -> dict:
+    """What both loaders say of their workers."""
+    # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
+    options = {"num_workers": workers, "generator": torch.Generator()}
+    if workers:
+        options |= {"multiprocessing_context": "fork" if _FORKS else None, "worker_init_fn": _one_thread}
+    return options
 
 
 def _whole_batch(batch):

@@ -1,5 +1,6 @@
 """Which faces make a batch. The order of an epoch is a function of (seed, epoch) alone."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -21,7 +22,7 @@ class SampleKey(NamedTuple):
 
 
 class _EpochBatchSampler(Sampler[list[SampleKey]]):
-    """Batches of keys over an order that ``_order(rng)`` draws anew each epoch."""
+    """Batches of keys that ``_indices(rng)`` draws anew each epoch."""
 
     def __init__(self, batch_size: int, batches: int, seed: int):
         self.batch_size = batch_size
@@ -39,13 +40,14 @@ class _EpochBatchSampler(Sampler[list[SampleKey]]):
         return self.batches - self.first_batch
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        order = self._order(np.random.default_rng([self.seed, self.epoch]))
-        for batch in range(self.first_batch, self.batches):
+        batches = self._indices(np.random.default_rng([self.seed, self.epoch]))
+        # What a resumed run has seen is drawn all the same: the draws after it depend on it.
+        for batch, indices in itertools.islice(enumerate(batches), self.first_batch, self.batches):
             start = batch * self.batch_size
-            indices = order[start : start + self.batch_size].tolist()
-            yield [SampleKey(index, self.epoch, start + i) for i, index in enumerate(indices)]
+            yield [SampleKey(index, self.epoch, start + i) for i, index in enumerate(indices.tolist())]
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
+    def _indices(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """The images of each batch, drawn when they are asked for."""
         raise NotImplementedError
 
 
@@ -73,8 +75,9 @@ class ShuffledBatchSampler(_EpochBatchSampler):
                 "needs two; choose another batch_size, or fewer processes"
             )
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
-        return rng.permutation(self.images)
+    def _indices(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        order = rng.permutation(self.images)
+        return (order[start : start + self.batch_size] for start in range(0, self.images, self.batch_size))
 
 
 class PKBatchSampler(_EpochBatchSampler):
@@ -115,8 +118,9 @@ class PKBatchSampler(_EpochBatchSampler):
                 "leave them out of the training CSV"
             )
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
-        return self._images_of(self._identities(rng), rng).reshape(-1)
+    def _indices(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        identities = self._identities(rng).reshape(self.batches, self.people)
+        return (self._images_of(chosen, rng).reshape(-1) for chosen in identities)
 
     def _identities(self, rng: np.random.Generator) -> np.ndarray:
         """Identities of the epoch in order, (batches · P,), no identity twice in a batch."""

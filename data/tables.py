@@ -2,25 +2,30 @@
 
 Train CSV: ``path,target``. Pair CSV: ``path,target,pair_path,pair_target``; a pair is the same person where the two
 targets are equal. Other columns are allowed; ``masked`` and ``pair_masked`` (0 or 1) say who wears a mask, and
-``x1 … y5`` are the five landmarks in pixels of the face on disk.
+``x1 … y5`` are the five landmarks in pixels of the face on disk; ``mask_kind`` and ``pair_mask_kind`` name the mask,
+empty for none.
 """
 
 import json
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from data.image_paths import ImagePaths
+from data.pair_faults import COLUMNS, MISSING, none_left_out, split_empty, split_repeats
+from data.table_files import missing_files, read_rows, relative_paths
 from runtime.errors import InputError
 from runtime.files import replace_file
 
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 CARD = "dataset.json"
+# A few lost files are no reason to stop; with more than this the folder is the wrong one, or half a copy.
+_MOST_MISSING = 0.1
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -50,11 +55,11 @@ def read_dataset_card(folder: Path) -> dict | None:
 class FaceTable:
     """Training faces as arrays, so that workers share them without a copy.
 
-    ``paths`` (N,) relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
+    ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
     ``landmarks`` float32 (N, 5, 2) or None; ``masked`` bool (N,) or None where the CSV has no such column.
     """
 
-    paths: np.ndarray
+    paths: ImagePaths
     targets: np.ndarray
     names: list[str]
     landmarks: np.ndarray | None
@@ -71,7 +76,9 @@ class PairTable:
     """Verification pairs over a list of distinct images.
 
     ``paths`` (N,) distinct images; ``left`` and ``right`` int64 (P,) index into them; ``same`` bool (P,);
-    ``condition`` (P,) one of CONDITIONS, or "all" where the CSV does not say who wears a mask.
+    ``condition`` (P,) one of CONDITIONS, or "all" where the CSV does not say who wears a mask; ``people`` int64
+    (P, 2) the two people, equal for a same pair; ``masks`` str (P, 2) the masks that the two wear, "" for none, or
+    None where the CSV does not say; ``left_out`` the rows that do not count, with csv, line and reason.
     """
 
     paths: np.ndarray
@@ -79,6 +86,25 @@ class PairTable:
     right: np.ndarray
     same: np.ndarray
     condition: np.ndarray
+    people: np.ndarray
+    masks: np.ndarray | None = None
+    left_out: pd.DataFrame = field(default_factory=none_left_out)
+
+    def without(self, lost: np.ndarray, reason: str) -> "PairTable":
+        """The pairs that are not ``lost`` (bool (P,)); the others go to ``left_out``. Images keep their numbers."""
+        keep = ~lost
+        names = {"path": self.paths[self.left[lost]], "pair_path": self.paths[self.right[lost]]}
+        gone = pd.DataFrame({"csv": "", "line": 0, "reason": reason, **names})[COLUMNS]
+        return replace(
+            self,
+            left=self.left[keep],
+            right=self.right[keep],
+            same=self.same[keep],
+            condition=self.condition[keep],
+            people=self.people[keep],
+            masks=None if self.masks is None else self.masks[keep],
+            left_out=pd.concat([self.left_out, gone], ignore_index=True) if len(gone) else self.left_out,
+        )
 
 
 def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
@@ -86,15 +112,19 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
 
     Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
     """
-    frame = _read_csv(path, ["path", "target"])
-    names, targets = np.unique(frame["target"].to_numpy(), return_inverse=True)
+    frame = read_rows(path, ["path", "target"])
+    _refuse_empty(frame, ["path", "target"], path)
+    # Sorting the names is quick, sorting the rows by them is not.
+    codes, found = pd.factorize(frame["target"].to_numpy(object))
+    names, rank = np.unique(found, return_inverse=True)
+    targets = rank[codes]
     if len(names) < 2:
         raise InputError(f"{path} has one identity only ({names[0]}); training needs at least two")
     landmarks = None
     if set(LANDMARK_COLUMNS) <= set(frame.columns):
         landmarks = _numbers(frame, LANDMARK_COLUMNS, path).reshape(-1, 5, 2)
     masked = _flags(frame, "masked", path) if "masked" in frame else None
-    paths = _relative_paths(frame["path"], path, path_prefix)
+    paths = ImagePaths.of(relative_paths(frame["path"], path, path_prefix))
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 
@@ -112,93 +142,123 @@ def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"]) -> 
     if len(kept) < 2:
         raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
     landmarks = None if table.landmarks is None else table.landmarks[rows]
-    return FaceTable(table.paths[rows], targets, [table.names[i] for i in kept], landmarks, table.masked[rows])
+    return FaceTable(table.paths.take(rows), targets, [table.names[i] for i in kept], landmarks, table.masked[rows])
 
 
 def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
-    Raises InputError: no such file, a missing column, no rows, or a path that leaves the root.
+    Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
+    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, or a path that leaves the root.
     """
-    frames = [_read_pair_frame(Path(path), path_prefix) for path in paths]
-    frame = pd.concat(frames, ignore_index=True)
+    read = [_read_pair_frame(Path(path), path_prefix) for path in paths]
+    frame, repeats = split_repeats(pd.concat([rows for rows, _ in read], ignore_index=True))
+    lost = pd.concat([*(empty for _, empty in read), repeats], ignore_index=True)
+    if frame.empty:
+        raise InputError(f"{', '.join(map(str, paths))}: not one row is a pair of two images; make the pairs again")
     both = np.concatenate([frame["path"].to_numpy(), frame["pair_path"].to_numpy()])
     codes, images = pd.factorize(both)
     left, right = np.split(codes.astype(np.int64), 2)
     same, condition = frame["same"].to_numpy(bool), frame["condition"].to_numpy(str)
-    return PairTable(np.asarray(images, dtype=str), left, right, same, condition)
+    if frame[["target", "pair_target"]].isna().any(axis=None):
+        people = _linked_people(left, right, same)
+    else:
+        names = np.concatenate([frame["target"].to_numpy(), frame["pair_target"].to_numpy()])
+        people = pd.factorize(names)[0].astype(np.int64)
+        people = np.stack(np.split(people, 2), axis=1)
+    kinds = frame[["mask_kind", "pair_mask_kind"]]
+    masks = None if kinds.isna().any(axis=None) else kinds.to_numpy(str)
+    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost)
 
 
-def missing_files(root: Path, paths: Iterable[str]) -> list[str]:
-    """Paths with no file under ``root``. Folders are listed once each, which is far quicker than a look per file."""
-    wanted: dict[str, set[str]] = {}
-    for path in dict.fromkeys(paths):
-        folder, _, name = path.rpartition("/")
-        wanted.setdefault(folder, set()).add(name)
-    missing = []
-    for folder, names in wanted.items():
-        try:
-            present = set(os.listdir(root / folder))
-        except OSError:
-            present = set()
-        missing += [f"{folder}/{name}".lstrip("/") for name in names - present]
-    return sorted(missing)
+def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
+    """The pairs whose two images lie under ``root``; the others are in ``left_out``, and their images in no list.
+
+    Raises InputError with the count and the first ten where there is no such folder, or where more than a tenth of
+    the images are missing: then a setting is wrong, not a file lost.
+    """
+    _require_folder(root)
+    missing = missing_files(root, pairs.paths)
+    if not missing:
+        return pairs
+    if len(missing) > _MOST_MISSING * len(pairs.paths):
+        raise InputError(_missing_line(missing, csv, root))
+    gone = np.isin(pairs.paths, missing)
+    kept = pairs.without(gone[pairs.left] | gone[pairs.right], MISSING)
+    used, rows = np.unique(np.concatenate([kept.left, kept.right]), return_inverse=True)
+    left, right = np.split(rows.astype(np.int64), 2)
+    return replace(kept, paths=pairs.paths[used], left=left, right=right)
 
 
 def require_files(root: Path, paths: Iterable[str], csv: str) -> None:
     """Raise InputError with the count and the first ten of the images that a CSV names and the folders lack."""
-    if not root.is_dir():
-        raise InputError(f"the data folder {root} is not there; set data_root to the folder the CSVs' paths start from")
+    _require_folder(root)
     missing = missing_files(root, paths)
     if missing:
-        first = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-        raise InputError(f"{csv}: {len(missing)} images are not under {root}: {first}; mend the CSV or data_root")
+        raise InputError(_missing_line(missing, csv, root))
 
 
-def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        # Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
-        # Only the empty field is missing: somebody may be called "NA" or "None".
-        text = ("path", "target", "pair_path", "pair_target")
-        missing = {key: [""] for key in text}
-        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=missing)
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
-    lacking = [c for c in columns if c not in frame.columns]
-    if lacking:
-        have = ", ".join(map(str, frame.columns))
-        raise InputError(f"{path} lacks the column {', '.join(lacking)} (it has: {have})")
-    if frame.empty:
-        raise InputError(f"{path} has a header and no rows; make it again, or point the setting to another CSV")
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise InputError(f"the data folder {root} is not there; set data_root to the folder the CSVs' paths start from")
+
+
+def _missing_line(missing: list[str], csv: str, root: Path) -> str:
+    first = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+    return f"{csv}: {len(missing)} images are not under {root}: {first}; mend the CSV or data_root"
+
+
+def _refuse_empty(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
     empty = frame[columns].isna().any(axis=1)
     if empty.any():
         rows = ", ".join(str(i + 2) for i in np.flatnonzero(empty)[:10])
         raise InputError(f"{path}: {int(empty.sum())} rows have an empty {' or '.join(columns)} (lines {rows})")
-    return frame
 
 
-def _read_pair_frame(path: Path, path_prefix: str) -> pd.DataFrame:
-    frame = _read_csv(path, ["path", "pair_path"])
-    if "same" in frame:
-        same = _flags(frame, "same", path)
-    elif {"target", "pair_target"} <= set(frame.columns):
-        same = (frame["target"] == frame["pair_target"]).to_numpy()
-    else:
+def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The whole rows of a CSV with same, condition and what else is known, and the rows with an empty field."""
+    frame = read_rows(path, ["path", "pair_path"])
+    by_targets = {"target", "pair_target"} <= set(frame.columns)
+    if "same" not in frame and not by_targets:
         raise InputError(f"{path} lacks the columns target and pair_target, or same in their place")
+    flags = ["masked", "pair_masked"] if {"masked", "pair_masked"} <= set(frame.columns) else []
+    needed = ["path", "pair_path", *(["same"] if "same" in frame else ["target", "pair_target"]), *flags]
+    frame, empty = split_empty(frame.assign(csv=path.name, line=np.arange(len(frame)) + 2), needed)
+    same = _flags(frame, "same", path) if "same" in frame else (frame["target"] == frame["pair_target"]).to_numpy()
     condition = np.full(len(frame), "all", dtype=object)
-    if {"masked", "pair_masked"} <= set(frame.columns):
+    if flags:
         masks = _flags(frame, "masked", path).astype(int) + _flags(frame, "pair_masked", path)
         condition = np.asarray(CONDITIONS, dtype=object)[masks]
-    return pd.DataFrame(
+    kinds = {"mask_kind", "pair_mask_kind"} <= set(frame.columns)
+    whole = pd.DataFrame(
         {
-            "path": _relative_paths(frame["path"], path, path_prefix),
-            "pair_path": _relative_paths(frame["pair_path"], path, path_prefix),
+            "csv": path.name,
+            "line": frame["line"],
+            "path": relative_paths(frame["path"], path, path_prefix),
+            "pair_path": relative_paths(frame["pair_path"], path, path_prefix),
             "same": same,
             "condition": condition,
+            "target": frame["target"] if by_targets else None,
+            "pair_target": frame["pair_target"] if by_targets else None,
+            "mask_kind": frame["mask_kind"].fillna("") if kinds else None,
+            "pair_mask_kind": frame["pair_mask_kind"].fillna("") if kinds else None,
         }
     )
+    return whole, empty
+
+
+def _linked_people(left: np.ndarray, right: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """People of pairs without targets, int64 (P, 2): images that same pairs link, over any number of steps, are one."""
+    person = np.arange(max(left.max(), right.max()) + 1)
+    one, other = left[same], right[same]
+    while True:
+        nearest = np.minimum(person[one], person[other])
+        before = person.copy()
+        np.minimum.at(person, one, nearest)
+        np.minimum.at(person, other, nearest)
+        person = person[person]
+        if (person == before).all():
+            return np.stack([person[left], person[right]], axis=1)
 
 
 def _numbers(frame: pd.DataFrame, columns: list[str], csv: Path) -> np.ndarray:
@@ -211,28 +271,6 @@ def _numbers(frame: pd.DataFrame, columns: list[str], csv: Path) -> np.ndarray:
 def _flags(frame: pd.DataFrame, column: str, csv: Path) -> np.ndarray:
     values = pd.to_numeric(frame[column], errors="coerce")
     if not values.isin([0, 1]).all():
-        line = int(np.flatnonzero(~values.isin([0, 1]))[0]) + 2
-        raise InputError(f"{csv}, line {line}: {column} must be 0 or 1, not {frame[column].iloc[line - 2]!r}")
+        row = frame.index[~values.isin([0, 1])][0]
+        raise InputError(f"{csv}, line {row + 2}: {column} must be 0 or 1, not {frame[column][row]!r}")
     return values.to_numpy(bool)
-
-
-def _relative_paths(column: pd.Series, csv: Path, path_prefix: str) -> np.ndarray:
-    """Paths under the root with '/' between their parts; ``path_prefix`` OLD=NEW maps foreign absolute ones."""
-    paths = column.str.replace("\\", "/", regex=False)
-    if path_prefix:
-        old, equals, new = path_prefix.partition("=")
-        if not (old and equals):
-            raise InputError(f"path_prefix must be OLD=NEW, not {path_prefix!r}")
-        old, new = old.rstrip("/") + "/", new.strip("/") + "/" if new.strip("/") else ""
-        paths = paths.where(~paths.str.startswith(old), new + paths.str.slice(len(old)))
-    outside = paths.str.startswith("/") | paths.str.match(r"^[A-Za-z]:") | paths.str.contains(r"(?:^|/)\.\.(?:/|$)")
-    if outside.any():
-        line = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"{csv}, line {line + 2}: {column.iloc[line]} leaves the data folder ({int(outside.sum())} such rows); "
-            "paths are relative to data_root, or map them with path_prefix OLD=NEW"
-        )
-    clean = paths.str.contains(r"(?:^|/)\.?/|/$", regex=True)
-    if clean.any():
-        paths = paths.where(~clean, paths.map(lambda p: str(PurePosixPath(p))))
-    return paths.to_numpy(str)

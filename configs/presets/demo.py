@@ -19,6 +19,7 @@ SHARED = {
     "image_size": 128,
     "normalisation": "auto",
     "mask_probability": 0.0,
+    "cache": "none",
     "builtin_people": 260,
     "builtin_images": 6,
     "backbone": "inception_resnet_v1",

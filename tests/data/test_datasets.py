@@ -2,8 +2,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from simplejpeg import encode_jpeg
 
-from data.datasets import TrainFaces, image_loader, read_face, train_loader
+from data.datasets import TrainFaces, image_loader, train_loader
+from data.decode import decode_face
+from data.image_paths import ImagePaths
+from data.images import Images
 from data.samplers import PKBatchSampler, SampleKey
 from data.tables import FaceTable
 from data.transforms import template
@@ -22,13 +26,20 @@ def faces(tmp_path):
         (tmp_path / str(i // 4)).mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / paths[-1]), image[..., ::-1])
     landmarks = np.repeat(template(SIZE)[None], 8, axis=0)
-    table = FaceTable(np.array(paths), np.arange(8) // 4, ["a", "b"], landmarks, np.arange(8) % 2 == 1)
+    table = FaceTable(ImagePaths.of(paths), np.arange(8) // 4, ["a", "b"], landmarks, np.arange(8) % 2 == 1)
     return tmp_path, table
 
 
 def _set(faces, mask_probability=0.0, seed=0):
     root, table = faces
-    return TrainFaces(root, table, SIZE, SIZE, mask_probability, seed)
+    images = Images(root, table.paths)
+    return TrainFaces(images, table, SIZE, disk_size=SIZE, mask_probability=mask_probability, seed=seed)
+
+
+def _decoded(path, size=SIZE):
+    face = np.empty((size, size, 3), dtype=np.uint8)
+    decode_face(path.read_bytes(), face)
+    return face
 
 
 def _keys(epoch=1, n=8):
@@ -89,16 +100,27 @@ def test_unreadable_files_are_left_out_and_named(faces, content):
     assert len(images) == 8
 
 
-def test_jpeg_is_read_as_rgb_and_resized_to_the_size_asked_for(tmp_path):
-    image = np.zeros((64, 64, 3), dtype=np.uint8)
-    image[..., 0] = 250
-    cv2.imwrite(str(tmp_path / "red.jpg"), image[..., ::-1])
-    read = read_face(tmp_path / "red.jpg", SIZE)
-    assert read.shape == (SIZE, SIZE, 3)
-    assert np.abs(read.astype(int) - [250, 0, 0]).max() < 10
+@pytest.mark.parametrize("side", [16, 32, 33, 63, 64, 100, 128, 300])
+def test_jpegs_of_any_size_become_rgb_at_the_size_asked_for(tmp_path, side):
+    # Red on the left, a blue bar below: channels, sides and places.
+    image = np.zeros((side, side, 3), dtype=np.uint8)
+    image[:, : side // 2, 0] = 250
+    image[side // 2 :, side // 2 :, 2] = 250
+    (tmp_path / "face.jpg").write_bytes(encode_jpeg(image, quality=95, colorsubsampling="444"))
+    face = _decoded(tmp_path / "face.jpg").astype(int)
+    for place, colour in (((8, 8), [250, 0, 0]), ((24, 8), [250, 0, 0]), ((24, 24), [0, 0, 250]), ((8, 24), [0, 0, 0])):
+        assert np.abs(face[place] - colour).max() < 20
+
+
+def test_a_large_jpeg_is_reduced_without_aliasing(tmp_path):
+    # One-pixel stripes must become grey, not stripes of another width.
+    image = np.zeros((4 * SIZE, 4 * SIZE, 3), dtype=np.uint8)
+    image[:, ::2] = 255
+    (tmp_path / "face.jpg").write_bytes(encode_jpeg(image, quality=100, colorsubsampling="444"))
+    assert np.abs(_decoded(tmp_path / "face.jpg").astype(int) - 127).max() < 6
 
 
 def test_grey_files_become_three_channels(tmp_path):
     for name in ("grey.jpg", "grey.png"):
         cv2.imwrite(str(tmp_path / name), np.full((SIZE, SIZE), 77, dtype=np.uint8))
-        assert read_face(tmp_path / name, SIZE)[3, 3].tolist() == [77, 77, 77]
+        assert _decoded(tmp_path / name)[3, 3].tolist() == [77, 77, 77]

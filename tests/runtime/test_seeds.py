@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from runtime.seeds import restore_rng_state, rng_state, sample_generator, seed_everything
+from runtime.seeds import SampleGenerators, restore_rng_state, rng_state, seed_everything
 
 
 def _draw_everywhere():
@@ -32,6 +32,13 @@ def test_the_seed_decides_every_generator():
 
 def test_sample_generators_depend_on_seed_epoch_and_position_alone():
     places = [(seed, epoch, position) for seed in (0, 1) for epoch in (0, 1, 2) for position in (0, 1, 5_000_000)]
-    draws = {place: sample_generator(*place).random(4).tobytes() for place in places}
+    generators = {seed: SampleGenerators(seed) for seed in (0, 1)}
+    draws = {(s, e, p): generators[s].at(e, p).random(4).tobytes() for s, e, p in places}
     assert len(set(draws.values())) == len(places)
-    assert all(sample_generator(*place).random(4).tobytes() == draw for place, draw in draws.items())
+    for seed, epoch, position in reversed(places):
+        # Whatever was drawn before, half a word of it too: a fresh Philox of numpy's is the oracle.
+        generators[seed].at(2, 7).integers(5, size=3, dtype=np.int32)
+        fresh = np.random.Generator(np.random.Philox(key=[seed, (epoch << 40) + position]))
+        expected = fresh.random(4).tobytes()
+        assert draws[seed, epoch, position] == expected
+        assert generators[seed].at(epoch, position).random(4).tobytes() == expected

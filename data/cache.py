@@ -1,0 +1,64 @@
+"""Decoded faces in memory: one copy, which the process and all its loader workers read and fill."""
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+
+from runtime.errors import InputError
+
+# The network, the batches and everybody else on the machine need memory too.
+_SHARE_OF_FREE = 0.8
+
+
+class FaceCache:
+    """Room for ``images`` faces, uint8 (size, size, 3), filled as they are first decoded.
+
+    The memory is shared by forking: workers see what the others have put there. Pages are taken from the system when
+    they are first written. Raises InputError where the faces do not fit into the memory that is free.
+    """
+
+    def __init__(self, images: int, size: int):
+        needed, free = images * size * size * 3, free_memory()
+        if needed > _SHARE_OF_FREE * free:
+            raise InputError(
+                f"cache memory needs {needed / 1e9:.1f} GB for {images:,} faces of {size} pixels, "
+                f"{free / 1e9:.1f} GB are free; set cache to none and pack the CSV (python -m data.pack)"
+            )
+        self._faces = np.frombuffer(mmap.mmap(-1, needed), np.uint8).reshape(images, size, size, 3)
+        self._filled = np.frombuffer(mmap.mmap(-1, images), np.uint8)
+
+    def __reduce__(self):
+        raise InputError(
+            "cache memory is shared with workers by forking, which this system does not do; set cache to none, or "
+            "workers to 0"
+        )
+
+    def get(self, image: int, face: np.ndarray) -> bool:
+        """Copy an image's pixels into ``face``; False where they are not here yet."""
+        if not self._filled[image]:
+            return False
+        face[:] = self._faces[image]
+        return True
+
+    def put(self, image: int, face: np.ndarray) -> None:
+        """Keep an image's pixels. Two workers may do so at once: they write the same."""
+        self._faces[image] = face
+        # Last: whoever sees the mark finds the whole face.
+        self._filled[image] = 1
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of its container where that is less."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except OSError:
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        return min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        # No container, or one without a limit ("max").
+        return free
