@@ -1,6 +1,7 @@
 """What has become of each input file, kept on disk as it happens, so that a stopped run can go on."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,4 +83,8 @@ class Journal:
             except ValueError:
                 continue
             values["landmarks"] = tuple(values["landmarks"])
+            # Millions of outcomes: equal strings are kept once.
+            values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
+            if values["name"] == values["path"]:
+                values["name"] = values["path"]
             self.outcomes[values["path"]] = Outcome(**values)
