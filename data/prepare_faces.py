@@ -79,11 +79,11 @@ def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], 
 
 
 def _process_context() -> multiprocessing.context.BaseContext:
-    """Workers that share no threads with this process; where there is a fork server, torch is imported only once."""
+    """Workers that share no threads with this process; where there is a fork server, all is imported only once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.align", "data.mask"])
+    context.set_forkserver_preload(["data.prepare"])
     return context
 
 

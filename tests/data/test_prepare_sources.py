@@ -21,10 +21,13 @@ from PIL import Image
 
 from data import prepare_faces
 from data.align import Detection
+from data.datasets import TrainFaces
 from data.folders import list_folder
+from data.images import Images
 from data.prepare import prepare
 from data.prepare_settings import PrepareSettings
 from data.read_image import read_image
+from data.samplers import SampleKey
 from data.sources import open_source
 from data.tables import read_pair_csvs, read_train_csv
 from data.transforms import template
@@ -256,6 +259,21 @@ def test_real_masked_photos_go_in_as_they_are(tmp_path):
     kept = read_image(tmp_path / "out" / "masked" / "A" / "A_0003.jpg").astype(int)
     warped = cv2.warpAffine(picture(901), np.array([[1, 0, -1.0], [0, 1, -1]]), (SIDE, SIDE))
     assert np.abs(kept - warped).mean() < 3
+
+
+def test_real_and_fresh_masks_mix_in_training(tmp_path):
+    source, worn = worn_source(tmp_path)
+    out = tmp_path / "out"
+    run(source, out, masked_source=worn, train_share=1.0, masks="none")
+    table = read_train_csv(out / "train.csv")
+    assert table.masked.sum() == 3 and len(table.masked) == 27
+    images = Images(out, table.paths)
+    faces = TrainFaces(images, table, SIDE, disk_size=SIDE, mask_probability=1.0, seed=0)
+    for index, masked in enumerate(table.masked):
+        image = faces.__getitems__([SampleKey(index, 0, index)]).images[0].numpy().astype(int)
+        disk = read_image(out / images.name(index)).astype(int)
+        unchanged = min(np.abs(image - disk).mean(), np.abs(image[:, ::-1] - disk).mean()) < 2
+        assert unchanged == bool(masked)
 
 
 def test_a_label_file_says_who_wears_a_mask(tmp_path, capsys):
