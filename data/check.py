@@ -29,7 +29,7 @@ _SHOWN = 10
 class CheckSettings:
     """Check that no person and no identical image is in two parts of the data, such as training and test."""
 
-    csvs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    csvs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CSV…")]
     """Train CSVs and pair CSVs."""
     root: Path | None = None
     """Folder that the CSVs' paths start from; otherwise each CSV's own folder."""

@@ -22,13 +22,16 @@ _CONDITIONS = ((0, 0), (0, 1), (1, 1))
 # is none left (among three people the one unused match comes up with probability 1/3 a round).
 _EMPTY_ROUNDS = 30
 
+# People in each part of a split: neither training nor a pair of different people goes with one.
+_LEAST_PEOPLE = 2
+
 
 def split_people(targets: Iterable[str], shares: dict[str, float], seed: int) -> dict[str, list[str]]:
     """Give every person to exactly one part: ``{"train": 0.9, "eval": 0.05, "test": 0.05}`` → names per part.
 
     The number of people a part gets is its share of all of them, rounded so that the parts add up; a part with a
-    positive share gets at least one person. Raises InputError where the shares are negative, do not add up to 1,
-    or ask for more parts than there are people.
+    positive share gets at least two people. Raises InputError where the shares are negative, do not add up to 1, or
+    there are fewer people than that.
     """
     people = sorted(set(targets))
     if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
@@ -42,19 +45,22 @@ def split_people(targets: Iterable[str], shares: dict[str, float], seed: int) ->
 
 
 def _whole_counts(people: int, shares: dict[str, float]) -> dict[str, int]:
-    """Largest-remainder rounding, then one person at least for every part with a share."""
+    """Largest-remainder rounding, then _LEAST_PEOPLE for every part with a share."""
     exact = {name: share * people for name, share in shares.items()}
     counts = {name: int(value + 1e-9) for name, value in exact.items()}
     by_remainder = sorted(shares, key=lambda name: counts[name] - exact[name])
     for name in by_remainder[: people - sum(counts.values())]:
         counts[name] += 1
     wanted = [name for name, share in shares.items() if share > 0]
-    if people < len(wanted):
-        raise InputError(f"{people} people can't be split into {', '.join(wanted)}; add people, or set a share to 0")
+    if people < _LEAST_PEOPLE * len(wanted):
+        raise InputError(
+            f"{people} people can't be split into {', '.join(wanted)}, {_LEAST_PEOPLE} people each at least; "
+            "add people, or set a share to 0"
+        )
     for name in wanted:
-        if counts[name] == 0:
+        while counts[name] < _LEAST_PEOPLE:
             counts[max(counts, key=counts.__getitem__)] -= 1
-            counts[name] = 1
+            counts[name] += 1
     return counts
 
 

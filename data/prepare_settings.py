@@ -16,7 +16,7 @@ SIZES = (112, 128, 160)
 class PrepareSettings:
     """Turn raw faces into aligned, masked faces with the CSVs that the training scripts read."""
 
-    source: Annotated[str, tyro.conf.Positional]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Folder with one sub-folder a person (may be nested deeper); InsightFace's train.rec, or its folder; an
     InsightFace verification .bin; or lfw, which is downloaded."""
     out: Path

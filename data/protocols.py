@@ -157,7 +157,7 @@ def find_faces(root: Path, people: Iterable[str], labels: Mapping[str, str]) -> 
 class ProtocolSettings:
     """Make a pair CSV of a published list of pairs."""
 
-    pairs: Annotated[Path, tyro.conf.Positional]
+    pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.txt")]
     """List in LFW's format."""
     root: Path
     """Folder of the faces: made by data.prepare, or with one sub-folder a person."""

@@ -89,14 +89,14 @@ def test_depends_on_the_seed_and_not_on_the_order_of_rows():
     assert not first.equals(sample_pairs(many, 60, 6, True, 9))
 
 
-@given(st.integers(3, 200), st.integers(0, 50))
+@given(st.integers(6, 200), st.integers(0, 50))
 def test_split_gives_everybody_to_one_part_with_its_share(people, seed):
     names = [f"n{i}" for i in range(people)]
     parts = split_people(names * 2, {"train": 0.9, "eval": 0.05, "test": 0.05}, seed)
     together = [name for part in parts.values() for name in part]
     assert sorted(together) == sorted(names)
-    assert all(parts.values())
-    assert abs(len(parts["train"]) - 0.9 * people) <= 2
+    assert min(len(part) for part in parts.values()) >= 2
+    assert abs(len(parts["train"]) - 0.9 * people) <= 4
 
 
 def test_split_can_put_all_into_one_part():
@@ -117,9 +117,9 @@ def test_split_refuses_impossible_shares(shares):
         split_people(["x", "y"], shares, 0)
 
 
-def test_split_refuses_more_parts_than_people():
-    with pytest.raises(InputError, match="2 people"):
-        split_people(["x", "y"], {"train": 0.9, "eval": 0.05, "test": 0.05}, 0)
+def test_split_refuses_too_few_people():
+    with pytest.raises(InputError, match="5 people"):
+        split_people("abcde", {"train": 0.9, "eval": 0.05, "test": 0.05}, 0)
 
 
 def test_refuses_no_pairs():

@@ -140,7 +140,7 @@ def test_a_cut_recordio_accounts_for_every_record(tmp_path):
     whole = (source / "train.rec").read_bytes()
     starts = [int(line.split()[1]) for line in (source / "train.idx").read_text().splitlines()]
     (source / "train.rec").write_bytes(whole[: starts[8] + 100])
-    summary = run(source, tmp_path / "out")
+    summary = run(source, tmp_path / "out", train_share=1.0)
     assert summary["written"] + summary["unreadable"] == summary["files"] == 12
     assert summary["unreadable"] == 4 and len(pd.read_csv(tmp_path / "out" / "failures.csv")) == 4
 
