@@ -4,7 +4,7 @@
     python main_arcface.py --help                every setting
     python main_arcface.py --preset model1       a named preset of configs/presets
     python main_arcface.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
-    python main_arcface.py --resume results/RUN  go on where a run stopped
+    python main_arcface.py --resume never  a new run, though one of the same settings is unfinished
 
 Everything a run makes lies in results/<run>/.
 """
@@ -24,9 +24,11 @@ from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
 from runtime.errors import one_line_errors
 from runtime.optim import make_optimiser, make_scheduler
-from runtime.run_folder import RunFolder
+from runtime.options import EngineOptions
+from runtime.run_folder import open_run
 from runtime.seeds import seed_everything
-from train import TrainingState, fit, resume, start_line
+from runtime.training_state import TrainingState, resume
+from train import fit
 
 SETTINGS = ArcFaceSettings(
     # ---- data ----
@@ -42,6 +44,7 @@ SETTINGS = ArcFaceSettings(
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     max_unreadable=0.01,  # share of an epoch's images
+    mirror=False,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
     builtin_people=260,  # identities to train on
     builtin_images=6,  # plain images a person, each with a masked copy
@@ -71,15 +74,25 @@ SETTINGS = ArcFaceSettings(
     lr_decay=0.1,  # factor, multistep and step
     warmup_epochs=0.2,  # epochs
     clip_grad_norm=0.0,  # 0: none
+    accumulate_steps=1,  # parts that a batch is computed in
+    ema_decay=0.0,  # 0: no average of the weights
     # ---- machine ----
     device="auto",  # auto | cpu | cuda
+    gpus=(),  # numbers; empty: all visible
     precision="auto",  # auto | float32 | bf16 | fp16
+    compile=False,  # torch.compile
+    activation_checkpointing=False,  # less memory, slower
     workers=-1,  # -1: by the cores
     seed=0,
     deterministic=True,  # same run, same bits
     # ---- run ----
     results_dir="results",
     run_name="",  # empty: date and time
+    checkpoint_minutes=10.0,  # minutes
+    keep_checkpoints=2,  # beside best.pt
+    on_collapse="stop",  # stop | warn | recover
+    collapse_check_steps=50,  # steps
+    tensorboard=False,
 )
 
 
@@ -87,9 +100,9 @@ def main() -> None:
     settings = parse_settings(SETTINGS, __doc__)
 
     # ==== device and seed ====
-    device = pick_device(settings.device)
+    device = pick_device(settings.device, settings.gpus)
     precision = make_precision(settings.precision, device)
-    workers = loader_workers(settings.workers, device)
+    workers = loader_workers(settings.workers, device, settings.gpus)
     seed_everything(settings.seed, settings.deterministic)
 
     # ==== faces ====
@@ -129,6 +142,7 @@ def main() -> None:
             pairs,
             device=device,
             normalise=preprocessing.normalise,
+            mirror=settings.mirror,
         )
         for name, pairs, images in (
             ("evaluation", faces.evaluation, faces.evaluation_images),
@@ -156,7 +170,10 @@ def main() -> None:
         label_smoothing=settings.label_smoothing,
         margin_warmup=settings.margin_warmup_epochs / settings.epochs,
     )
-    model, criterion = to_device(model, device), criterion.to(device)
+    criterion = criterion.to(device)
+    model = to_device(
+        model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
+    )
 
     # ==== optimiser ====
     optimiser = make_optimiser(
@@ -178,34 +195,29 @@ def main() -> None:
     )
 
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
-    state = TrainingState(model, criterion, optimiser, scheduler, precision)
+    state = TrainingState(model, criterion, optimiser, scheduler, precision, settings.ema_decay)
     carry = {
         "settings": settings.to_dict(),
         "preprocessing": preprocessing.to_dict(),
         "identities": faces.train.names,
     }
-    if settings.resume:
-        run = RunFolder.open(Path(settings.resume))
-        resume(state, run, carry)
-    else:
-        run = RunFolder.create(Path(settings.results_dir), settings.run_name)
-        run.write_config(settings.to_dict())
-    print(start_line(run, len(faces.train.paths), len(faces.train.names), model, device), flush=True)
+    run = open_run(settings.to_dict())
+    resume(state, run, carry)
     stopped = fit(
         state,
         loader,
         EpochReport(run.path, evaluators["evaluation"]),
-        epochs=settings.epochs,
+        options=EngineOptions.of(settings),
         normalise=preprocessing.normalise,
-        clip_grad_norm=settings.clip_grad_norm,
-        max_unreadable=settings.max_unreadable,
         run=run,
         carry=carry,
+        names=faces.train.paths,
         after_epoch=lambda history: draw_curves(run.path, history, state.best["epoch"]),
     )
 
     # ==== test: the best checkpoint, at the threshold chosen on the evaluation pairs ====
-    test_best(run, unwrap(model), evaluators["test"])
+    test_best(run, unwrap(model), evaluators, stopped)
+    run.mark_ended(stopped)
     if stopped:
         raise SystemExit(f"training stopped early: {stopped}")
 

@@ -57,7 +57,7 @@ def _starting_point(constants: S, arguments: list[str]) -> S:
     peek.add_argument("--preset", default=constants.preset)
     peek.add_argument("--resume", default=constants.resume)
     chosen, _ = peek.parse_known_args(arguments)
-    if chosen.resume:
+    if chosen.resume not in ("auto", "never"):
         return dataclasses.replace(_settings_of(Path(chosen.resume), type(constants)), resume=chosen.resume)
     return apply_preset(constants, chosen.preset) if chosen.preset else constants
 

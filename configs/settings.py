@@ -6,6 +6,7 @@ The values stand at the top of main_arcface.py and main_triplet.py; a preset is 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from runtime.collapse import OnCollapse
 from runtime.errors import InputError
 from runtime.optim import OptimiserName, ScheduleName
 
@@ -41,6 +42,8 @@ class Settings:
     """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
     max_unreadable: float
     """Share of images an epoch may lose to damaged files before the run stops."""
+    mirror: bool
+    """Evaluate on the embeddings of each face and its mirror, summed: twice the time, a little better."""
     cache: Literal["none", "memory"]
     """memory: training faces are decoded once and kept, one copy for all workers; image_size² × 3 bytes each."""
     builtin_people: int
@@ -83,12 +86,22 @@ class Settings:
     """Epochs of linear warm-up from zero."""
     clip_grad_norm: float
     """Largest gradient norm; 0 does not clip."""
+    accumulate_steps: int
+    """Parts that a batch is computed in to save memory; the loss and the mining see the whole batch."""
+    ema_decay: float
+    """Moving average of the weights, evaluated and kept in their place: 0.999 or so; 0 for none."""
 
     # ---- machine ----
     device: Literal["auto", "cpu", "cuda"]
-    """auto: all visible GPUs, else the CPU."""
+    """auto: the GPUs where there are any, else the CPU."""
+    gpus: tuple[int, ...]
+    """Numbers of the GPUs to use; empty: all visible."""
     precision: Literal["auto", "float32", "bf16", "fp16"]
     """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
+    compile: bool
+    """Let torch.compile make kernels of the network: minutes at the start, faster steps; needs a C++ compiler."""
+    activation_checkpointing: bool
+    """Compute the inside of the network's blocks again in the backward pass: less memory, about a third slower."""
     workers: int
     """Processes that load data; -1 chooses by the cores."""
     seed: int
@@ -101,10 +114,21 @@ class Settings:
     """Folder of the run folders."""
     run_name: str
     """Name of the run folder; empty: date and time."""
+    checkpoint_minutes: float
+    """A stopped run loses so many minutes at the most."""
+    keep_checkpoints: int
+    """Checkpoints to go on from that are kept, beside best.pt."""
+    on_collapse: OnCollapse
+    """Where all embeddings become equal: stop; warn; or recover: go back, change one thing, go on."""
+    collapse_check_steps: int
+    """Steps between two looks at the embeddings."""
+    tensorboard: bool
+    """Write curves for TensorBoard into the run folder, too."""
     preset: str = ""
     """Start from a preset of configs/ instead of the script's constants; further options still count."""
-    resume: str = ""
-    """Go on with this run folder exactly where it stopped, with its own settings."""
+    resume: str = "auto"
+    """auto: go on with the newest unfinished run of the same settings; never: a new run; or a run folder to go on with,
+    with its own settings."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -112,11 +136,22 @@ class Settings:
             ("max_unreadable", 0, 1),
             ("dropout", 0, 0.999),
             ("momentum", 0, 0.9999),
+            ("ema_decay", 0, 0.999999),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}; it must lie between {low} and {high}")
-        for name in ("image_size", "embedding_size", "epochs", "lr", "builtin_people", "builtin_images"):
+        for name in (
+            "image_size",
+            "embedding_size",
+            "epochs",
+            "lr",
+            "builtin_people",
+            "builtin_images",
+            "accumulate_steps",
+            "keep_checkpoints",
+            "collapse_check_steps",
+        ):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
 

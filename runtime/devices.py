@@ -1,48 +1,88 @@
-"""Devices and precision: all visible GPUs through DataParallel, the CPU otherwise."""
+"""Devices and precision: the chosen GPUs through DataParallel, the CPU otherwise."""
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from runtime.allocator import keep_freed_memory
 from runtime.errors import InputError
+from runtime.recompute import recompute_blocks
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is one."""
+def pick_device(name: str, gpus: Sequence[int] = ()) -> torch.device:
+    """The device that holds a run's parameters; ``auto`` takes CUDA where there is one.
+
+    ``gpus`` are the numbers of the GPUs to use, the first of which it is; empty: all that are visible. Raises
+    InputError where there is no such GPU.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    listed = ", ".join(map(str, gpus))
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if there else "cpu"
+    if name == "cuda" and not there:
         raise InputError("device cuda was asked for, but torch sees no CUDA GPU; set device to cpu or auto")
-    return torch.device(name)
+    if name == "cpu" and gpus:
+        raise InputError(f"gpus are {listed}, but the run is on the CPU; leave gpus empty, or set device cuda")
+    if len(set(gpus)) < len(gpus) or not set(gpus) <= set(range(there)):
+        raise InputError(f"gpus are {listed}, but the GPUs here are 0 to {there - 1}, each to be named once")
+    if name == "cpu":
+        keep_freed_memory()
+    return torch.device(name, gpus[0]) if gpus else torch.device(name)
 
 
-def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move to the device in channels_last order, split over all visible GPUs where there are several."""
+def to_device(
+    model: nn.Module,
+    device: torch.device,
+    gpus: Sequence[int] = (),
+    *,
+    compiled: bool = False,
+    recompute: bool = False,
+) -> nn.Module:
+    """Move to the device in channels_last order, split over ``gpus`` (empty: all visible) where there are several.
+
+    ``compiled``: torch.compile makes kernels of it. ``recompute``: its blocks compute their inside again in the
+    backward pass. Raises InputError where these don't go together.
+    """
     model = model.to(device, memory_format=torch.channels_last)
-    if device.type == "cuda" and torch.cuda.device_count() > 1:
-        return nn.DataParallel(model)
-    return model
+    several = device.type == "cuda" and gpu_count(gpus) > 1
+    if compiled and (recompute or several):
+        other = "activation_checkpointing" if recompute else "several GPUs in one process (choose one with gpus)"
+        raise InputError(f"compile does not go together with {other}; set one of them only")
+    if recompute and not recompute_blocks(model):
+        raise InputError("this backbone has no blocks to recompute; set activation_checkpointing off")
+    if compiled:
+        model.compile()  # in place: state dicts keep their keys
+    return nn.DataParallel(model, device_ids=list(gpus) or None) if several else model
+
+
+def gpu_count(gpus: Sequence[int]) -> int:
+    """How many GPUs ``gpus`` means: all visible ones where it is empty."""
+    return len(gpus) or torch.cuda.device_count()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The model itself, so that checkpoints carry no ``module.`` prefix."""
-    return model.module if isinstance(model, nn.DataParallel) else model
+    return model.module if isinstance(model, nn.DataParallel | DistributedDataParallel) else model
 
 
-def loader_workers(setting: int, device: torch.device) -> int:
+def loader_workers(setting: int, device: torch.device, gpus: Sequence[int] = ()) -> int:
     """Processes that load data; −1 chooses: none beside training on a CPU, up to 8 a GPU otherwise.
 
-    On a CPU the network's threads hold every core; a worker that takes one of them stalls all others.
+    On a CPU the network's threads hold every core; a worker that takes one of them stalls all others. Eight decode
+    some 50,000 faces a second, or put masks on 7,000. Processes that torchrun started share the cores.
     """
     if setting >= 0:
         return setting
     if device.type == "cpu":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8 * torch.cuda.device_count(), max(1, cores - 1))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(8 if processes > 1 else 8 * gpu_count(gpus), max(1, cores // processes - 1))
 
 
 @dataclass

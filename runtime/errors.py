@@ -1,5 +1,6 @@
 """The one exception for what the user can mend, and how a command shows it."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ class InputError(ValueError):
 def one_line_errors() -> Iterator[None]:
     """Around a command's main(): an InputError becomes one line on stderr and exit code 2, no traceback.
 
-    Ctrl-C ends with a line, too, and the exit code 130 that shells expect.
+    So does a full disk. Ctrl-C ends with a line, too, and the exit code 130 that shells expect.
     """
     try:
         yield
@@ -22,4 +23,9 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full, at {error.filename}; make room and give the command again", file=sys.stderr)
         sys.exit(2)

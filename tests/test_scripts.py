@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import train
+from data.pack import pack_csv
+from data.pack_file import HEADER_BYTES
 from eval import verify
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +21,16 @@ SMALL = {
     "main_arcface.py": ["--batch-size", "8"],
     "main_triplet.py": ["--people-per-batch", "3", "--images-per-person", "4"],
 }
-TIMED = {"images_per_second", "data_wait_share", "seconds", "evaluation_seconds"}
+TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The networks are too small for a second one to help."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -238,6 +249,35 @@ def test_a_results_folder_that_cannot_be_written_is_said(run, drawn_faces):
     assert "can't write results" in error
 
 
+def test_the_same_command_again_goes_on_with_what_is_unfinished_and_leaves_what_is_finished(
+    run, drawn_faces, monkeypatch
+):
+    """In date-named folders, as without --run-name."""
+    options = _options("main_arcface.py", drawn_faces, name="")
+    real = train.train_one_epoch
+
+    def interrupted(state, *arguments, **named):
+        if state.epoch == 1:
+            raise KeyboardInterrupt
+        return real(state, *arguments, **named)
+
+    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    assert run("main_arcface.py", *options)[0] == 130
+    monkeypatch.setattr(train, "train_one_epoch", real)
+    (first,) = Path("results").iterdir()
+    assert run("main_arcface.py", *options, "--seed", 1)[0] == 0  # other settings: another run
+    (second,) = set(Path("results").iterdir()) - {first}
+    assert len(_log(first)) == 1
+    code, said, _ = run("main_arcface.py", *options, "--checkpoint-minutes", 1)
+    assert code == 0
+    assert f"{first} is unfinished" in said
+    assert len(_log(first)) == 2
+    finished = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    assert run("main_arcface.py", *options)[0] == 0
+    assert len(set(Path("results").iterdir()) - {first, second}) == 1
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == finished
+
+
 def test_a_run_name_that_is_taken_is_not_overwritten(run, drawn_faces):
     Path("results/run").mkdir(parents=True)
     code, _, error = run("main_arcface.py", *_options("main_arcface.py", drawn_faces))
@@ -254,6 +294,26 @@ def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run,
     assert "another architecture" in error
     last = Path("results/run/last.pt")
     last.write_bytes(last.read_bytes()[:1000])
-    code, _, error = run("main_arcface.py", "--resume", "results/run")
+    code, said, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
-    assert "damaged" in error
+    assert "is damaged" in said
+    assert "no checkpoint in results/run/checkpoints is whole" in error
+
+
+def test_packs_serve_in_place_of_csvs_and_a_corrupt_image_in_one_is_counted(run, drawn_faces):
+    here = Path("packs")
+    for name in ("train", "eval_same", "eval_diff", "test"):
+        pack_csv(drawn_faces / f"{name}.csv", here / f"{name}.pack", root=drawn_faces)
+    content = bytearray((here / "train.pack").read_bytes())
+    content[HEADER_BYTES + 100] ^= 1
+    (here / "train.pack").write_bytes(content)
+    options = _options("main_arcface.py", here, epochs=1)
+    options += ["--train-csv", "train.pack", "--test-csv", "test.pack", "--cache", "memory"]
+    options += ["--eval-csvs", "eval_same.pack", "eval_diff.pack"]
+    code, said, error = run("main_arcface.py", *options)
+    assert code == 2
+    assert "1 training images of this epoch can't be read" in error and "train.pack, bytes 65,536 to" in error
+    code, said, _ = run("main_arcface.py", *options, "--max-unreadable", 0.05, "--run-name", "lenient")
+    assert code == 0
+    assert "1 images unreadable" in said
+    assert _log(Path("results/lenient"))[0]["unreadable"] == 1

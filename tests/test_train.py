@@ -1,6 +1,8 @@
 import copy
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -11,13 +13,25 @@ from torch.utils.data import DataLoader
 import train
 from data.datasets import Batch
 from data.samplers import ShuffledBatchSampler
+from runtime import checkpoint_store, training_state
 from runtime.devices import make_precision
 from runtime.errors import InputError
 from runtime.optim import make_optimiser, make_scheduler
+from runtime.options import EngineOptions
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
+from runtime.training_state import TrainingState, resume
 
 IMAGES = torch.randint(0, 256, (24, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A second one would have nothing to do but wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class _Faces(torch.utils.data.Dataset):
@@ -44,33 +58,32 @@ class _Softmax(nn.Module):
     def __init__(self, spoiled=()):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, 8))
-        self.spoiled, self.calls, self.progress = spoiled, 0, []
+        self.spoiled, self.progress = spoiled, []
 
     def set_progress(self, share):
         self.progress.append(share)
 
     def forward(self, embeddings, labels):
-        self.calls += 1
         loss = F.cross_entropy(embeddings @ self.weight.T, labels)
-        return (loss * math.nan if self.calls in self.spoiled else loss), {"half": loss.item() / 2}
+        return (loss * math.nan if len(self.progress) in self.spoiled else loss), {"half": loss.item() / 2}
 
 
 def _normalise(images):
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def _setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1):
+def _setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, network=_Network):
     seed_everything(7, deterministic=True)
-    model = _Network()
-    criterion = criterion or _Softmax()
+    model = network()
+    criterion = (criterion or _Softmax)()
     sampler = ShuffledBatchSampler(len(IMAGES), 6, seed=1)
     optimiser = make_optimiser("sgd", [model, criterion], lr=lr, momentum=0.9, weight_decay=1e-3, decay_norms=False)
     scheduler = make_scheduler(
         optimiser, "cosine", len(sampler), epochs=epochs, warmup_epochs=1.0, milestones=(), decay=0.1
     )
     precision = make_precision("float32", torch.device("cpu"))
-    state = train.TrainingState(model, criterion, optimiser, scheduler, precision)
-    loader = DataLoader(_Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch)
+    state = TrainingState(model, criterion, optimiser, scheduler, precision, ema)
+    loader = DataLoader(_Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
     run = RunFolder(tmp_path / name)
     (tmp_path / name).mkdir(exist_ok=True)
     return state, loader, run
@@ -90,23 +103,27 @@ def _evaluation(ious, mean_distance=1.4, rank=20.0):
     return evaluate
 
 
+CARRY = {"identities": ["a", "b", "c"]}
+NAMES = [f"{i}.jpg" for i in range(len(IMAGES))]
+
+
 def _fit(state, loader, run, evaluate, epochs=4, **options):
-    settings = {"clip_grad_norm": 0.0, "max_unreadable": 0.0, "carry": {"identities": ["a", "b", "c"]}}
     return train.fit(
         state,
         loader,
         evaluate,
-        epochs=epochs,
+        options=EngineOptions(epochs=epochs, **options),
         normalise=_normalise,
         run=run,
+        carry=CARRY,
+        names=NAMES,
         after_epoch=lambda history: None,
-        **{**settings, **options},
     )
 
 
 def _lines(run):
     """The log without what depends on the clock."""
-    timed = {"images_per_second", "data_wait_share", "seconds", "evaluation_seconds"}
+    timed = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
     return [
         {k: v for k, v in json.loads(line).items() if k not in timed}
         for line in (run.path / "log.jsonl").read_text().splitlines()
@@ -116,29 +133,125 @@ def _lines(run):
 FOUR = [(0.5, 0.8), (0.2, 0.9), (0.2, 0.95), (0.3, 0.99)]
 
 
-def test_a_run_interrupted_after_epoch_two_of_four_and_resumed_equals_an_uninterrupted_one(tmp_path):
+class _Killed(Exception):
+    """What takes a process away in the middle of something."""
+
+
+def _kill_at(monkeypatch, moment):
+    """Let the moment-th call of what happens between start and end of a run be the last: steps, saves, evaluations."""
+    calls = iter(range(1000))
+
+    def counted(function):
+        def call(*arguments, **options):
+            if next(calls) == moment:
+                raise _Killed
+            return function(*arguments, **options)
+
+        return call
+
+    for owner, name in (
+        (_Softmax, "forward"),
+        (torch.optim.SGD, "step"),
+        (training_state, "save"),
+        (training_state, "copy_checkpoint"),
+        (checkpoint_store.os, "replace"),
+        (RunFolder, "write_log"),
+    ):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
+
+
+def _assert_same_end(run, other):
+    assert _lines(run) == _lines(other)
+    for name in ("last.pt", "best.pt"):
+        ends = [torch.load(r.path / name, weights_only=True) for r in (run, other)]
+        for part in ("model", "criterion"):
+            assert all(torch.equal(ends[0][part][k], ends[1][part][k]) for k in ends[0][part])
+        for part in ("optimiser", "scheduler", "history", "images_seen", "rng"):
+            assert _plain(ends[0][part]) == _plain(ends[1][part])
+
+
+def _plain(value):
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        timed = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+        return {k: _plain(v) for k, v in value.items() if k not in timed}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+OPTIONS = {"plain": {}, "averaged": {"ema": 0.9}, "in parts": {"accumulate_steps": 2}}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_run_that_dies_again_and_again_at_any_moment_equals_an_uninterrupted_one(tmp_path, monkeypatch, kind):
+    options = {"checkpoint_minutes": 0.0, **OPTIONS[kind]}
+    ema = options.pop("ema", 0.0)
+    state, loader, whole = _setup(tmp_path, "whole", epochs=2, ema=ema)
+    assert _fit(state, loader, whole, _evaluation(FOUR), epochs=2, **options) is None
+    deaths = 0
+    for moment in (0, 1, 2, 3, 4, 5, 6, 7, 9, 12, 18, 23, 31, 200):
+        with monkeypatch.context() as patch:
+            state, loader, cut = _setup(tmp_path, "cut", epochs=2, ema=ema)
+            if cut.store.newest():
+                torch.rand(5)  # a resumed process has drawn other numbers than the first one
+            _kill_at(patch, moment)
+            try:
+                resume(state, cut, CARRY)
+                assert _fit(state, loader, cut, _evaluation(FOUR), epochs=2, **options) is None
+                break
+            except _Killed:
+                deaths += 1
+    assert deaths > 8
+    _assert_same_end(cut, whole)
+
+
+def test_without_time_for_a_checkpoint_a_run_goes_on_from_the_end_of_the_last_epoch(tmp_path):
     state, loader, whole = _setup(tmp_path, "whole")
-    assert _fit(state, loader, whole, _evaluation(FOUR)) is None
+    _fit(state, loader, whole, _evaluation(FOUR))
 
     def interrupted(model, epoch):
         if epoch == 3:
-            raise KeyboardInterrupt
+            raise _Killed
         return _evaluation(FOUR)(model, epoch)
 
     state, loader, cut = _setup(tmp_path, "cut")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(_Killed):
         _fit(state, loader, cut, interrupted)
-    assert len(_lines(cut)) == 2
-
     state, loader, cut = _setup(tmp_path, "cut")
-    torch.rand(5)  # a resumed process has drawn other numbers than the first one
-    train.resume(state, cut, {"identities": ["a", "b", "c"]})
-    assert _fit(state, loader, cut, _evaluation(FOUR)) is None
-    assert _lines(cut) == _lines(whole)
-    ends = [torch.load(run.last, weights_only=True) for run in (whole, cut)]
-    for part in ("model", "criterion"):
-        assert all(torch.equal(ends[0][part][k], ends[1][part][k]) for k in ends[0][part])
-    assert str(ends[0]["optimiser"]) == str(ends[1]["optimiser"])
+    resume(state, cut, CARRY)
+    assert state.position == (2, 0)
+    _fit(state, loader, cut, _evaluation(FOUR))
+    _assert_same_end(cut, whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("where", ["step", "evaluation"])
+def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_path, number, code, where):
+    state, loader, whole = _setup(tmp_path, "whole")
+    _fit(state, loader, whole, _evaluation(FOUR))
+
+    class Signalled(_Softmax):
+        def forward(self, embeddings, labels):
+            if where == "step" and len(self.progress) == 6:
+                os.kill(os.getpid(), number)
+            return super().forward(embeddings, labels)
+
+    def evaluate(model, epoch):
+        if where == "evaluation" and epoch == 2:
+            os.kill(os.getpid(), number)
+            raise AssertionError("an evaluation is left at once")
+        return _evaluation(FOUR)(model, epoch)
+
+    state, loader, cut = _setup(tmp_path, "cut", criterion=Signalled)
+    with pytest.raises(SystemExit) as stop:
+        _fit(state, loader, cut, evaluate)
+    assert stop.value.code == code
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    state, loader, cut = _setup(tmp_path, "cut")
+    resume(state, cut, CARRY)
+    assert state.position == ((1, 2) if where == "step" else (1, 4))
+    _fit(state, loader, cut, _evaluation(FOUR))
+    _assert_same_end(cut, whole)
 
 
 def test_lowest_iou_is_best_and_a_tie_goes_to_the_higher_auc(tmp_path):
@@ -156,7 +269,7 @@ def test_a_resume_with_other_identities_is_refused(tmp_path):
     state, loader, run = _setup(tmp_path, epochs=1)
     _fit(state, loader, run, _evaluation(FOUR), epochs=1)
     with pytest.raises(InputError, match="other identities"):
-        train.resume(state, run, {"identities": ["a", "b", "d"]})
+        resume(state, run, {"identities": ["a", "b", "d"]})
 
 
 def test_the_steps_equal_plain_torch(tmp_path):
@@ -192,14 +305,14 @@ def test_the_steps_equal_plain_torch(tmp_path):
 
 
 def test_a_non_finite_loss_never_reaches_weights_or_running_statistics(tmp_path, capsys):
-    state, loader, run = _setup(tmp_path, criterion=_Softmax(spoiled={1, 2}), epochs=1)
+    state, loader, run = _setup(tmp_path, criterion=lambda: _Softmax(spoiled={1, 2}), epochs=1)
     first = {k: v.clone() for k, v in state.model.state_dict().items()}
     steps = []
     real = train._step
 
     def watched(*args):
         result = real(*args)
-        steps.append((result[0] is None, all(torch.equal(v, first[k]) for k, v in state.model.state_dict().items())))
+        steps.append((result is None, all(torch.equal(v, first[k]) for k, v in state.model.state_dict().items())))
         return result
 
     train._step, restore = watched, train._step
@@ -212,14 +325,14 @@ def test_a_non_finite_loss_never_reaches_weights_or_running_statistics(tmp_path,
     assert line["skipped_steps"] == 2
     assert math.isfinite(line["loss"])
     said = capsys.readouterr().out
-    assert "epoch 1/1, step 1, lr 0.025" in said
+    assert "epoch 1, step 1, lr 0.025" in said
     assert "not finite" in said
 
 
 def test_three_skipped_steps_in_a_row_stop_the_run_and_keep_the_last_checkpoint(tmp_path):
-    state, loader, run = _setup(tmp_path, criterion=_Softmax(spoiled={6, 7, 8}))
+    state, loader, run = _setup(tmp_path, criterion=lambda: _Softmax(spoiled={6, 7, 8}))
     stopped = _fit(state, loader, run, _evaluation(FOUR))
-    assert "epoch 2/4, step 4: 3 steps in a row" in stopped
+    assert "epoch 2, step 4, lr 0.0983: 3 steps in a row" in stopped
     assert torch.load(run.last, weights_only=True)["epoch"] == 1
 
 

@@ -19,6 +19,7 @@ SHARED = {
     "image_size": 128,
     "normalisation": "auto",
     "mask_probability": 0.0,
+    "mirror": False,
     "cache": "none",
     "builtin_people": 260,
     "builtin_images": 6,
@@ -36,6 +37,9 @@ SHARED = {
     "schedule": "cosine",
     "warmup_epochs": 0.2,
     "clip_grad_norm": 0.0,
+    "accumulate_steps": 1,
+    "ema_decay": 0.0,
+    "on_collapse": "stop",
     "seed": 0,
 }
 

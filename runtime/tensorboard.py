@@ -1,0 +1,39 @@
+"""Curves for TensorBoard beside log.jsonl: ``tensorboard --logdir results``."""
+
+import importlib.util
+from pathlib import Path
+
+from runtime.errors import InputError
+
+STEPS_BETWEEN_POINTS = 10
+
+
+def check_tensorboard() -> None:
+    """Raises InputError where it is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InputError("tensorboard is not installed: pip install -r requirements-extras.txt, or set it off")
+
+
+class Board:
+    """One run's curves."""
+
+    def __init__(self, folder: Path):
+        check_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter  # an import of seconds that few runs need
+
+        self._writer = SummaryWriter(str(folder))
+
+    def step(self, step: int, figures: dict[str, float]) -> None:
+        """Figures of a training step, of which every tenth is kept."""
+        if step % STEPS_BETWEEN_POINTS == 0:
+            self._add("step", step, figures)
+
+    def epoch(self, step: int, line: dict) -> None:
+        """The line of an epoch, at the step that it ended with."""
+        self._add("epoch", step, line)
+        self._writer.flush()
+
+    def _add(self, group: str, step: int, figures: dict) -> None:
+        for name, value in figures.items():
+            if isinstance(value, int | float):
+                self._writer.add_scalar(f"{group}/{name}", value, step)
