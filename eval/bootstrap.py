@@ -85,22 +85,77 @@ def intervals(
     wanted. None with fewer than LEAST_PEOPLE people or one kind of pairs; a single figure is None where it can't be
     given in 95 % of the resamples.
     """
+    same = np.asarray(same, dtype=bool)
+    if len(np.unique(people)) < LEAST_PEOPLE or same.all() or not same.any():
+        return None
+    options = {"threshold": threshold, "folds": folds, "rates": rates, "resamples": resamples, "seed": seed}
+    found = resampled_figures(distances, same, people, **options)
+    ends = {name: interval(values) for name, values in found.items()}
+    tar = {rate: ends.pop(tar_name(rate)) for rate in rates}
+    return {**ends, "tar_at_far": tar}
+
+
+def resampled_figures(
+    distances: np.ndarray,
+    same: np.ndarray,
+    people: np.ndarray,
+    *,
+    threshold: float | None,
+    folds: np.ndarray | None,
+    rates: Mapping[str, float],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Each figure in each resample, float64 (resamples,), nan where a resample lacks what it needs.
+
+    Arguments as ``intervals``. The same people and seed give the same resamples, so that the differences of two
+    models on the same pairs are paired.
+    """
     distances, same = checked(distances, same)
     weights = PersonWeights(people, resamples, seed)
-    if weights.people < LEAST_PEOPLE or same.all() or not same.any():
-        return None
     bins = _make_bins(distances, same, threshold)
     accepted = None if threshold is None else int(np.searchsorted(bins.upper, threshold, side="right"))
     found: dict[str, list[np.ndarray]] = {}
     for counts in _resampled_counts(bins, same, folds, weights):
         for name, values in _figures(counts, bins.upper, accepted, rates).items():
             found.setdefault(name, []).append(values)
-    ends = {name: _interval(np.concatenate(values)) for name, values in found.items()}
-    tar = {rate: ends.pop(f"tar {rate}") for rate in rates}
-    return {**ends, "tar_at_far": tar}
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _interval(values: np.ndarray) -> Interval | None:
+def losses_of_accuracy(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, people: np.ndarray, threshold: float, base: str
+) -> dict[str, dict]:
+    """What each condition costs against ``base``: {"loss": accuracy of base − accuracy here, "interval": its 95 %}.
+
+    Paired over people: in each resample both accuracies rest on the same people, so that an easy person in one
+    condition does not count as an easy condition. No interval with fewer than LEAST_PEOPLE people.
+    """
+    right = (distances <= threshold) == same
+    names, codes = np.unique(condition, return_inverse=True)
+    here = {str(name): number for number, name in enumerate(names)}
+    plain = np.bincount(codes, right) / np.bincount(codes)
+    weights = PersonWeights(people)
+    shares = np.full((weights.resamples, len(names)), np.nan)
+    for number, weight in enumerate(weights if weights.people >= LEAST_PEOPLE else []):
+        totals = np.bincount(codes, weight, len(names))
+        shares[number] = np.bincount(codes, weight * right, len(names)) / np.where(totals > 0, totals, np.nan)
+    return {
+        name: {
+            "loss": float(plain[here[base]] - plain[number]),
+            "interval": interval(shares[:, here[base]] - shares[:, number]),
+        }
+        for name, number in here.items()
+        if name != base
+    }
+
+
+def tar_name(rate: str) -> str:
+    """The name of TAR at a FAR among ``resampled_figures``."""
+    return f"tar {rate}"
+
+
+def interval(values: np.ndarray) -> Interval | None:
+    """The middle 95 % of the values; None where more than 5 % of them are nan."""
     defined = values[np.isfinite(values)]
     return np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) >= 0.95 * len(values) else None
 
@@ -159,7 +214,7 @@ def _figures(
             "auc": _auc(together, different),
             "eer": _eer(same / same[:, -1:], different / different[:, -1:]),
             "iou": _iou(together, upper),
-            **{f"tar {name}": _tar(same, different, rate) for name, rate in rates.items()},
+            **{tar_name(name): _tar(same, different, rate) for name, rate in rates.items()},
         }
         if accepted is not None:
             found |= _judged(same, different, accepted)

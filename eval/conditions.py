@@ -3,6 +3,7 @@
 import numpy as np
 
 ALL_PAIRS = "all pairs"
+NO_MASKS = "plain-plain"
 UNKNOWN = "all"  # the condition of pairs whose CSV does not say who wears a mask
 
 

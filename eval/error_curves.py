@@ -18,7 +18,7 @@ _POINTS = 1500
 _LEAST_ACCEPTS = 10
 
 
-class _Errors(NamedTuple):
+class Errors(NamedTuple):
     """FAR and TAR (U,) at each distinct distance from near to far, the pairs of each kind, and both rates at the
     threshold."""
 
@@ -48,11 +48,16 @@ def roc_figure(
 
     ``distances`` (P,), ``same`` bool (P,), ``condition`` str (P,); a circle marks the ``threshold``.
     """
-    pairs = curve(distances, same)
+    title = f"ROC: AUC {number(auc(curve(distances, same)), 4)}"
+    return roc_of(_of_conditions(distances, same, condition, threshold), title, _rests_on(threshold, run))
+
+
+@house_style()
+def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
+    """The ROC of several lists of pairs, or of several models, over one another."""
     figure = new_figure(8, 6)
-    headline(figure, f"ROC: AUC {number(auc(pairs), 4)}", _rests_on(threshold, run))
+    headline(figure, title, subtitle)
     axes = figure.add_subplot()
-    errors = _errors(distances, same, condition, threshold)
     left = _lowest([e.different for e in errors])
     _draw(axes, errors, left, lambda tar: tar)
     chance = np.geomspace(left, 1, 200)
@@ -77,7 +82,7 @@ def det_figure(
     rate = eer(pairs)
     headline(figure, f"DET: equal error rate {percent(rate, 2)}", _rests_on(threshold, run))
     axes = figure.add_subplot()
-    errors = _errors(distances, same, condition, threshold)
+    errors = _of_conditions(distances, same, condition, threshold)
     left, bottom = _lowest([e.different for e in errors]), _lowest([e.same for e in errors])
     _draw(axes, errors, left, lambda tar: np.maximum(1 - tar, bottom))
     ends = max(left, bottom), 1
@@ -94,23 +99,27 @@ def _rests_on(threshold: float | None, run: str) -> str:
     return run if threshold is None else f"circles: at the threshold {number(threshold)}   ·   {run}"
 
 
-def _errors(distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None) -> list[_Errors]:
+def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
+    """Both error rates at every threshold, or None where a kind of pairs is missing."""
+    if same.all() or not same.any():
+        return None
+    pairs = curve(distances, same)
+    total_same, total_different = int(pairs.same[-1]), int(pairs.different[-1])
+    here = None
+    if threshold is not None:
+        here = float((distances[~same] <= threshold).mean()), float((distances[same] <= threshold).mean())
+    far = np.concatenate([[0], pairs.different / total_different])
+    tar = np.concatenate([[0], pairs.same / total_same])
+    kept = _thin(far, tar)
+    return Errors(name, far[kept], tar[kept], total_same, total_different, here)
+
+
+def _of_conditions(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None
+) -> list[Errors]:
     """All pairs and each condition, but for those with one kind of pairs."""
-    found = []
-    for name, rows in parts(condition).items():
-        near, truth = distances[rows], same[rows]
-        if truth.all() or not truth.any():
-            continue
-        pairs = curve(near, truth)
-        total_same, total_different = int(pairs.same[-1]), int(pairs.different[-1])
-        here = None
-        if threshold is not None:
-            here = float((near[~truth] <= threshold).mean()), float((near[truth] <= threshold).mean())
-        far = np.concatenate([[0], pairs.different / total_different])
-        tar = np.concatenate([[0], pairs.same / total_same])
-        kept = _thin(far, tar)
-        found.append(_Errors(name, far[kept], tar[kept], total_same, total_different, here))
-    return found
+    found = [errors_of(name, distances[rows], same[rows], threshold) for name, rows in parts(condition).items()]
+    return [errors for errors in found if errors is not None]
 
 
 def _thin(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
@@ -127,7 +136,7 @@ def _lowest(pairs: list[int]) -> float:
     return 10.0 ** min(np.floor(-np.log10(max(pairs, default=1))), -2)
 
 
-def _draw(axes: Axes, errors: list[_Errors], left: float, height) -> None:
+def _draw(axes: Axes, errors: list[Errors], left: float, height) -> None:
     """The lines, dotted where they rest on a handful of pairs; ``height`` turns TAR into what the y-axis shows."""
     for number_, line in enumerate(errors):
         look = line_look(number_)

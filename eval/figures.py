@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from eval import verification as v
-from eval.bootstrap import intervals
-from eval.conditions import condition_names
+from eval.bootstrap import intervals, losses_of_accuracy
+from eval.conditions import NO_MASKS, condition_names
 
 
 def figures(
@@ -23,8 +23,9 @@ def figures(
     ``distances`` float (P,), ``same`` bool (P,), ``condition`` (P,) who wears a mask, or "all" where that is not
     known: ``by_condition`` is empty then. ``threshold`` is applied, never chosen here; without one the figures that
     need it are None. With ``people`` int64 (P, 2), the two people of each pair, each part has "intervals": 95 %
-    bootstrap intervals over people. ``masks`` str (P, 2) are the masks that the two faces wear, "" for none; a pair
-    counts for every mask that one of its faces wears. Raises InputError on NaN.
+    bootstrap intervals over people, and "losses_against_plain" says what masks cost. ``masks`` str (P, 2) are the
+    masks that the two faces wear, "" for none; a pair counts for every mask that one of its faces wears.
+    Raises InputError on NaN.
     """
     distances, same = v.checked(distances, same)
     condition = np.asarray(condition)
@@ -34,10 +35,15 @@ def figures(
     def part(chosen: np.ndarray) -> dict:
         return _figures(distances[chosen], same[chosen], threshold, None if people is None else people[chosen])
 
+    names = condition_names(condition)
     kinds = [] if masks is None else sorted({str(kind) for kind in np.unique(masks)} - {""})
+    losses = {}
+    if people is not None and threshold is not None and NO_MASKS in names:
+        losses = losses_of_accuracy(distances, same, condition, people, threshold, NO_MASKS)
     return {
         **_figures(distances, same, threshold, people),
-        "by_condition": {name: part(condition == name) for name in condition_names(condition)},
+        "by_condition": {name: part(condition == name) for name in names},
+        "losses_against_plain": losses,
         "by_mask": {kind: part((masks == kind).any(axis=1)) for kind in kinds},
     }
 

@@ -42,7 +42,7 @@ def write_report(run: Path) -> Path:
 
     Raises InputError where the folder is no tested run.
     """
-    config, metrics, log = (_read(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
+    config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     body = [
         page.heading(run.name, 1),
         page.paragraph(_subtitle(config, log), faint=True),
@@ -65,7 +65,8 @@ def main() -> None:
         print(write_report(run))
 
 
-def _read(run: Path, name: str) -> dict | list[dict]:
+def read_run_file(run: Path, name: str) -> dict | list[dict]:
+    """config.json, metrics.json (dicts) or log.jsonl (a dict an epoch). Raises InputError where it is not there."""
     try:
         text = (run / name).read_text()
         return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from eval.classification import confusion, report
-from eval.embed import embed
+from eval.embedding import embed
 from eval.error_curves import plot_det, plot_roc
 from eval.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate, evaluate_pairs
 from eval.operating_points import choose_thresholds, operating_points

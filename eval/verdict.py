@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from eval.bootstrap import LEAST_PEOPLE
+from eval.conditions import NO_MASKS
 from eval.panels import number, percent
 from eval.verification import FALSE_ACCEPT_RATES
 from runtime.collapse import collapse_reason
@@ -19,8 +21,12 @@ def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
     if collapsed:
         sentences.append(_result(metrics))
     elif not _is_chance(metrics):
-        sentences += [_conditions(metrics), _masks(metrics), _errors(metrics), _door(metrics), _too_easy(metrics)]
-    sentences += [_training(metrics, log), _stopped(metrics), _left_out(metrics)]
+        if metrics["accuracy"] < 1:
+            sentences += [_conditions(metrics), _masks(metrics), _errors(metrics)]
+        else:
+            sentences.append(_too_easy(metrics))
+        sentences.append(_door(metrics))
+    sentences += [None if collapsed else _training(metrics, log), _stopped(metrics), _left_out(metrics)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -32,7 +38,7 @@ def _collapsed(best: dict) -> str | None:
 
 def _result(metrics: Mapping) -> str:
     interval = _interval(metrics, "accuracy")
-    spread = f" (95 % interval over people: {_ends(interval)})" if interval else ""
+    spread = f" (95 % interval over people: {_ends(interval)})" if interval and metrics["accuracy"] < 1 else ""
     text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are judged rightly{spread}."
     return f"{text} That is no better than chance." if _is_chance(metrics) else text
 
@@ -44,26 +50,26 @@ def _is_chance(metrics: Mapping) -> bool:
 
 
 def _conditions(metrics: Mapping) -> str | None:
-    """What masks cost: the hardest and the middle condition against plain-plain."""
-    parts = metrics["by_condition"]
-    if "plain-plain" not in parts or len(parts) < 2:
-        return None
-    plain = parts["plain-plain"]
+    """What masks cost, each condition against plain faces."""
+    plain = metrics["by_condition"].get(NO_MASKS)
+    losses = metrics.get("losses_against_plain", {})
     clauses = []
-    for name, part in parts.items():
-        if name != "plain-plain":
+    for name, part in metrics["by_condition"].items():
+        if plain is not None and name != NO_MASKS:
             points = (plain["accuracy"] - part["accuracy"]) * 100
             verb = "costs" if points >= 0 else "gains"
-            clauses.append(f"{name} {verb} {abs(points):.1f} points against plain-plain{_chance(plain, part)}")
-    return f"{_upper('; '.join(clauses))}."
+            clauses.append(f"{name} {verb} {abs(points):.1f} points against plain{_luck(losses.get(name))}")
+    return f"{_upper('; '.join(clauses))}." if clauses else None
 
 
-def _chance(one: Mapping, other: Mapping) -> str:
-    """Whether two parts' intervals overlap, as a bracket."""
-    a, b = _interval(one, "accuracy"), _interval(other, "accuracy")
-    if not a or not b:
+def _luck(loss: Mapping | None) -> str:
+    """The interval of a loss in a bracket, and whether it may be none."""
+    if not loss or not loss["interval"]:
         return ""
-    return " (may be chance: the intervals overlap)" if a[0] <= b[1] and b[0] <= a[1] else " (more than chance)"
+    low, high = sorted(abs(end) * 100 for end in loss["interval"])
+    if loss["interval"][0] <= 0 <= loss["interval"][1]:
+        return " (this may be chance)"
+    return f" (95 % interval {low:.1f} to {high:.1f})"
 
 
 def _masks(metrics: Mapping) -> str | None:
@@ -72,9 +78,11 @@ def _masks(metrics: Mapping) -> str | None:
         return None
     order = sorted(parts, key=lambda kind: parts[kind]["accuracy"])
     hardest, easiest = parts[order[0]], parts[order[-1]]
+    ends = [_interval(part, "accuracy") for part in (hardest, easiest)]
+    chance = "; the intervals overlap, so this may be chance" if all(ends) and ends[0][1] >= ends[1][0] else ""
     return (
         f"The hardest mask is {order[0]} ({percent(hardest['accuracy'], 1)}), the easiest {order[-1]} "
-        f"({percent(easiest['accuracy'], 1)}){_chance(easiest, hardest)}."
+        f"({percent(easiest['accuracy'], 1)}){chance}."
     )
 
 
@@ -104,13 +112,16 @@ def _door(metrics: Mapping) -> str | None:
     )
 
 
-def _too_easy(metrics: Mapping) -> str | None:
-    if metrics["accuracy"] < 1:
-        return None
-    return (
+def _too_easy(metrics: Mapping) -> str:
+    """Resampling can't tell how sure "no errors" is; the rule of three over people can (Hanley & Lippman-Hand 1983)."""
+    text = (
         "Not one error: the test is too easy to tell a good network from a better one. Look whether people of the "
         "training are in it."
     )
+    if metrics.get("people", 0) >= LEAST_PEOPLE:
+        share = percent(3 / metrics["people"], 1)
+        text += f" With {metrics['people']:,} people the true share of errors may still be {share}."
+    return text
 
 
 def _training(metrics: Mapping, log: list[dict]) -> str:

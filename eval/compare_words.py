@@ -1,0 +1,110 @@
+"""The tables and sentences of a comparison."""
+
+import pandas as pd
+
+from eval.conditions import ALL_PAIRS
+from eval.panels import percent
+
+# Chance of a difference that is none: the field's usual bar.
+_LUCK = 0.05
+_PLAIN_NUMBERS = ("auc", "iou")
+
+
+def sentences(table: pd.DataFrame, tests: pd.DataFrame, models: dict[str, list[str]]) -> list[str]:
+    """Which model is better, and whether that is luck."""
+    accuracy = table[(table["pairs"] == ALL_PAIRS) & (table["figure"] == "accuracy")].set_index("model")["mean"]
+    order = accuracy.sort_values(ascending=False, kind="stable")
+    if len(models) == 1:
+        return [f"All runs are one model, {order.index[0]}, with other seeds: there is nothing to compare it with."]
+    ranks = ", ".join(f"{name} {percent(value, 2)}" for name, value in order.items())
+    lines = [f"Test accuracy: {ranks}."]
+    if tests.empty:
+        return [
+            *lines,
+            "Whether a difference is luck can't be said: a run has no test_pairs.csv, the runs share no test pairs, or "
+            "there are too few people.",
+        ]
+    compared = tests[(tests["pairs"] == ALL_PAIRS) & (tests["figure"] == "accuracy")]
+    lines += [_judgement(row) for row in compared.itertuples()]
+    if len(compared) > 2:
+        lines.append(f"Of {len(compared)} comparisons one in twenty looks like more than luck by luck alone.")
+    if all(len(names) == 1 for names in models.values()):
+        lines.append("Each model was trained once; another seed may turn a small difference round.")
+    return lines
+
+
+def model_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the table of figures: a line for each part and figure, a column for each model."""
+    models = list(dict.fromkeys(table["model"]))
+    runs = table.groupby("model")["runs"].first()
+    header = ["", *(f"{model} ({runs[model]} {'run' if runs[model] == 1 else 'runs'})" for model in models)]
+    lines = []
+    for (part, figure), rows in table.groupby(["pairs", "figure"], sort=False):
+        cells = {row.model: _cell(row) for row in rows.itertuples()}
+        if any(cell != "–" for cell in cells.values()):
+            lines.append([f"{figure_name(figure)}, {part}", *(cells.get(model, "–") for model in models)])
+    return header, lines
+
+
+def significance_rows(tests: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the table of differences."""
+    header = ["models", "pairs", "figure", "difference", "95 % interval", "p", "McNemar"]
+    lines = []
+    for row in tests.itertuples():
+        shown = [_signed(row.figure, value) for value in (row.difference, row.low, row.high)]
+        test = (
+            ""
+            if pd.isna(row.mcnemar_p)
+            else f"{row.only_first_right:.0f} : {row.only_second_right:.0f}, p {_p(row.mcnemar_p)}"
+        )
+        lines.append(
+            [
+                f"{row.first} − {row.second}",
+                row.pairs,
+                figure_name(row.figure),
+                shown[0],
+                "–" if pd.isna(row.low) else f"{shown[1]} to {shown[2]}",
+                "–" if pd.isna(row.p) else _p(row.p),
+                test,
+            ]
+        )
+    return header, lines
+
+
+def figure_name(figure: str) -> str:
+    """As people write it."""
+    names = {"accuracy": "accuracy", "auc": "AUC", "eer": "EER", "iou": "IOU"}
+    return names.get(figure) or f"TAR at FAR {figure.removeprefix('tar ')}"
+
+
+def _judgement(row: tuple) -> str:
+    better, worse, points = row.first, row.second, row.difference * 100
+    low, high = row.low * 100, row.high * 100
+    if points < 0:
+        better, worse, points, low, high = worse, better, -points, -high, -low
+    spread = f"{points:.2f} points (95 % interval {low:.2f} to {high:.2f}, p {_p(row.p)})"
+    if row.p < _LUCK:
+        return f"{better} is better than {worse} by {spread}: more than luck."
+    return f"{better} is ahead of {worse} by {spread}: this may be luck."
+
+
+def _cell(row: tuple) -> str:
+    if pd.isna(row.mean):
+        return "–"
+    if row.figure in _PLAIN_NUMBERS:
+        text, digits, scale = f"{row.mean:.4f}", 4, 1
+    else:
+        text, digits, scale = percent(row.mean, 2), 2, 100
+    if not pd.isna(row.std):
+        return f"{text} ± {row.std * scale:.{digits}f}"
+    return text if pd.isna(row.low) else f"{text} ({row.low * scale:.{digits - 1}f}–{row.high * scale:.{digits - 1}f})"
+
+
+def _signed(figure: str, value: float | None) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:+.4f}" if figure in _PLAIN_NUMBERS else f"{value * 100:+.2f}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
