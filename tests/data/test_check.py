@@ -87,6 +87,17 @@ def test_several_train_csvs_are_one_part_beside_pairs_and_apart_alone(tmp_path, 
     assert list(run(train, other, test)[0]) == [("training", "test")]
 
 
+def test_two_tests_may_share_people_an_evaluation_and_a_test_may_not(tmp_path, train):
+    rows = [("Cleo/1.jpg", "Cleo", "Dan/7.jpg", "Dan")]
+    test, lfw, eval_ = (pair_csv(tmp_path, f"{name}.csv", rows) for name in ("test", "lfw", "eval"))
+    clean = ([], [])
+    assert run(train, test, lfw)[0] == {("training", "test"): clean, ("training", "lfw"): clean}
+    found = run(train, test, eval_)[0]
+    assert found.pop(("test", "eval")) == (["Cleo", "Dan"], [("1",), ("7",)])
+    assert list(found.values()) == [clean, clean]
+    assert run(test, lfw)[0][("test", "lfw")][0] == ["Cleo", "Dan"]
+
+
 def test_folders_apart_lost_images_and_foreign_paths(tmp_path, train):
     (tmp_path / "b").mkdir()
     test = pair_csv(tmp_path / "b", "test.csv", [("Cleo/1.jpg", "Cleo", "Dan/2.jpg", "Dan")])
