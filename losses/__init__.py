@@ -2,8 +2,7 @@
 
 from losses.arcface import ArcFaceLoss
 from losses.frequency import FREQUENCY_WEIGHTS
-from losses.sampled_head import RowSGD
 from losses.sharded_head import ShardedArcFaceLoss
 from losses.triplet import MINING_RULES, TripletLoss
 
-__all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "RowSGD", "ShardedArcFaceLoss", "TripletLoss"]
+__all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "ShardedArcFaceLoss", "TripletLoss"]

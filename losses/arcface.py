@@ -38,7 +38,7 @@ class ArcFaceLoss(ProgressiveLoss):
       sample, which is then divided by the sum of the weights in the batch.
     - ``sample_share``: share of the classes that take part in a step (Partial FC, see
       ``losses/sampled_head.py``); None for all. ``weight`` then gets a sparse gradient, so train it with
-      ``RowSGD``.
+      ``runtime.row_sgd.RowSGD``.
     - ``margin_warmup``, ``scale_warmup``: share of the run over which the margin rises from 0, and the scale
       from that of AdaCos for C classes, √2 · log(C − 1) (Zhang et al. 2019, arXiv:1905.00292, eq. 12).
 

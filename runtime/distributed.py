@@ -10,6 +10,7 @@ each process sends back what belongs to its own images. The sum is the gradient 
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,21 +34,28 @@ def joined() -> Iterator[None]:
     """Around a command's main(): joins the processes that torchrun started, gloo on CPUs and NCCL between GPUs.
 
     Processes other than the first keep silent on stdout. An error leaves at once, without waiting for the others:
-    torchrun ends them.
+    torchrun ends them. A stop with a message is no failure, which torchrun would answer with a new start.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(min(local_rank(), torch.cuda.device_count() - 1))
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
-    else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store, number, processes = next(dist.rendezvous("env://"))
+    if processes == local_ranks():
+        # After a restart the agent's store still has the addresses of the processes that ended. (On several machines
+        # the count of restarts differs; there torchrun's TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives a new store.)
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=processes, timeout=PATIENCE)
     stdout = sys.stdout
     with open(os.devnull, "w") as silence:
         try:
             sys.stdout = stdout if is_first() else silence
             yield
+        except SystemExit as stop:
+            # Training that stopped for a reason would be started again by torchrun, to stop for the same one.
+            if not isinstance(stop.code, str):
+                raise
+            print(stop.code)
         finally:
             sys.stdout = stdout
     dist.destroy_process_group()
@@ -66,6 +74,11 @@ def ranks() -> int:
 def local_rank() -> int:
     """This process's number on its own machine: which of its GPUs it takes."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def local_ranks() -> int:
+    """How many processes train on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def is_first() -> bool:
@@ -107,6 +120,11 @@ def from_all(value: T) -> list[T]:
     values: list = [None] * ranks()
     dist.all_gather_object(values, value)
     return values
+
+
+def most_over_ranks(*values: int) -> list[int]:
+    """Each value's maximum over the processes: what one of them wants, all do."""
+    return max_over_ranks(torch.tensor(values)).tolist()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -199,15 +217,41 @@ class _GatherRows(torch.autograd.Function):
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:
-    """DistributedDataParallel that sums gradients (see above) and takes the first process's BatchNorm statistics.
+    """DistributedDataParallel that sums gradients (see above); the model itself where there is one process.
 
-    The model itself where there is one process.
+    BatchNorm's running statistics stay each process's own until ``equal_buffers``. From here on every process draws
+    its own random numbers, so that dropout differs.
     """
     if ranks() == 1:
         return model
-    wrapped = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    gpu = [device] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the argument has another name from torch 2.15 on
+        wrapped = DistributedDataParallel(
+            model,
+            device_ids=gpu,
+            broadcast_buffers=False,
+            # Some of timm's networks have a bias that their features don't use. And buckets then stay as they are,
+            # so that a run that was started again adds up in the same order.
+            find_unused_parameters=True,
+        )
+    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
     wrapped.register_comm_hook(None, _summed_bucket)
+    torch.manual_seed(torch.initial_seed() + rank())
     return wrapped
+
+
+@contextmanager
+def summed_afterwards(model: nn.Module) -> Iterator[None]:
+    """Around forward and backward passes in several parts: gradients are summed once, at the end."""
+    if not isinstance(model, DistributedDataParallel):
+        yield
+        return
+    with model.no_sync():
+        yield
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
 
 
 def sum_parameter_gradients(criterion: nn.Module) -> None:

@@ -43,18 +43,30 @@ def sharded_parameter(rows: slice, total: int, columns: int) -> nn.Parameter:
     return parameter
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """L2 norm of all gradients, those of other processes' rows included; the same in every process."""
-    gradients = [(p.grad, hasattr(p, "shard")) for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm([_dense(g) for g, sharded in gradients if not sharded])
-    if not any(sharded for _, sharded in gradients):
-        return norm
-    own = nn.utils.get_total_norm([_dense(g) for g, sharded in gradients if sharded])
-    return (norm.square() + sum_over_ranks(own.square())).sqrt()
+def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
+    """Scale all gradients down to an L2 norm of ``largest`` where it is above; returns the norm as it was.
+
+    Other processes' rows are part of the norm, which is the same in every process. Sparse gradients may be among them.
+    """
+    parameters = [p for p in parameters if p.grad is not None]
+    norm = _norm([_values(p.grad) for p in parameters if not hasattr(p, "shard")])
+    own = [_values(p.grad) for p in parameters if hasattr(p, "shard")]
+    if own:
+        norm = (norm.to(own[0].device).square() + sum_over_ranks(_norm(own).square())).sqrt()
+    if math.isfinite(largest):
+        # As torch's own clip_grad_norm_, a little room for rounding.
+        scale = (largest / (norm + 1e-6)).clamp(max=1)
+        torch._foreach_mul_([_values(p.grad) for p in parameters], scale)
+    return norm
 
 
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.coalesce().values() if gradient.is_sparse else gradient
+def _norm(gradients: list[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm(gradients)
+
+
+def _values(gradient: Tensor) -> Tensor:
+    """What is stored of a gradient; its rows must be there once each where it is sparse."""
+    return gradient._values() if gradient.is_sparse else gradient
 
 
 # ==== checkpoints ====

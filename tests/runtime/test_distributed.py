@@ -1,13 +1,16 @@
 """Several processes against one with the same whole batch: loss, figures and every gradient."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from losses import MINING_RULES, ArcFaceLoss, RowSGD, ShardedArcFaceLoss, TripletLoss
+from losses import MINING_RULES, ArcFaceLoss, ShardedArcFaceLoss, TripletLoss
 from runtime import distributed, shards
 from runtime.errors import InputError
+from runtime.row_sgd import RowSGD
 from tests.processes import in_processes
 
 IMAGES, PEOPLE, EMBEDDING = 22, 11, 16  # neither 22 nor 11 can be divided by 4
@@ -53,7 +56,7 @@ def step(case: str, dtype: torch.dtype, single: bool) -> dict:
     loss, stats = criterion(F.normalize(wrapped(images[part])), labels[part])
     loss.backward()
     parameters = [*model.parameters(), *criterion.parameters()]
-    norm = shards.gradient_norm(parameters)
+    norm = shards.clip_gradients(parameters, math.inf)
     for parameter in criterion.parameters():
         parameter.data = parameter.grad.to_dense()  # so that the whole gradient is gathered as the whole weight is
     gradients = [parameter.grad for parameter in model.parameters()]
@@ -196,6 +199,22 @@ def too_few_classes() -> str:
 
 def test_fewer_classes_than_processes_are_refused():
     assert in_processes(2, too_few_classes)[0].startswith("1 identities can't be shared out over 2 processes")
+
+
+@pytest.mark.parametrize("largest", [0.5, 1e6, math.inf])
+def test_clipping_is_torchs_and_takes_sparse_rows(largest):
+    torch.manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.randn(5, 3)) for _ in range(3)] for _ in range(2))
+    for a, b in zip(ours, theirs, strict=True):
+        b.grad = torch.randn(5, 3)
+        a.grad = b.grad.clone()
+    ours[1].grad = torch.sparse_coo_tensor(
+        torch.arange(5)[None], ours[1].grad, is_coalesced=True, check_invariants=True
+    )
+    expected = nn.utils.clip_grad_norm_(theirs, largest)
+    torch.testing.assert_close(shards.clip_gradients([*ours, nn.Parameter(torch.ones(2))], largest), expected)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad.to_dense(), b.grad)
 
 
 # ==== the small parts ====
