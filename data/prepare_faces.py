@@ -53,8 +53,13 @@ def prepare_files(
     if processes > 1:
         yield from _in_processes(jobs, processes, make_detector)
     elif jobs:
-        _start_worker(make_detector)
-        yield from map(_prepare_batch, jobs)
+        threads = torch.get_num_threads(), cv2.getNumThreads()
+        try:
+            _start_worker(make_detector)
+            yield from map(_prepare_batch, jobs)
+        finally:
+            torch.set_num_threads(threads[0])
+            cv2.setNumThreads(threads[1])
 
 
 def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], Detector]) -> Iterator[list[Outcome]]:

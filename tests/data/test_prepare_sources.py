@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.datasets
+import torch
 from PIL import Image
 
 from data import prepare_faces
@@ -329,6 +330,13 @@ def test_another_source_into_the_same_folder_is_refused(tmp_path):
     run(people(tmp_path / "raw"), tmp_path / "out")
     with pytest.raises(InputError, match="begun with source raw"):
         run(people(tmp_path / "other"), tmp_path / "out")
+
+
+def test_the_callers_threads_come_back(tmp_path):
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    assert before[0] > 1
+    run(people(tmp_path / "raw"), tmp_path / "out")
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
 
 # ==== the machine fails ====
