@@ -19,7 +19,9 @@ from data.mask import random_mask_kind, render_mask
 from data.samplers import SampleKey
 from data.tables import FaceTable
 from data.transforms import flip_horizontally
+from runtime.distributed import part_of
 from runtime.seeds import SampleGenerators
+from runtime.signals import ignore_stop_signals
 
 # Forked workers share tables, cache and batches. They never touch CUDA, which a fork would break.
 _FORKS = sys.platform == "linux"
@@ -135,7 +137,7 @@ class _ListedFaces(_Faces):
 
 
 class ImageLoader:
-    """Iterates over uint8 (B, H, W, 3) batches of a list of faces, in order.
+    """Iterates over uint8 (B, H, W, 3) batches of a list of faces, in order; of several processes each over its part.
 
     A face that can't be read comes as a black image, and its index is in ``unreadable`` afterwards, so that pairs
     with it can be left out and counted.
@@ -145,7 +147,8 @@ class ImageLoader:
         self.unreadable: set[int] = set()
         faces = _ListedFaces(images, size)
         faces.reuse_memory(workers, batch_size)
-        self._loader = DataLoader(faces, batch_size, collate_fn=_whole_batch, **_worker_options(workers))
+        own = range(len(faces))[part_of(len(faces))]
+        self._loader = DataLoader(faces, batch_size, sampler=own, collate_fn=_whole_batch, **_worker_options(workers))
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -184,7 +187,7 @@ def _worker_options(workers: int) -> dict:
     # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
     options = {"num_workers": workers, "generator": torch.Generator()}
     if workers:
-        options |= {"multiprocessing_context": "fork" if _FORKS else None, "worker_init_fn": _one_thread}
+        options |= {"multiprocessing_context": "fork" if _FORKS else None, "worker_init_fn": _start_worker}
     return options
 
 
@@ -193,6 +196,7 @@ def _whole_batch(batch):
     return batch
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     # OpenCV's own threads in every worker would fight for the cores that train.
     cv2.setNumThreads(0)
+    ignore_stop_signals()
