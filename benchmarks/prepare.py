@@ -33,7 +33,7 @@ from data.prepare_settings import PrepareSettings
 from data.read_image import read_image
 from data.synthetic.draw import draw_face
 from data.tables import LANDMARK_COLUMNS
-from eval.embed import embed
+from eval.embedding import embed
 from eval.trained_model import TrainedModel, open_model
 from eval.verification import fold_accuracies, pair_distances
 from runtime.errors import InputError, one_line_errors

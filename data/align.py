@@ -66,6 +66,16 @@ class FaceDetector:
             left = [i for i in left if found[i] is None]
         return found
 
+    def all_faces(self, image: np.ndarray) -> list[Detection]:
+        """Every face of one image (H, W, 3) uint8 RGB: first the one that a call gives, then smaller ones beside it."""
+        chosen = self([image])[0]
+        if chosen is None:
+            return []
+        canvas, place = _lay(image, THOROUGH)
+        found = self._cascade([canvas], THOROUGH.min_face, THOROUGH.factor)[0]
+        others = [_detection(*face, place) for face in zip(*found, strict=True)]
+        return [chosen, *(face for face in others if _is_another(face, chosen))]
+
     def _search(self, search: Search, images: list[np.ndarray]) -> list[Detection | None]:
         canvases, places = zip(*(_lay(image, search) for image in images), strict=True)
         found = self._cascade(canvases, search.min_face, search.factor)
@@ -95,10 +105,23 @@ def _nearest_centre(
         return None
     centres = (boxes[sure, :2] + boxes[sure, 2:]) / 2
     best = sure[int(np.linalg.norm(centres - canvas / 2, axis=1).argmin())]
+    return _detection(boxes[best], points[best], probabilities[best], place)
+
+
+def _detection(box: np.ndarray, points: np.ndarray, probability: float, place: tuple[float, float, float]) -> Detection:
+    """From canvas pixels to the image's own."""
     scale, x, y = place
-    box = (boxes[best].reshape(2, 2) - [x, y]) / scale
-    landmarks = (points[best] - [x, y]) / scale
-    return Detection(box.ravel().astype(np.float32), landmarks.astype(np.float32), float(probabilities[best]))
+    corners = (box.reshape(2, 2) - [x, y]) / scale
+    landmarks = (points - [x, y]) / scale
+    return Detection(corners.ravel().astype(np.float32), landmarks.astype(np.float32), float(probability))
+
+
+def _is_another(face: Detection, chosen: Detection) -> bool:
+    """Whether a face is a sure one and not the chosen one again: their centres are half a face apart."""
+    if face.probability < MIN_PROBABILITY or not is_plausible(face.landmarks):
+        return False
+    apart = np.linalg.norm((face.box[:2] + face.box[2:] - chosen.box[:2] - chosen.box[2:]) / 2)
+    return bool(apart > max(chosen.box[2] - chosen.box[0], face.box[2] - face.box[0]) / 2)
 
 
 def is_plausible(landmarks: np.ndarray) -> bool:

@@ -1,57 +1,82 @@
-"""Faces to embeddings, each distinct image once."""
+"""Faces to embeddings in Python: ``from eval.embed import Embedder``."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from tqdm import tqdm
 
+from eval.embedding import embed
+from eval.photos import FacePhoto, PhotoReader
+from eval.trained_model import open_model
+from runtime.devices import pick_device, to_device
 from runtime.errors import InputError
 
+_BATCH = 64
 
-@torch.inference_mode()
-def embed(
-    model: nn.Module,
-    loader: Iterable[Tensor],
-    *,
-    device: torch.device | str,
-    normalise: Callable[[Tensor], Tensor],
-    autocast_dtype: torch.dtype | None = None,
-    mirror: bool = False,
-    progress: str | None = None,
-) -> np.ndarray:
-    """Embeddings of all images of a loader, in its order: float32 (N, D), rows of length 1.
 
-    ``loader`` yields uint8 (B, H, W, 3) RGB; ``normalise`` turns such a batch into the network's float input
-    (B, 3, H, W). ``mirror`` sums the embeddings of each image and its mirror before normalising. ``progress``
-    is the title of a progress bar (None: no bar). The model runs in eval mode and is left as it was found.
-    Raises InputError where the loader is empty.
+class Embedder:
+    """A trained network that turns photographs of faces into vectors to compare.
+
+    ::
+
+        from eval.embed import Embedder
+
+        embedder = Embedder("results/RUN")
+        a, b = embedder.embed(["ann.jpg", "ben_masked.jpg"])
+        distance = float(np.linalg.norm(a - b))  # 0: the same picture … 2: as different as can be
+        same_person = distance <= embedder.threshold
+
+    ``embed`` takes photographs as they come from a camera: it finds the face (the one nearest the centre, where there
+    are several), turns and crops it as the network was trained, and embeds it. Faces that were cropped before, as
+    ``data.prepare`` does, go into ``embed_aligned``. Vectors of two runs can't be compared with each other.
+
+    Attributes: ``threshold``, the distance up to which two faces count as one person, chosen on the run's evaluation
+    pairs (None where none is stored: see eval.threshold); ``size``, side of an aligned face in pixels; ``crop``, how
+    faces are aligned, ``arcface5`` or ``mtcnn_box``.
     """
-    device = torch.device(device)
-    parts = []
-    with _eval_mode(model):
-        for batch in tqdm(loader, desc=progress, unit="batch", disable=progress is None, leave=False):
-            images = batch.to(device, non_blocking=True)
-            with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-                embeddings = model(normalise(images)).float()
-                if mirror:
-                    embeddings = embeddings + model(normalise(images.flip(2))).float()
-            parts.append(F.normalize(embeddings).cpu().numpy())
-    if not parts:
+
+    def __init__(self, run: str, backbone: str = "", device: str = "auto") -> None:
+        """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
+        ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda.
+
+        Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
+        """
+        opened = open_model(str(run), backbone)
+        self.threshold, self.size, self.crop = opened.threshold, opened.preprocessing.size, opened.preprocessing.crop
+        self._device = pick_device(device)
+        self._model = to_device(opened.model, self._device)
+        self._normalise, self._mirror = opened.preprocessing.normalise, opened.mirror
+        self._reader: PhotoReader | None = None
+
+    def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
+        """Photographs, each a path or uint8 (H, W, 3) RGB of any size → float32 (N, D), rows of length 1, in order.
+
+        Raises InputError for a file that can't be read and for a photograph without a face, with its name or place.
+        """
+        return self.embed_aligned(np.stack([self.face(image).image for image in _all(images)]))
+
+    def embed_aligned(self, faces: np.ndarray) -> np.ndarray:
+        """Aligned faces, uint8 (N, size, size, 3) RGB → float32 (N, D), rows of length 1."""
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (self.size, self.size, 3) or not len(faces):
+            raise InputError(
+                f"aligned faces must be uint8 (N, {self.size}, {self.size}, 3), RGB; these are {faces.dtype} "
+                f"{faces.shape}"
+            )
+        batches = torch.from_numpy(np.ascontiguousarray(faces)).split(_BATCH)
+        return embed(self._model, batches, device=self._device, normalise=self._normalise, mirror=self._mirror)
+
+    def face(self, image: str | Path | np.ndarray) -> FacePhoto:
+        """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
+        if self._reader is None:
+            self._reader = PhotoReader(self.size, self.crop)
+        return self._reader(image)
+
+
+def _all(images: Sequence[str | Path | np.ndarray]) -> Sequence[str | Path | np.ndarray]:
+    if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        raise InputError("embed takes a list of photographs: put the single one into brackets")
+    if not len(images):
         raise InputError("no image to embed: the list of images is empty")
-    return np.concatenate(parts)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; then each module gets its own mode back, a frozen BatchNorm too."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    return images

@@ -20,6 +20,7 @@ from eval.report import LEFT_OUT_FILE, write_report
 from eval.worst_pairs import plot_worst_pairs
 from runtime.checkpoint import load_checkpoint, load_state
 from runtime.collapse import embedding_health
+from runtime.distributed import from_all, from_first, gather_rows, is_first
 from runtime.files import replace_file
 from runtime.run_folder import RunFolder
 
@@ -43,10 +44,13 @@ class PairEvaluator:
         self.left_out = pairs.left_out
 
     def embed(self, model: nn.Module, title: str) -> np.ndarray:
-        """Embeddings of the distinct images: float32 (N, D)."""
-        return embed(
-            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, progress=title
+        """Embeddings of the distinct images: float32 (N, D). Of several processes each embeds a part."""
+        progress = title if is_first() else None
+        own = embed(
+            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, progress=progress
         )
+        self.loader.unreadable = set().union(*from_all(self.loader.unreadable))
+        return gather_rows(torch.from_numpy(own))[0].numpy()
 
     def readable_pairs(self) -> Pairs:
         """The pairs without those of unreadable images, which are counted and said."""
@@ -74,6 +78,9 @@ class EpochReport:
     def __call__(self, model: nn.Module, epoch: int) -> dict:
         """The figures of the epoch's line in the log; all thresholds are chosen on these pairs."""
         embeddings = self.evaluator.embed(model, f"evaluating epoch {epoch}")
+        return from_first(self._report(embeddings, epoch) if is_first() else None)
+
+    def _report(self, embeddings: np.ndarray, epoch: int) -> dict:
         evaluation = choose_threshold_and_evaluate(embeddings, self.evaluator.readable_pairs())
         self.latest = evaluation
         plot_distribution(
@@ -100,6 +107,8 @@ class EpochReport:
 
 def draw_curves(run: Path, history: list[dict], best_epoch: int) -> None:
     """iou.png and train_loss.png over all epochs so far."""
+    if not is_first():
+        return
     epochs = [line["epoch"] for line in history]
     iou, losses, rates = ([line[key] for line in history] for key in ("iou", "loss", "lr"))
     plot_iou(run / "iou.png", epochs, iou, rates, run=run.name, best_epoch=best_epoch)
@@ -114,13 +123,15 @@ def test_best(
     ``evaluators`` has those of the "evaluation" and the "test" pairs; ``model`` takes the checkpoint's weights;
     ``stopped`` says why training ended early. Without a checkpoint (stopped in the first epoch) there is no test.
     """
-    if not run.best.is_file():
+    if not from_first(run.best.is_file()):
         print("no epoch was finished: there is no checkpoint to test")
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
     load_state(model, checkpoint["model"], str(run.best))
     embeddings = evaluator.embed(model, "testing")
+    if not is_first():
+        return
     evaluation = evaluate_pairs(embeddings, evaluator.readable_pairs(), checkpoint["threshold"])
     _draw_test(run.path, evaluation, checkpoint, evaluator)
     write_pair_file(run.path, evaluation, evaluator.pairs.paths)

@@ -17,7 +17,7 @@ import tyro
 from data.datasets import image_loader
 from data.faces import check_card
 from data.tables import read_dataset_card, read_pair_csvs, require_files
-from eval.embed import embed
+from eval.embedding import embed
 from eval.evaluation import THRESHOLD_METRIC
 from eval.trained_model import TrainedModel, open_model
 from eval.verification import balanced_accuracy, best_threshold, pair_distances

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from eval.embed import embed
+from eval.embedding import embed
 from runtime.errors import InputError
 
 
