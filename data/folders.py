@@ -22,6 +22,8 @@ def list_folder(root: Path, masked: bool = False) -> Source:
     """
     if not root.is_dir():
         raise InputError(f"the source {root} is not there or no folder; name a folder with one sub-folder a person")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"the source {root} may not be read; give yourself the right to, or name another folder")
     folders, other = _walk(root)
     if not folders and not other:
         raise InputError(f"the source {root} is empty; it needs one sub-folder a person with pictures in it")
@@ -66,15 +68,19 @@ def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str,
     stack = [""]
     while stack:
         folder = stack.pop()
-        status = os.stat(root / folder)
+        try:
+            status = os.stat(root / folder)
+            inside = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            other.append((f"{_printable(folder)}/", f"the folder can't be read: {error.strerror or error}"))
+            continue
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        inside = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-        stack += reversed([f"{folder}/{e.name}".lstrip("/") for e in inside if e.is_dir()])
-        for entry in (e for e in inside if not e.is_dir()):
+        stack += reversed([f"{folder}/{e.name}".lstrip("/") for e in inside if _is_folder(e)])
+        for entry in (e for e in inside if not _is_folder(e)):
             path = f"{folder}/{entry.name}".lstrip("/")
-            reason = _no_picture(entry)
+            reason = _no_picture(path, entry)
             if reason:
                 other.append((_printable(path), reason))
             else:
@@ -83,11 +89,22 @@ def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str,
     return folders, other
 
 
-def _no_picture(entry: os.DirEntry) -> str:
-    if _printable(entry.path) != entry.path:
+def _is_folder(entry: os.DirEntry) -> bool:
+    """False for a link to itself, too, of which the system says that it has too many links."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _no_picture(path: str, entry: os.DirEntry) -> str:
+    if _printable(path) != path:
         return "its name is not valid UTF-8"
-    if not entry.is_file():
-        return "a broken link or no regular file"
+    try:
+        if not entry.is_file():
+            return "a broken link or no regular file"
+    except OSError as error:
+        return error.strerror or str(error)
     if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
         return "not a picture by its ending"
     return ""

@@ -199,14 +199,43 @@ def test_a_name_that_is_no_utf8_is_listed(source, tmp_path, detector):
     name = os.fsencode(source / "Pérson 0") + b"/b\xff.jpg"
     with open(name, "wb") as file:
         file.write(b"x")
+    os.makedirs(os.fsencode(source) + b"/\xfe\xff person")
+    with open(os.fsencode(source) + b"/\xfe\xff person/1.jpg", "wb") as file:
+        file.write((source / "Pérson 0" / "0_0000.jpg").read_bytes())
     summary = run(source, tmp_path / "out", detector)
     failures = pd.read_csv(tmp_path / "out" / "failures.csv")
-    assert summary["not_a_picture"] == 1 and "UTF-8" in failures["reason"][0]
+    assert summary["not_a_picture"] == 2 and failures["reason"].str.contains("UTF-8").all()
+    assert summary["written"] == 32
 
 
 def test_links_in_a_loop_end(source, tmp_path, detector):
     os.symlink(source, source / "Pérson 0" / "again")
     assert run(source, tmp_path / "out", detector)["files"] == 32
+
+
+def test_links_to_themselves_and_to_each_other_are_listed(source, tmp_path, detector):
+    os.symlink("self.jpg", source / "Pérson 0" / "self.jpg")
+    os.symlink("b", source / "Pérson 1" / "a")
+    os.symlink("a", source / "Pérson 1" / "b")
+    summary = run(source, tmp_path / "out", detector)
+    assert (summary["files"], summary["written"], summary["not_a_picture"]) == (35, 32, 3)
+    reasons = pd.read_csv(tmp_path / "out" / "failures.csv")["reason"]
+    assert reasons.str.contains("symbolic links").all()
+
+
+def test_a_folder_that_can_not_be_opened_is_listed(source, tmp_path, detector, monkeypatch):
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("Pérson 3"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("data.folders.os.scandir", locked)
+    summary = run(source, tmp_path / "out", detector)
+    assert (summary["files"], summary["written"]) == (29, 28)
+    failure = pd.read_csv(tmp_path / "out" / "failures.csv").iloc[0]
+    assert failure["path"] == "Pérson 3/" and "Permission denied" in failure["reason"]
 
 
 def test_equal_names_in_one_folder_or_of_two_folders_stay_apart(tmp_path, detector):
