@@ -1,6 +1,7 @@
 """python -m eval.verify end to end, with a network whose distances are known by hand."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,47 @@ def test_without_a_threshold_none_is_applied_and_that_is_said(world, tmp_path, m
     written = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())
     assert written["accuracy"] is None and written["confusion_matrix"] is None and written["auc"] == 0.75
     assert "no threshold was applied" in capsys.readouterr().out
+
+
+def test_the_stored_threshold_for_a_false_accept_rate_is_taken(world, tmp_path, monkeypatch, capsys):
+    stored = {"all pairs": {"balanced": 0.5, "1e-1": 0.6}}
+    write_checkpoint(tmp_path / "run" / "best.pt", history=[{"epoch": 7, "thresholds": stored}])
+    assert run("run", "pairs.csv", "--root", "faces", "--far", "1e-1", monkeypatch=monkeypatch) == 0
+    written = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())
+    assert (written["threshold"], written["threshold_source"]) == (0.6, "FAR 1e-1 on the evaluation pairs")
+    assert run("run", "pairs.csv", "--root", "faces", "--far", "1e-3", monkeypatch=monkeypatch) == 2
+    assert "no threshold for FAR 1e-3 (it has: 1e-1)" in capsys.readouterr().err
+
+
+def test_the_mirror_of_the_run_is_kept_and_another_one_is_said(world, tmp_path, monkeypatch, capsys):
+    write_checkpoint(tmp_path / "run" / "best.pt", settings={**SETTINGS, "mirror": True})
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
+    assert json.loads((tmp_path / "run" / "verify_pairs.json").read_text())["mirror"] is True
+    assert world[-1].seen == 8 and "without the mirror" not in capsys.readouterr().out
+    write_checkpoint(tmp_path / "run" / "best.pt")
+    assert run("run", "pairs.csv", "--root", "faces", "--mirror", monkeypatch=monkeypatch) == 0
+    assert "the threshold was chosen without the mirror" in capsys.readouterr().out
+
+
+def test_faulty_rows_are_left_out_counted_and_named(world, tmp_path, monkeypatch, capsys):
+    write_pairs(tmp_path / "pairs.csv", [*PAIRS, PAIRS[0], ("anna/1.png", "anna/1.png", 1), ("", "anna/1.png", 1)])
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
+    written = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())
+    assert written["pairs"] == 4 and written["accuracy"] == 0.75
+    assert written["left_out"] == {"empty field": 1, "an image with itself": 1, "a pair listed before": 1}
+    out = capsys.readouterr().out
+    assert "3 pairs were left out" in out and "1 × an image with itself (the first: pairs.csv line 7)" in out
+
+
+def test_masks_are_reported_apart(world, tmp_path, monkeypatch, capsys):
+    kinds = ("N95", "cloth", "N95", "cloth")
+    rows = [f"{a},{b},{s},0,1,,{kind}" for (a, b, s), kind in zip(PAIRS, kinds, strict=True)]
+    header = "path,pair_path,same,masked,pair_masked,mask_kind,pair_mask_kind\n"
+    (tmp_path / "pairs.csv").write_text(header + "\n".join(rows))
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
+    by_mask = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())["by_mask"]
+    assert {kind: part["accuracy"] for kind, part in by_mask.items()} == {"N95": 1.0, "cloth": 0.5}
+    assert re.search(r"all pairs +N95 +cloth", capsys.readouterr().out)
 
 
 def test_conditions_are_reported_apart(world, tmp_path, monkeypatch):

@@ -1,0 +1,136 @@
+"""python -m eval.compare on run folders whose order is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from eval.compare import CompareSettings, compare
+from eval.figures import figures
+from eval.seeds import group_by_settings
+from runtime.errors import InputError
+
+PAIRS = 600
+
+
+def write_run(folder: Path, noise: float, draw: int = 0, pairs: int = PAIRS, test_pairs: bool = True, **settings):
+    """A tested run: the more ``noise``, the more errors; ``draw`` is the luck of its training, the pairs are fixed."""
+    rng, luck = np.random.default_rng(7), np.random.default_rng(draw)
+    same = np.arange(pairs) % 2 == 0
+    one = rng.integers(40, size=pairs)
+    other = np.where(same, one, (one + rng.integers(1, 40, pairs)) % 40)
+    hard = rng.normal(0, 0.2, pairs)
+    distances = np.clip(np.where(same, 0.7, 1.3) + hard + noise * luck.normal(size=pairs), 0, 2).round(5)
+    condition = np.array(["plain-plain", "masked-masked"])[rng.integers(2, size=pairs)]
+    found = figures(distances, same, condition, 1.0, people=np.stack([one, other], axis=1))
+    folder.mkdir(parents=True)
+    config = {
+        "settings": {"backbone": "b", "lr": 0.1, "run_name": folder.name, "seed": 0, **settings},
+        "started": "now",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "metrics.json").write_text(json.dumps({**found, "epoch": 2}))
+    log = [{"epoch": epoch, "iou": noise / epoch, "loss": 3 / epoch, "lr": 0.1} for epoch in (1, 2)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    if test_pairs:
+        columns = {"path": [f"{i}a" for i in range(pairs)], "pair_path": [f"{i}b" for i in range(pairs)]}
+        columns |= {"same": same.astype(int), "condition": condition, "person": one, "pair_person": other}
+        order = luck.permutation(pairs)  # runs may list their pairs in any order
+        pd.DataFrame({**columns, "distance": distances}).iloc[order].to_csv(folder / "test_pairs.csv", index=False)
+    return found
+
+
+def test_the_better_of_two_runs_is_named_with_its_evidence(tmp_path):
+    good = write_run(tmp_path / "good", 0.05)
+    bad = write_run(tmp_path / "bad", 0.5, lr=0.2)
+    out = tmp_path / "out"
+    words = compare(CompareSettings((tmp_path / "bad", tmp_path / "good"), out))
+    points = (good["accuracy"] - bad["accuracy"]) * 100
+    assert words[1].startswith(f"good is better than bad by {points:.2f} points (95 % interval ")
+    assert words[1].endswith("more than luck.")
+    assert {path.name for path in out.iterdir()} == {
+        "compare.html", "compare.csv", "significance.csv", "iou.png", "train_loss.png", "roc.png",
+    }  # fmt: skip
+    tests = pd.read_csv(out / "significance.csv").set_index(["pairs", "figure"])
+    row = tests.loc[("all pairs", "accuracy")]
+    assert row["difference"] == pytest.approx(-points / 100)
+    assert row["low"] < -points / 100 < row["high"] < 0
+    assert row["only_second_right"] - row["only_first_right"] == pytest.approx(points / 100 * PAIRS)
+    counts = int(row["only_first_right"]), int(row["only_second_right"])
+    assert row["mcnemar_p"] == pytest.approx(binomtest(counts[0], sum(counts)).pvalue)
+    assert {"plain-plain", "masked-masked"} <= set(tests.index.get_level_values("pairs"))
+    page = (out / "compare.html").read_text()
+    assert words[1] in page and "Settings that differ" in page and "://" not in page
+    table = pd.read_csv(out / "compare.csv").set_index(["model", "pairs", "figure"])
+    assert table.loc[("good", "all pairs", "accuracy"), "mean"] == pytest.approx(good["accuracy"])
+
+
+def test_runs_that_differ_by_luck_alone_are_not_told_apart(tmp_path):
+    write_run(tmp_path / "a", 0.3, draw=1)
+    write_run(tmp_path / "b", 0.3, draw=2, lr=0.2)
+    words = compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
+    assert words[1].endswith("this may be luck.")
+    assert "another seed" in words[2]
+
+
+def test_seeds_of_a_model_become_mean_and_standard_deviation(tmp_path):
+    accuracies = [write_run(tmp_path / f"net_s{seed}", 0.3, draw=seed, seed=seed)["accuracy"] for seed in range(3)]
+    write_run(tmp_path / "other", 0.1, lr=0.2)
+    runs = (*(tmp_path / f"net_s{seed}" for seed in range(3)), tmp_path / "other")
+    words = compare(CompareSettings(runs, tmp_path / "out"))
+    table = pd.read_csv(tmp_path / "out" / "compare.csv").set_index(["model", "pairs", "figure"])
+    row = table.loc[("net", "all pairs", "accuracy")]
+    assert (row["runs"], row["mean"]) == (3, pytest.approx(np.mean(accuracies)))
+    assert row["std"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert pd.isna(table.loc[("other", "all pairs", "accuracy"), "std"])
+    assert words[1].startswith("other is better than net by")
+    tests = pd.read_csv(tmp_path / "out" / "significance.csv")
+    assert tests["mcnemar_p"].isna().all()  # it is for two single runs
+    assert (
+        f"{np.mean(accuracies) * 100:.2f} % ± {np.std(accuracies, ddof=1) * 100:.2f}"
+        in (tmp_path / "out" / "compare.html").read_text()
+    )
+
+
+def test_only_shared_pairs_are_compared(tmp_path):
+    write_run(tmp_path / "a", 0.1)
+    write_run(tmp_path / "b", 0.1, lr=0.2)
+    frame = pd.read_csv(tmp_path / "b" / "test_pairs.csv")
+    frame.iloc[:500].to_csv(tmp_path / "b" / "test_pairs.csv", index=False)
+    compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
+    assert "500 test pairs that all runs share" in (tmp_path / "out" / "compare.html").read_text()
+
+
+@pytest.mark.parametrize("why", ["no file", "other pairs"])
+def test_without_shared_pairs_there_is_a_table_and_no_test(tmp_path, why):
+    write_run(tmp_path / "a", 0.1)
+    write_run(tmp_path / "b", 0.4, test_pairs=why != "no file", lr=0.2)
+    if why == "other pairs":
+        frame = pd.read_csv(tmp_path / "b" / "test_pairs.csv")
+        frame.assign(path="elsewhere/" + frame["path"]).to_csv(tmp_path / "b" / "test_pairs.csv", index=False)
+    words = compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
+    assert words[0].startswith("Test accuracy: a ") and "can't be said" in words[1]
+    assert not (tmp_path / "out" / "roc.png").exists()
+
+
+def test_one_run_an_untested_run_and_the_same_run_twice_are_said(tmp_path):
+    write_run(tmp_path / "a", 0.1)
+    (tmp_path / "b").mkdir()
+    for runs, words in ((["a"], "two run folders or more"), (["a", "b"], "no config.json"), (["a", "a"], "twice")):
+        with pytest.raises(InputError, match=words):
+            compare(CompareSettings(tuple(tmp_path / run for run in runs), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_are_one_model_where_only_seed_and_name_differ():
+    runs = {
+        "net_seed0": {"lr": 0.1, "seed": 0, "run_name": "net_seed0", "workers": 0},
+        "net_seed1": {"lr": 0.1, "seed": 1, "run_name": "net_seed1", "workers": 4},
+        "net_lr": {"lr": 0.2, "seed": 0, "run_name": "net_lr", "workers": 0},
+        "x": {"lr": 0.3, "seed": 0},
+        "y": {"lr": 0.3, "seed": 1},
+    }
+    assert group_by_settings(runs) == {"net": ["net_seed0", "net_seed1"], "net_lr": ["net_lr"], "x": ["x", "y"]}
