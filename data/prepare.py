@@ -181,7 +181,8 @@ def _report(settings: PrepareSettings, summary: dict) -> None:
     lost = ", ".join(f"{summary[s.replace(' ', '_')]} {s}" for s in STATUSES[1:])
     done = summary["files"] - summary["kept_from_before"]
     print(f"{summary['written']} of {summary['files']} files written; {lost}")
-    print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} a second)")
+    if done:
+        print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} a second)")
     if "people" in summary:
         pairs = summary["eval_pairs"]
         print(f"people: {', '.join(f'{n} {name}' for name, n in summary['people'].items())}")
