@@ -1,0 +1,192 @@
+"""The door: enrol people from plain pictures, recognise them with a mask, count who gets in wrongly.
+
+    python -m eval.identify results/RUN --gallery PLAIN --probe MASKED
+    python -m eval.identify results/RUN --remove Ann            forget a person
+    python -m eval.identify results/RUN --probe MASKED          those who were enrolled before
+
+PLAIN and MASKED hold one sub-folder a person: photographs, or faces made by data.prepare (its plain/ and masked/).
+People of MASKED who are not in PLAIN are strangers: they count for the false accepts. The enrolment is kept in a
+file (--people), is extended by each --gallery, and is never touched by --probe.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from data.datasets import image_loader
+from data.faces import check_card
+from data.read_image import IMAGE_SUFFIXES
+from data.tables import CARD, read_dataset_card
+from eval.embed import Embedder
+from eval.gallery import Gallery
+from eval.identification import identification_figures
+from runtime.checkpoint import find_checkpoint
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifySettings:
+    """Which network, whom to enrol, whom to recognise."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    gallery: Path | None = None
+    """Folder of people to enrol, one sub-folder a person."""
+    probe: Path | None = None
+    """Folder of people to recognise, one sub-folder a person."""
+    people: Path | None = None
+    """File of the enrolment; otherwise enrolment.npz in the run folder, or in the working folder."""
+    pictures: int = 0
+    """Enrol at most so many pictures of a person, in the order of their names; 0: all."""
+    remove: tuple[str, ...] = ()
+    """People to forget before anything else."""
+    backbone: str = ""
+    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    threshold: float | None = None
+    """Distance up to which somebody is let in; otherwise the one stored in the checkpoint."""
+    out: Path | None = None
+    """JSON file of the figures; otherwise identify.json beside the enrolment."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+
+
+def identify(settings: IdentifySettings) -> dict | None:
+    """Remove, enrol, recognise, as far as asked for; the figures where there is a ``probe``.
+
+    Raises InputError: nothing to do, no such folder, faces of another crop, nobody enrolled.
+    """
+    if not (settings.gallery or settings.probe or settings.remove):
+        raise InputError("nothing to do: give --gallery, --probe or --remove")
+    path = enrolment_file(settings)
+    gallery = Gallery.load(path, _fingerprint(settings.model))
+    for person in settings.remove:
+        gallery.remove(person)
+    if settings.gallery or settings.probe:
+        embedder = Embedder(settings.model, settings.backbone, settings.device)
+    if settings.gallery:
+        listed = _pictures(settings.gallery, settings.pictures)
+        for (person, picture), embedding in _embed(embedder, settings.gallery, listed):
+            gallery.add(person, picture, embedding)
+    if settings.gallery or settings.remove:
+        gallery.save(path)
+        print(f"{len(gallery.people)} people, {len(gallery.person)} pictures enrolled in {path}")
+    if not settings.probe:
+        return None
+    if not gallery.people:
+        raise InputError(f"nobody is enrolled in {path}; enrol with --gallery")
+    threshold = embedder.threshold if settings.threshold is None else settings.threshold
+    return _recognise(embedder, gallery, settings.probe, threshold)
+
+
+def enrolment_file(settings: IdentifySettings) -> Path:
+    """Where the enrolment is kept."""
+    folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
+    return settings.people or folder / "enrolment.npz"
+
+
+def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: float | None) -> dict:
+    # The masked copy of an enrolled photograph would be recognised by its background.
+    enrolled = {(person, Path(name).stem) for person, name in zip(gallery.person, gallery.picture, strict=True)}
+    everything = _pictures(folder, 0)
+    listed = [(person, name) for person, name in everything if (person, Path(name).stem) not in enrolled]
+    if not listed:
+        raise InputError(f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures)")
+    found = list(_embed(embedder, folder, listed))
+    column = {name: number for number, name in enumerate(gallery.people)}
+    truth = np.array([column.get(person, -1) for (person, _), _ in found])
+    rows = np.stack([embedding for _, embedding in found])
+    cosines = rows.astype(np.float64) @ gallery.templates().T
+    distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    figures = identification_figures(distances, truth, threshold)
+    return {**figures, "left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
+
+
+def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
+    """(person, file name) under ``folder``, at most ``most`` of a person unless 0."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; it needs one sub-folder a person")
+    listed = []
+    for person in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        names = sorted(file.name for file in person.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        listed += [(person.name, name) for name in names[: most or None]]
+    if not listed:
+        raise InputError(f"{folder} has no sub-folders with pictures; put each person's into one of their own")
+    return listed
+
+
+def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
+    """Yield ((person, picture), embedding) for all that show a face; the others are named."""
+    card_folder = next((place for place in (folder, folder.resolve().parent) if (place / CARD).is_file()), None)
+    if card_folder is not None:
+        check_card(read_dataset_card(card_folder), card_folder, embedder.crop)
+        paths = np.array([f"{person}/{name}" for person, name in listed])
+        loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
+        rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
+        for row in loader.unreadable:
+            tqdm.write(f"left out: {paths[row]} can't be read")
+        yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
+        return
+    for person, name in tqdm(listed, desc="embedding", leave=False):
+        try:
+            face = embedder.face(folder / person / name)
+        except InputError as error:
+            tqdm.write(f"left out: {error}")
+            continue
+        yield (person, name), embedder.embed_aligned(face.image[None])[0]
+
+
+def _fingerprint(model: str) -> str:
+    """Digest of the weights, so that embeddings of two networks are never compared."""
+    path = find_checkpoint(Path(model))
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lines(figures: dict) -> list[str]:
+    """The figures in words."""
+    shares = {name: "–" if figures.get(name) is None else f"{figures[name]:.2%}" for name in (*_SHARES,)}
+    lines = [
+        f"{figures['probes']:,} pictures of {figures['enrolled_people']:,} enrolled people and "
+        f"{figures['strangers']:,} of strangers ({figures['left_out_as_enrolled']} left out as enrolled photographs, "
+        f"{figures['without_face']} without a face)",
+        *(f"{text:58s} {shares[name]:>8s}" for name, text in _SHARES.items()),
+    ]
+    threshold = figures["threshold"]
+    lines.append("no threshold is stored: no open-set figures" if threshold is None else f"threshold {threshold:.4f}")
+    return lines
+
+
+_SHARES = {
+    "rank_1": "the right person is the nearest (rank 1)",
+    "rank_5": "the right person is among the five nearest (rank 5)",
+    "recognised": "let in under the right name (rank 1 and within threshold)",
+    "stranger_accepted": "strangers let in",
+    "without_own_accepted": "enrolled people let in as somebody else, were they not",
+}
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(IdentifySettings, description=__doc__)
+    figures = identify(settings)
+    if figures is None:
+        return
+    print("\n".join(_lines(figures)))
+    out = settings.out or enrolment_file(settings).with_name("identify.json")
+    with replace_file(out) as temporary:
+        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
