@@ -1,0 +1,168 @@
+"""Evaluation: each image embedded once against both sides of every pair, and the figures of a million pairs.
+
+    python -m benchmarks.evaluate [--quick] [--check] [--json FILE]
+
+The pair list is of the original's kind: as many pairs as images, each image in two of them (there 64,811; here as many
+as a CPU embeds in a minute). Both ways read JPEG files and run MobileFaceNet; they take turns, a slice of the list at a
+time, and are compared by the CPU time of the process. Their distances must be equal. The figures are those of a test:
+all conditions, with 95 % intervals over people from 1,000 resamples.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.table import Options, Report
+from data.datasets import image_loader
+from data.tables import PairTable
+from eval import bootstrap
+from eval import verification as v
+from eval.embedding import embed
+from eval.figures import figures
+from models import build_model
+
+SIDE = 112
+LEAST_RATIO = 1.8
+MOST_SECONDS = 30
+PAIRS, PEOPLE = 1_000_000, 5_749  # as many people as LFW has
+# Slices of the list: enough that both ways see the same moods of the machine.
+SLICES = 5
+
+
+def main(options: Options) -> int:
+    """Both measurements and their bars."""
+    torch.set_num_threads(1)
+    report = Report("evaluate")
+    with tempfile.TemporaryDirectory() as folder:
+        embed_once(report, Path(folder), images=100 if options.quick else 600)
+    figures_of_many(report)
+    report.note(
+        "once, every pair: CPU seconds, the median of 5 slices of the list times 5; figures: wall seconds; repeated "
+        "pairs: a naive bootstrap that repeats each pair as often as its people were drawn, from 2 of 1,000 resamples"
+    )
+    return report.finish(options)
+
+
+# ==== each image once, against both sides of every pair ====
+
+
+def embed_once(report: Report, root: Path, images: int) -> None:
+    """One row, and the bar on the ratio."""
+    slices = [write_slice(root / str(part), images // SLICES, part) for part in range(SLICES)]
+    torch.manual_seed(0)
+    model = build_model(
+        "mobilefacenet", embedding_size=128, pooling="backbone", dropout=0.0, pretrained="none", image_size=SIDE
+    ).eval()
+    every_pair(model, root / "0", slices[0])  # so that nothing is lazy later
+    seconds: dict[str, list[float]] = {"once": [], "every": []}
+    difference = 0.0
+    for part, pairs in enumerate(slices):
+        ways = {"once": each_image_once, "every": every_pair}
+        order = list(ways) if part % 2 else list(ways)[::-1]
+        found = {}
+        for name in order:
+            found[name], spent = cpu_seconds(lambda way=ways[name], p=part, ps=pairs: way(model, root / str(p), ps))
+            seconds[name].append(spent)
+        difference = max(difference, float(np.abs(found["once"] - found["every"]).max()))
+    once, every = (float(np.median(seconds[name])) * SLICES for name in ("once", "every"))
+    ratio = float(np.median(np.array(seconds["every"]) / np.array(seconds["once"])))
+    report.add(what="embed", images=images, pairs=images, once=once, every_pair=every, times=ratio)
+    report.at_least("each image once: speed, in that of both sides of every pair", ratio, LEAST_RATIO)
+    report.at_most("largest difference of their distances", difference, 1e-4)
+
+
+def write_slice(folder: Path, images: int, seed: int) -> PairTable:
+    """JPEG files of noise on coarse shapes, and a ring of pairs: each image with the next."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for number in range(images):
+        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        face = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{number}.jpg"), face, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    left = np.arange(images)
+    right = (left + 1) % images
+    return PairTable(
+        paths=np.array([f"{number}.jpg" for number in range(images)]),
+        left=left,
+        right=right,
+        same=left % 2 == 0,
+        condition=np.full(images, "all"),
+        people=np.stack([left, right], axis=1),
+    )
+
+
+def each_image_once(model: torch.nn.Module, root: Path, pairs: PairTable) -> np.ndarray:
+    """This project's way: (P,) distances."""
+    return v.pair_distances(embeddings_of(model, root, pairs.paths), pairs.left, pairs.right)
+
+
+def every_pair(model: torch.nn.Module, root: Path, pairs: PairTable) -> np.ndarray:
+    """The original's way: the left image of every pair, the right image of every pair, row by row."""
+    sides = [embeddings_of(model, root, pairs.paths[side]) for side in (pairs.left, pairs.right)]
+    return np.linalg.norm(sides[0] - sides[1], axis=1)
+
+
+def embeddings_of(model: torch.nn.Module, root: Path, paths: np.ndarray) -> np.ndarray:
+    """Read and embed a list of images."""
+    loader = image_loader(root, paths, SIDE, batch_size=60, workers=0)
+    return embed(model, loader, device="cpu", normalise=lambda x: x.permute(0, 3, 1, 2).float() / 127.5 - 1)
+
+
+def cpu_seconds(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+    """What the work gives, and the processor's time that it took."""
+    started = time.process_time()
+    found = work()
+    return found, time.process_time() - started
+
+
+# ==== figures of a million pairs ====
+
+
+def figures_of_many(report: Report) -> None:
+    """Rows with and without intervals, beside the naive bootstrap, and the bar on the time."""
+    distances, same, condition, people = many_pairs()
+    print(f"figures of {PAIRS:,} pairs …", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    figures(distances, same, condition, 1.1)
+    plain = time.perf_counter() - started
+    started = time.perf_counter()
+    figures(distances, same, condition, 1.1, people=people)
+    with_intervals = time.perf_counter() - started
+    naive = bootstrap.RESAMPLES * repeated_pairs(distances, same, condition, people, resamples=2)
+    report.add(what="figures", pairs=PAIRS, seconds=plain)
+    row = {"seconds": with_intervals, "repeated_pairs": naive, "times": naive / with_intervals}
+    report.add(what="figures with intervals", pairs=PAIRS, **row)
+    report.at_most(f"figures of {PAIRS:,} pairs with intervals: seconds", with_intervals, MOST_SECONDS)
+
+
+def many_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distances as of a fair network, half same, three conditions, some people harder than others."""
+    rng = np.random.default_rng(0)
+    same = np.arange(PAIRS) < PAIRS // 2
+    one = rng.integers(PEOPLE, size=PAIRS)
+    other = np.where(same, one, (one + rng.integers(1, PEOPLE, PAIRS)) % PEOPLE)
+    hard = rng.normal(0, 0.1, PEOPLE)
+    distances = np.where(same, rng.normal(0.9, 0.2, PAIRS), rng.normal(1.3, 0.12, PAIRS)) + hard[one] + hard[other]
+    condition = np.array(["plain-plain", "plain-masked", "masked-masked"])[rng.integers(3, size=PAIRS)]
+    return np.clip(distances, 0, 2), same, condition, np.stack([one, other], axis=1)
+
+
+def repeated_pairs(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, people: np.ndarray, resamples: int
+) -> float:
+    """Seconds that one resample of the naive bootstrap takes: repeat the pairs, and take all figures of them."""
+    started = time.perf_counter()
+    for weights in bootstrap.PersonWeights(people, resamples):
+        figures(np.repeat(distances, weights), np.repeat(same, weights), np.repeat(condition, weights), 1.1)
+    return (time.perf_counter() - started) / resamples
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))
