@@ -4,7 +4,8 @@
     python main_arcface.py --help                every setting
     python main_arcface.py --preset model1       a named preset of configs/presets
     python main_arcface.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
-    python main_arcface.py --resume never  a new run, though one of the same settings is unfinished
+    python main_arcface.py --resume never        a new run, though one of the same settings is unfinished
+    torchrun --nproc-per-node 4 main_arcface.py  four processes, one a GPU
 
 Everything a run makes lies in results/<run>/.
 """
@@ -16,12 +17,13 @@ from configs.settings import BUILT_IN
 from data.cache import FaceCache
 from data.datasets import ImageLoader, TrainFaces, train_loader
 from data.faces import built_in_faces, open_faces
-from data.samplers import ShuffledBatchSampler
+from data.samplers import RankBatchSampler, ShuffledBatchSampler
 from data.transforms import make_preprocessing
 from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from losses import ArcFaceLoss
+from losses import ArcFaceLoss, ShardedArcFaceLoss
 from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
+from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
 from runtime.errors import one_line_errors
 from runtime.optim import make_optimiser, make_scheduler
 from runtime.options import EngineOptions
@@ -57,7 +59,11 @@ SETTINGS = ArcFaceSettings(
     # ---- objective ----
     batch_size=64,  # images
     scale=16.0,  # s
-    margin=0.2,  # m, radians
+    margin=0.2,  # m, radians; cosface: cosine
+    margin_kind="arcface",  # arcface | cosface
+    sub_centres=1,  # class centres of an identity
+    sampled_share=1.0,  # share of the identities in a step, below 1 with sgd only
+    shard_classes=False,  # share the identities out over the processes of torchrun
     focal_gamma=1.0,  # 0 is cross-entropy
     frequency_weights="inverse_log",  # none | inverse_log | effective_number
     label_smoothing=0.0,  # share
@@ -114,7 +120,8 @@ def main() -> None:
     )
     root = Path(settings.data_root)
     if settings.data_root == BUILT_IN:
-        root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
+        with first_goes_ahead():
+            root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     faces = open_faces(
         root,
         eval_root=Path(settings.eval_root) if settings.eval_root else root,
@@ -126,6 +133,7 @@ def main() -> None:
         preprocessing=preprocessing,
     )
     sampler = ShuffledBatchSampler(len(faces.train.targets), settings.batch_size, settings.seed)
+    sampler = RankBatchSampler(sampler, rank(), ranks())
     train_faces = TrainFaces(
         faces.train_images,
         faces.train,
@@ -159,7 +167,8 @@ def main() -> None:
         pretrained=settings.pretrained,
         image_size=settings.image_size,
     )
-    criterion = ArcFaceLoss(
+    head = ShardedArcFaceLoss if settings.shard_classes else ArcFaceLoss
+    criterion = head(
         settings.embedding_size,
         len(faces.train.names),
         scale=settings.scale,
@@ -168,9 +177,12 @@ def main() -> None:
         class_counts=faces.train.counts,
         frequency_weights=settings.frequency_weights,
         label_smoothing=settings.label_smoothing,
+        kind=settings.margin_kind,
+        sub_centres=settings.sub_centres,
+        sample_share=settings.sampled_share if settings.sampled_share < 1 else None,
         margin_warmup=settings.margin_warmup_epochs / settings.epochs,
     )
-    criterion = criterion.to(device)
+    criterion = sum_parameter_gradients(criterion.to(device))
     model = to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
     )
@@ -183,6 +195,7 @@ def main() -> None:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         decay_norms=settings.decay_norms,
+        by_rows=settings.sampled_share < 1,
     )
     scheduler = make_scheduler(
         optimiser,
@@ -223,5 +236,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), joined():
         main()

@@ -4,7 +4,8 @@
     python main_triplet.py --help                every setting
     python main_triplet.py --preset model2       a named preset of configs/presets
     python main_triplet.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
-    python main_triplet.py --resume never  a new run, though one of the same settings is unfinished
+    python main_triplet.py --resume never        a new run, though one of the same settings is unfinished
+    torchrun --nproc-per-node 4 main_triplet.py  four processes, one a GPU
 
 Everything a run makes lies in results/<run>/.
 """
@@ -16,12 +17,13 @@ from configs.settings import BUILT_IN
 from data.cache import FaceCache
 from data.datasets import ImageLoader, TrainFaces, train_loader
 from data.faces import built_in_faces, open_faces
-from data.samplers import PKBatchSampler
+from data.samplers import PKBatchSampler, RankBatchSampler
 from data.transforms import make_preprocessing
 from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
 from losses import TripletLoss
 from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
+from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
 from runtime.errors import one_line_errors
 from runtime.optim import make_optimiser, make_scheduler
 from runtime.options import EngineOptions
@@ -114,7 +116,8 @@ def main() -> None:
     )
     root = Path(settings.data_root)
     if settings.data_root == BUILT_IN:
-        root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
+        with first_goes_ahead():
+            root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     faces = open_faces(
         root,
         eval_root=Path(settings.eval_root) if settings.eval_root else root,
@@ -132,6 +135,7 @@ def main() -> None:
         settings.seed,
         settings.epoch_mode,
     )
+    sampler = RankBatchSampler(sampler, rank(), ranks())
     train_faces = TrainFaces(
         faces.train_images,
         faces.train,
@@ -171,7 +175,7 @@ def main() -> None:
         squared=settings.squared,
         allow_saturating_margin=settings.allow_saturating_margin,
     )
-    criterion = criterion.to(device)
+    criterion = sum_parameter_gradients(criterion.to(device))
     model = to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
     )
@@ -224,5 +228,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), joined():
         main()

@@ -7,6 +7,7 @@ It knows no face: the loader, the criterion and the evaluation are given to it.
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,14 @@ from tqdm import tqdm
 
 from runtime.clock import StepClock
 from runtime.collapse import ADVICE, Collapsed, embedding_health
+from runtime.distributed import from_all, gather_rows, is_first, most_over_ranks, ranks, summed_afterwards
 from runtime.errors import InputError
 from runtime.estimate import estimate, peak_memory
 from runtime.options import EngineOptions
 from runtime.recompute import recomputed
 from runtime.recovery import recover
 from runtime.run_folder import RunFolder
+from runtime.shards import clip_gradients
 from runtime.signals import Stopped
 from runtime.training_state import EpochSums, TrainingState
 from runtime.watch import Diverged, Watch
@@ -88,19 +91,20 @@ def train_one_epoch(
     state.criterion.train()
     sums, device = state.sums, state.precision.device
     batches = _set_epoch(state, loader)
-    allowed = options.max_unreadable * batches * loader.batch_sampler.batch_size
+    allowed = options.max_unreadable * batches * loader.batch_sampler.batch_size * ranks()
     clock = StepClock(sums)
     title = f"epoch {state.epoch + 1}/{options.epochs}"
-    with tqdm(total=batches, initial=sums.batches, desc=title, unit="batch", leave=False) as bar:
+    look = {"unit": "batch", "leave": False, "disable": not is_first()}
+    with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
         for images, labels, lost in clock.over(loader):
-            _count_unreadable(sums, lost, len(labels), allowed)
+            count = _count_images(sums, lost, len(labels), allowed)
             sums.lr = state.lr
             state.criterion.set_progress((state.epoch + sums.batches / batches) / options.epochs)
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             stats = _step(state, images, labels, normalise, options)
             sums.batches += 1
-            sums.images += len(labels)
-            state.images_seen += len(labels)
+            sums.images += count
+            state.images_seen += count
             clock.step_done()
             if stats is not None:
                 bar.set_postfix_str(_bar_text(sums))
@@ -136,13 +140,14 @@ def _step(
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
     """
     buffers = _BufferCopy(state.model)
-    loss, stats, embeddings = _forward(state, images, labels, normalise, options.accumulate_steps)
     scaler = state.precision.scaler
     state.optimiser.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    with _gradients_of_parts(state, options):
+        loss, stats, embeddings = _forward(state, images, labels, normalise, options.accumulate_steps)
+        scaler.scale(loss).backward()
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, options.clip_grad_norm or math.inf)
+    norm = clip_gradients(parameters, options.clip_grad_norm or math.inf)
     loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
     searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
     if finite or scaler.is_enabled():
@@ -158,7 +163,7 @@ def _step(
     if state.ema:
         state.ema.update()
     stats = {"loss": loss.item(), "gradient_norm": norm.item(), **stats}
-    state.sums.add(stats, embeddings.detach())
+    state.sums.add(stats, *gather_rows(embeddings.detach()))
     return stats
 
 
@@ -184,6 +189,11 @@ def _forward(
     return loss, stats, embeddings
 
 
+def _gradients_of_parts(state: TrainingState, options: EngineOptions) -> AbstractContextManager:
+    """Around forward and backward: with several parts the processes' gradients are summed when all are done."""
+    return summed_afterwards(state.model) if options.accumulate_steps > 1 else nullcontext()
+
+
 class _BufferCopy:
     """BatchNorm's running statistics before a step: a non-finite batch would stay in them for good."""
 
@@ -196,15 +206,19 @@ class _BufferCopy:
             buffer.copy_(copy)
 
 
-def _count_unreadable(sums: EpochSums, paths: list[str], readable: int, allowed: float) -> None:
+def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: float) -> int:
+    """Images of the batch that can be read, of all processes together; those that can't are named and counted."""
+    parts = from_all((lost, readable))
+    paths = [path for lost, _ in parts for path in lost]
     for path in paths:
         tqdm.write(f"unreadable image left out: {path}")
     sums.unreadable += len(paths)
-    if sums.unreadable > allowed or not readable:
+    if sums.unreadable > allowed or not all(readable for _, readable in parts):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
             f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"
         )
+    return sum(readable for _, readable in parts)
 
 
 def _epoch_figures(state: TrainingState) -> dict[str, float]:
@@ -238,10 +252,11 @@ def _finish_epoch(
     """Evaluate, save, log. Raises Collapsed, and Stopped where a signal came meanwhile; the state is saved then."""
     epoch, started = state.epoch + 1, time.perf_counter()
     try:
-        with state.evaluated_weights(), watch.signals.at_once():
+        # Several processes evaluate to the end: they would wait for one that leaves in the middle.
+        with state.evaluated_weights(), watch.signals.at_once() if ranks() == 1 else nullcontext():
             evaluated = evaluate(state.model, epoch)
     except Stopped:
-        watch.stop()
+        watch.stop(watch.signals.received)
     line = {"epoch": epoch, **trained, **evaluated, "evaluation_seconds": time.perf_counter() - started}
     if state.remedies:
         line["remedies"] = list(state.remedies)
@@ -253,8 +268,9 @@ def _finish_epoch(
     tqdm.write(_summary(line, best=state.best is line))
     for health in healths:
         watch.guard.judge(health)
-    if watch.signals.received is not None:
-        watch.stop()
+    (signal,) = most_over_ranks(watch.signals.received or 0)
+    if signal:
+        watch.stop(signal)
 
 
 def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
@@ -274,8 +290,9 @@ def _start_line(
     """What is about to happen, in one line: faces, network, device, time and memory."""
 
     def trial(images: Tensor, labels: Tensor) -> None:
-        loss, _, _ = _forward(state, images, labels, normalise, options.accumulate_steps)
-        loss.backward()
+        with _gradients_of_parts(state, options):
+            loss, _, _ = _forward(state, images, labels, normalise, options.accumulate_steps)
+            loss.backward()
         state.optimiser.zero_grad(set_to_none=True)
 
     state.model.train()

@@ -170,7 +170,15 @@ class ArcFaceSettings(Settings):
     scale: float
     """s: what the cosines are multiplied with before the softmax."""
     margin: float
-    """m: added to the angle between a face and its class centre, in radians."""
+    """m: added to the angle between a face and its class centre, in radians; cosface: taken from its cosine."""
+    margin_kind: Literal["arcface", "cosface"]
+    """Where the margin acts: on the angle (ArcFace), or on the cosine (CosFace, usually 0.35)."""
+    sub_centres: int
+    """Class centres of each identity, of which the nearest counts: 3 where its images are dirty or very unlike."""
+    sampled_share: float
+    """Share of the identities that take part in a step (Partial FC), 0.1 for a million of them; below 1 with sgd."""
+    shard_classes: bool
+    """Under torchrun each process holds the class centres of its part of the identities: for very many of them."""
     focal_gamma: float
     """Exponent of the focal loss; 0 is cross-entropy."""
     frequency_weights: Literal["none", "inverse_log", "effective_number"]
@@ -179,6 +187,16 @@ class ArcFaceSettings(Settings):
     """Share of the target spread over all identities."""
     margin_warmup_epochs: float
     """Epochs over which the margin grows from zero."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.sampled_share <= 1:
+            raise InputError(f"sampled_share is {self.sampled_share}; it must lie above 0 and be 1 at the most")
+        if self.sampled_share < 1 and self.optimiser != "sgd":
+            raise InputError(
+                f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would move identities that a step "
+                "has not drawn"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

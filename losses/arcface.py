@@ -14,7 +14,7 @@ from losses.focal import focal_cross_entropy, weighted_mean, weighted_mean_over_
 from losses.frequency import class_factors
 from losses.sampled_head import sample_classes, sampled_unit_rows
 from losses.warmup import ProgressiveLoss
-from runtime.distributed import sum_over_ranks
+from runtime.distributed import ranks, sum_over_ranks
 from runtime.errors import InputError
 
 MARGIN_KINDS = ("arcface", "cosface")
@@ -148,6 +148,8 @@ class ArcFaceLoss(ProgressiveLoss):
     def _check_settings(self) -> None:
         if self.kind not in MARGIN_KINDS:
             raise InputError(f"unknown kind {self.kind!r}; choose one of {', '.join(MARGIN_KINDS)}")
+        if self.sample_share is not None and self.batch_is_spread and ranks() > 1:
+            raise InputError("sampled_share below 1 with several processes needs --shard-classes")
         limits = {
             "classes": (self.classes >= 1, "at least 1"),
             "scale": (self.scale > 0, "above 0"),

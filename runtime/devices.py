@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from runtime.allocator import keep_freed_memory
+from runtime.distributed import distribute, local_rank, local_ranks, ranks
 from runtime.errors import InputError
 from runtime.recompute import recompute_blocks
 
@@ -17,8 +19,8 @@ from runtime.recompute import recompute_blocks
 def pick_device(name: str, gpus: Sequence[int] = ()) -> torch.device:
     """The device that holds a run's parameters; ``auto`` takes CUDA where there is one.
 
-    ``gpus`` are the numbers of the GPUs to use, the first of which it is; empty: all that are visible. Raises
-    InputError where there is no such GPU.
+    ``gpus`` are the numbers of the GPUs to use, the first of which it is; empty: all that are visible. Of several
+    processes on a machine each takes one of them. Raises InputError where there is no such GPU.
     """
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     listed = ", ".join(map(str, gpus))
@@ -32,6 +34,12 @@ def pick_device(name: str, gpus: Sequence[int] = ()) -> torch.device:
         raise InputError(f"gpus are {listed}, but the GPUs here are 0 to {there - 1}, each to be named once")
     if name == "cpu":
         keep_freed_memory()
+    if name == "cuda" and ranks() > 1:
+        mine = list(gpus or range(there))[local_rank() :]
+        if not mine:
+            raise InputError(f"{local_ranks()} processes on this machine need a GPU each: start as many as there are")
+        torch.cuda.set_device(mine[0])
+        return torch.device(name, mine[0])
     return torch.device(name, gpus[0]) if gpus else torch.device(name)
 
 
@@ -43,13 +51,14 @@ def to_device(
     compiled: bool = False,
     recompute: bool = False,
 ) -> nn.Module:
-    """Move to the device in channels_last order, split over ``gpus`` (empty: all visible) where there are several.
+    """Move to the device in channels_last order, split over ``gpus`` (empty: all visible) where there are several;
+    with several processes their gradients are summed.
 
     ``compiled``: torch.compile makes kernels of it. ``recompute``: its blocks compute their inside again in the
     backward pass. Raises InputError where these don't go together.
     """
     model = model.to(device, memory_format=torch.channels_last)
-    several = device.type == "cuda" and gpu_count(gpus) > 1
+    several = device.type == "cuda" and gpu_count(gpus) > 1 and ranks() == 1
     if compiled and (recompute or several):
         other = "activation_checkpointing" if recompute else "several GPUs in one process (choose one with gpus)"
         raise InputError(f"compile does not go together with {other}; set one of them only")
@@ -57,7 +66,7 @@ def to_device(
         raise InputError("this backbone has no blocks to recompute; set activation_checkpointing off")
     if compiled:
         model.compile()  # in place: state dicts keep their keys
-    return nn.DataParallel(model, device_ids=list(gpus) or None) if several else model
+    return nn.DataParallel(model, device_ids=list(gpus) or None) if several else distribute(model, device)
 
 
 def gpu_count(gpus: Sequence[int]) -> int:
@@ -81,7 +90,7 @@ def loader_workers(setting: int, device: torch.device, gpus: Sequence[int] = ())
     if device.type == "cpu":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    processes = local_ranks()
     return min(8 if processes > 1 else 8 * gpu_count(gpus), max(1, cores // processes - 1))
 
 
@@ -108,4 +117,6 @@ def make_precision(name: str, device: torch.device) -> Precision:
     if name == "fp16" and device.type == "cpu":
         raise InputError("precision fp16 needs a GPU; set precision to float32 or bf16")
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    return Precision(dtype, device, torch.amp.GradScaler(device.type, enabled=name == "fp16"))
+    # With several processes all must pass over a step where one has infinite gradients.
+    scaler = torch.amp.GradScaler if ranks() == 1 else ShardedGradScaler
+    return Precision(dtype, device, scaler(device.type, enabled=name == "fp16"))

@@ -254,14 +254,15 @@ def summed_afterwards(model: nn.Module) -> Iterator[None]:
             dist.all_reduce(parameter.grad)
 
 
-def sum_parameter_gradients(criterion: nn.Module) -> None:
-    """From now on the gradients of a criterion's parameters are summed over the processes as they arise.
+def sum_parameter_gradients(criterion: nn.Module) -> nn.Module:
+    """A criterion of whose parameters the gradients are from now on summed over the processes as they arise.
 
     For parameters that every process has whole; rows of a shared one (``runtime/shards.py``) are left alone.
     """
     for parameter in criterion.parameters():
         if ranks() > 1 and not hasattr(parameter, "shard"):
             parameter.register_hook(sum_over_ranks)
+    return criterion
 
 
 def equal_buffers(model: nn.Module) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from runtime.devices import Precision
+from runtime.distributed import from_all, from_first
 from runtime.seeds import restore_rng_state, rng_state
 
 # A bfloat16 trial costs two steps more: not for runs that are over soon, nor to announce a trifle.
@@ -65,7 +66,7 @@ def _try(loader: DataLoader, run_step: Callable, model: nn.Module, precision: Pr
     started = time.perf_counter()
     images, labels, _ = loader.collate_fn(loader.dataset.__getitems__(next(iter(loader.batch_sampler))))
     reading = time.perf_counter() - started
-    if len(labels) < 2:
+    if min(from_all(len(labels))) < 2:
         return None
     images, labels = images.to(precision.device), labels.to(precision.device)
     for _ in range(2):
@@ -77,7 +78,8 @@ def _try(loader: DataLoader, run_step: Callable, model: nn.Module, precision: Pr
     for buffer, before in buffers:
         buffer.copy_(before)
     restore_rng_state(generators)
-    return Trial(computing, reading, peak_memory(precision.device))
+    # What the first process saw, so that all come to the same conclusions.
+    return from_first(Trial(computing, reading, peak_memory(precision.device)))
 
 
 def _bfloat16_gain(

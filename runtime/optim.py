@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from runtime.row_sgd import RowSGD
+
 OptimiserName = Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"]
 ScheduleName = Literal["multistep", "cosine", "cyclic", "step", "constant"]
 
@@ -21,13 +23,15 @@ def make_optimiser(
     momentum: float,
     weight_decay: float,
     decay_norms: bool,
+    by_rows: bool = False,
 ) -> Optimizer:
     """An optimiser over every parameter of ``modules`` that takes a gradient.
 
     Norms' scales, biases and PReLU slopes (vectors and scalars) are left out of weight decay unless ``decay_norms``:
     pulling them to zero shrinks the signal instead of regularising the function (He et al. 2019, arXiv:1812.01187).
     ``momentum`` is Nesterov's for sgd, plain for rmsprop, β1 for adam and adamw, unused by adadelta. On GPUs the
-    step is one fused kernel where torch has one.
+    step is one fused kernel where torch has one. ``by_rows`` (sgd): parameters with sparse gradients move in the rows
+    that have one.
     """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     fused = all(p.is_cuda for p in parameters) or None  # None: torch chooses among the others
@@ -37,7 +41,8 @@ def make_optimiser(
     groups = [group for group in groups if group["params"]]
     match name:
         case "sgd":
-            return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+            kind = RowSGD if by_rows else torch.optim.SGD
+            return kind(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
         case "adam":
             return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
         case "adamw":

@@ -14,6 +14,7 @@ from typing import IO
 import torch
 
 from runtime.checkpoint_store import CheckpointStore
+from runtime.distributed import from_first, is_first
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -110,6 +111,8 @@ class RunFolder:
         self._write("metrics.json", json.dumps(metrics, indent=2))
 
     def _write(self, name: str, text: str) -> None:
+        if not is_first():
+            return
         with replace_file(self.path / name) as temporary:
             temporary.write_text(text if text.endswith("\n") or not text else text + "\n")
 
@@ -118,9 +121,15 @@ def open_run(settings: dict) -> RunFolder:
     """The folder that a run with these settings writes to, held for this process, as its setting ``resume`` says.
 
     ``auto``: the newest unfinished run of the same settings in results_dir, or a new one; ``never``: a new one; else
-    the folder of the run to go on with. Raises InputError: no such run, another process trains in it, or the name
-    of a new one is taken.
+    the folder of the run to go on with. With several processes the first one opens it for all. Raises InputError: no
+    such run, another process trains in it, or the name of a new one is taken.
     """
+    run = _open_run(settings) if is_first() else None
+    path = from_first(run and run.path)
+    return run or RunFolder(path)
+
+
+def _open_run(settings: dict) -> RunFolder:
     results, name, choice = Path(settings["results_dir"]), settings["run_name"], settings["resume"]
     if choice not in ("auto", "never"):
         return _held(RunFolder(Path(choice)))

@@ -1,6 +1,7 @@
 """What moves during training: gathered, saved and restored, so that a run goes on from any step to the bit."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from runtime.checkpoint import copy_checkpoint, load_state
 from runtime.checkpoint_store import Position
 from runtime.devices import Precision, unwrap
+from runtime.distributed import equal_buffers, from_all, is_first, rank
 from runtime.ema import EMA
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from runtime.seeds import restore_rng_state, rng_state
+from runtime.shards import own_optimiser_state, own_state, whole_optimiser_state, whole_state
 
 
 @dataclass
@@ -87,12 +90,19 @@ class TrainingState:
         """The learning rate of the next step."""
         return self.optimiser.param_groups[0]["lr"]
 
-    def evaluated_weights(self) -> contextlib.AbstractContextManager:
-        """Inside, the model has the weights that are evaluated: their average where there is one."""
-        return self.ema.applied() if self.ema else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def evaluated_weights(self) -> Iterator[None]:
+        """Inside, the model has the weights that are evaluated, the same in all processes: their average where there
+        is one."""
+        with self.ema.applied() if self.ema else contextlib.nullcontext():
+            equal_buffers(unwrap(self.model))
+            yield
 
     def state_dict(self) -> dict:
-        """Tensors and plain values. ``model`` are the weights that are evaluated, ``raw_model`` those that train."""
+        """Tensors and plain values. ``model`` are the weights that are evaluated, ``raw_model`` those that train.
+
+        All processes must call it; what the first one gets is whole.
+        """
         own = unwrap(self.model).state_dict()
         averaged = (
             {"model": self.ema.state_dict(), "raw_model": own, "ema_updates": self.ema.updates} if self.ema else {}
@@ -100,12 +110,12 @@ class TrainingState:
         return {
             "model": own,
             **averaged,
-            "criterion": self.criterion.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "criterion": whole_state(self.criterion),
+            "optimiser": whole_optimiser_state(self.optimiser),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
             "sampler": self.position._asdict(),
-            "rng": rng_state(),
+            "rng": from_all(rng_state()),
             "epoch": self.epoch,
             "images_seen": self.images_seen,
             "history": self.history,
@@ -117,10 +127,10 @@ class TrainingState:
     def load_state_dict(self, state: dict, name: str) -> None:
         """Inverse of ``state_dict``. Raises InputError where model or criterion are of another shape."""
         load_state(unwrap(self.model), state.get("raw_model", state["model"]), name)
-        load_state(self.criterion, state["criterion"], name)
+        load_state(self.criterion, own_state(self.criterion, state["criterion"]), name)
         if self.ema:
             self.ema.load_state_dict(state["model"], state.get("ema_updates", 0))
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(own_optimiser_state(self.optimiser, state["optimiser"]))
         self.scheduler.load_state_dict(state["scheduler"])
         self.precision.scaler.load_state_dict(state["scaler"])
         self.epoch, self.images_seen = state["epoch"], state["images_seen"]
@@ -128,7 +138,7 @@ class TrainingState:
         self.sums = EpochSums(**state["sums"])
         self.remedies = state["remedies"]
         self.healthy = state["healthy"] and Position(**state["healthy"])
-        restore_rng_state(state["rng"])
+        restore_rng_state(state["rng"][rank() % len(state["rng"])])
 
 
 def resume(state: TrainingState, run: RunFolder, carry: dict) -> None:
@@ -157,12 +167,12 @@ def where(position: Position) -> str:
     return f"epoch {position.epoch}" + (f" and {position.batch} batches of the next" if position.batch else "")
 
 
-def save(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> Path:
-    """A checkpoint to go on from. Raises InputError where it can't be written."""
+def save(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> Path | None:
+    """A checkpoint to go on from, which the first process writes. Raises InputError where it can't be written."""
     content = {**state.state_dict(), **carry}
     if state.history and not state.sums.batches:
         content |= {"threshold": state.history[-1]["threshold"], "threshold_metric": "balanced_accuracy"}
-    return run.store.save(content, state.position, keep=keep, also_keep=state.healthy)
+    return run.store.save(content, state.position, keep=keep, also_keep=state.healthy) if is_first() else None
 
 
 def save_epoch(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> None:
@@ -170,7 +180,9 @@ def save_epoch(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> 
     _publish(state, run, save(state, run, carry, keep))
 
 
-def _publish(state: TrainingState, run: RunFolder, path: Path) -> None:
+def _publish(state: TrainingState, run: RunFolder, path: Path | None) -> None:
+    if not is_first():
+        return
     if state.best is state.history[-1]:
         copy_checkpoint(path, run.best)
     copy_checkpoint(path, run.last)

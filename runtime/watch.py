@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from runtime.collapse import CollapseGuard, embedding_health, is_healthy
+from runtime.distributed import from_all, is_first, most_over_ranks
 from runtime.errors import InputError
 from runtime.options import EngineOptions
 from runtime.run_folder import RunFolder
@@ -35,7 +36,7 @@ class Watch:
         self.state, self.run, self.options, self.carry, self.names = state, run, options, carry, names
         self.guard = CollapseGuard(options.collapse_check_steps, options.on_collapse)
         self.signals = StopSignals()
-        self.board = Board(run.path / "tensorboard") if options.tensorboard else None
+        self.board = Board(run.path / "tensorboard") if options.tensorboard and is_first() else None
         self._saved = time.monotonic()
 
     def after_step(self, loader: DataLoader, stats: dict[str, float] | None) -> None:
@@ -50,19 +51,21 @@ class Watch:
             self.guard.look(self.state.scheduler.last_epoch, sums.embeddings)
             if self.board:
                 self.board.step(self.state.scheduler.last_epoch, {**stats, "lr": sums.lr})
-        if self.signals.received is not None:
-            self.stop()
-        if time.monotonic() - self._saved >= self.options.checkpoint_minutes * 60:
+        overdue = time.monotonic() - self._saved >= self.options.checkpoint_minutes * 60
+        signal, overdue = most_over_ranks(self.signals.received or 0, overdue)  # all do the same
+        if signal:
+            self.stop(signal)
+        if overdue:
             try:
                 self.save()
             except InputError as error:  # the epoch's end will have it, or end the run
                 tqdm.write(f"training goes on, but {error}")
 
-    def stop(self) -> None:
+    def stop(self, signal: int) -> None:
         """Save and leave, as a signal asked for."""
         self.save()
         tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command goes on from there")
-        raise Stopped(self.signals.received)
+        raise Stopped(signal)
 
     def before_start(self) -> None:
         """A run that may have to go back needs somewhere to go back to from the first step on."""
@@ -105,4 +108,5 @@ class Watch:
     def _batch_paths(self, loader: DataLoader, epoch: int, batch: int) -> list[str]:
         sampler = copy.deepcopy(loader.batch_sampler)  # the one in use goes on undisturbed
         sampler.set_epoch(epoch, batch)
-        return [str(self.names[key.index]) for key in next(iter(sampler))]
+        own = [str(self.names[key.index]) for key in next(iter(sampler))]
+        return [path for part in from_all(own) for path in part]

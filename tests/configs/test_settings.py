@@ -95,11 +95,19 @@ def test_senseless_values_are_refused(name, value):
         dataclasses.replace(main_arcface.SETTINGS, **{name: value})
 
 
+@pytest.mark.parametrize(("share", "optimiser"), [(0.0, "sgd"), (1.5, "sgd"), (0.5, "adamw")])
+def test_a_sampled_share_needs_sgd_and_a_sensible_value(share, optimiser):
+    with pytest.raises(InputError, match="sampled_share"):
+        dataclasses.replace(main_arcface.SETTINGS, sampled_share=share, optimiser=optimiser)
+    assert dataclasses.replace(main_arcface.SETTINGS, sampled_share=0.1, optimiser="sgd").sampled_share == 0.1
+
+
 def test_the_two_scripts_differ_in_objective_sampler_and_numbers_alone():
     """The same settings under the same headings; what one script has and the other has not is the objective's."""
     arcface, triplet = ({f.name for f in dataclasses.fields(s.SETTINGS)} for s in SCRIPTS)
     assert arcface - triplet == {
-        "batch_size", "scale", "focal_gamma", "frequency_weights", "label_smoothing", "margin_warmup_epochs"
+        "batch_size", "scale", "margin_kind", "sub_centres", "sampled_share", "shard_classes", "focal_gamma",
+        "frequency_weights", "label_smoothing", "margin_warmup_epochs",
     }  # fmt: skip
     assert triplet - arcface == {
         "people_per_batch", "images_per_person", "epoch_mode", "mining", "squared", "allow_saturating_margin"

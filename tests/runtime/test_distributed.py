@@ -191,14 +191,18 @@ def test_each_process_samples_its_own_classes():
         assert rows == max(round(own * 0.5), 3 if own == 5 else 0)  # labels 0, 1, 2 belong to the first process
 
 
-def too_few_classes() -> str:
-    with pytest.raises(InputError) as caught:
+def refused_heads() -> tuple[str, str]:
+    with pytest.raises(InputError) as few:
         ShardedArcFaceLoss(EMBEDDING, 1, **HEAD)
-    return str(caught.value)
+    with pytest.raises(InputError) as sampled:
+        ArcFaceLoss(EMBEDDING, PEOPLE, **HEAD, sample_share=0.5)
+    return str(few.value), str(sampled.value)
 
 
-def test_fewer_classes_than_processes_are_refused():
-    assert in_processes(2, too_few_classes)[0].startswith("1 identities can't be shared out over 2 processes")
+def test_heads_that_several_processes_cannot_have_are_refused():
+    few, sampled = in_processes(2, refused_heads)[0]
+    assert few.startswith("1 identities can't be shared out over 2 processes")
+    assert sampled == "sampled_share below 1 with several processes needs --shard-classes"
 
 
 @pytest.mark.parametrize("largest", [0.5, 1e6, math.inf])
