@@ -63,6 +63,8 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] = F
 def _open(settings: PrepareSettings) -> tuple[str, Source]:
     """The source's own name, and all its pictures, those of people with real masks among them."""
     path, source = open_source(settings.source)
+    if path.suffix in (".rec", ".bin") and path.is_file() and settings.align == "detect":
+        print(f"the faces in {path.name} are mostly aligned already; --align landmarks leaves them as they are")
     if settings.mask_labels:
         source = apply_mask_labels(source, settings.mask_labels)
     if settings.masked_source:

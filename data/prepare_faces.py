@@ -22,6 +22,7 @@ from data.mask import random_mask_kind, render_mask
 from data.prepare_settings import PrepareSettings
 from data.read_image import UnreadableImage
 from data.source_files import SourceFile
+from runtime.cores import available_cores
 from runtime.errors import InputError
 
 JPEG_QUALITY = 95
@@ -49,7 +50,7 @@ def prepare_files(
     Raises InputError where a process dies, OSError where a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
-    processes = min(settings.jobs or len(os.sched_getaffinity(0)), len(jobs))
+    processes = min(settings.jobs or available_cores(), len(jobs))
     if processes > 1:
         yield from _in_processes(jobs, processes, make_detector)
     elif jobs:
