@@ -22,7 +22,8 @@ def _run(folder, accuracy, seed, mining=None):
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     for name in ("iou", "train_loss", "test_result", "distribution_epoch1", "distribution_epoch2"):
         (folder / f"{name}.png").write_bytes(b"png")
-    (folder / "best.pt").write_bytes(b"weights")
+    for name in ("best.pt", "report.html", "worst_pairs.png", "test_pairs.csv", "left_out_pairs.csv"):
+        (folder / name).write_bytes(b"weights, faces or names of faces")
 
 
 def test_published_runs_leave_weights_behind_and_fill_both_tables(tmp_path):
@@ -54,6 +55,30 @@ def test_weights_as_published_have_a_table_of_their_own(tmp_path):
     publish(tmp_path / "verify.json", tmp_path / "published")
     write_tables(tmp_path)
     assert "| w.safetensors | pairs.csv | True | 99.10 % | 0.9990 |" in (tmp_path / "README.md").read_text()
+
+
+def test_runs_of_several_seeds_have_a_line_together_and_intervals_stand_beside_the_accuracy(tmp_path):
+    for seed, accuracy in enumerate((0.92, 0.94, 0.99)):
+        _run(tmp_path / "published" / f"net_s{seed}", accuracy, seed)
+    _run(tmp_path / "published" / "other", 0.5, 0, mining="semi_hard")
+    metrics = json.loads((tmp_path / "published/net_s0/metrics.json").read_text())
+    (tmp_path / "published/net_s0/metrics.json").write_text(
+        json.dumps({**metrics, "intervals": {"accuracy": [0.911, 0.929]}})
+    )
+    write_tables(tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert "| net | 3 | 95.00 ± 3.61 % | 85.00 ± 3.61 % | 0.9753 ± 0.0000 | 5.00 ± 0.00 % |" in page
+    assert "92.00 % (91.1–92.9)" in page and "| 94.00 % |" in page
+    table = pd.read_csv(tmp_path / "results.csv").set_index("run")
+    assert table.loc["net_s0", ["accuracy low", "accuracy high"]].tolist() == [0.911, 0.929]
+    assert "| other | 1 |" not in page
+
+
+def test_the_plots_of_newer_runs_are_published_too(tmp_path):
+    _run(tmp_path / "run", 0.9, 0)
+    (tmp_path / "run" / "roc.png").write_bytes(b"png")
+    publish(tmp_path / "run", tmp_path / "published")
+    assert (tmp_path / "published/run/roc.png").is_file() and not (tmp_path / "published/run/det.png").exists()
 
 
 def test_an_untested_run_or_an_empty_folder_is_said(tmp_path):
