@@ -1,0 +1,203 @@
+"""Runs killed with SIGKILL at random moments and started again, beside runs left in peace: equal to the bit?
+
+    python -m benchmarks.kill [--quick] [--check] [--json FILE]
+
+Both scripts train a small network on a few drawn faces and save after each step. Every third kill waits until a
+checkpoint is being written, every third until an epoch is being evaluated; the others come at any moment. Where a run
+ends before all kills are used up, the next begins with another seed. Compared at the end: the weights of best.pt and
+last.pt, class centres, the optimiser's state, metrics.json and the log's lines, all but times and speeds.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+import tyro
+
+from benchmarks.table import Options, Report
+from data.synthetic import FaceSet, make_faces
+
+ROOT = Path(__file__).resolve().parent.parent
+FACES = FaceSet(
+    train_people=6, eval_people=4, test_people=4, images_per_person=3, seed=5, size=64, eval_pairs=40, test_pairs=40
+)
+SMALL = [
+    *("--image-size", "64", "--backbone", "timm:mobilenetv3_small_050", "--embedding-size", "32", "--dropout", "0.2"),
+    *("--mask-probability", "0.5", "--workers", "0", "--checkpoint-minutes", "0", "--run-name", "run"),
+]
+OBJECTIVES = {
+    "main_arcface.py": ["--batch-size", "8"],
+    "main_triplet.py": ["--people-per-batch", "2", "--images-per-person", "4"],
+}
+BATCHES = 5  # an epoch, with either
+MOMENTS = ("anywhere", "while saving", "while evaluating")
+TIMES = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+LONGEST = 3.0  # seconds until a kill that waits for nothing
+PATIENCE = 20.0  # seconds for the moment that a kill waits for; then it comes all the same
+
+
+@dataclass
+class Tally:
+    """Of the runs of one script."""
+
+    kills: int = 0
+    runs: int = 0
+    saving: int = 0  # kills that left a half-written file
+    evaluating: int = 0
+    unequal: int = 0
+    failed: int = 0  # runs that could not go on
+
+
+# ==== one run, in peace or killed ====
+
+
+def options_of(script: str, faces: Path, epochs: int, seed: int) -> list[str]:
+    """The command line of a small run."""
+    return ["--data-root", str(faces), "--epochs", str(epochs), "--seed", str(seed), *SMALL, *OBJECTIVES[script]]
+
+
+def run_in_peace(script: str, options: list[str], folder: Path) -> None:
+    """An interpreter of its own, as a user starts it, with its own order of hashes."""
+    command = [sys.executable, str(ROOT / script), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def run_killed(script: str, options: list[str], folder: Path, kills: int, rng: random.Random, tally: Tally) -> None:
+    """Start, kill, start again, until the run has ended; after ``kills`` of them it is left alone."""
+    left = kills
+    while True:
+        child = _context().Process(target=_run_script, args=(script, options, str(folder)))
+        child.start()
+        if left:
+            _wait_for(MOMENTS[left % 3], child, folder, rng)
+        else:
+            child.join()
+        if not child.is_alive():
+            tally.failed += child.exitcode != 0
+            return
+        child.kill()
+        child.join()
+        left -= 1
+        tally.kills += 1
+        tally.saving += any(folder.glob("results/run/**/.*.tmp"))
+        tally.evaluating += _between_training_and_epoch_end(folder)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """New processes that find torch and the scripts' modules imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["main_arcface", "main_triplet"])
+    return context
+
+
+def _run_script(script: str, options: list[str], folder: str) -> None:
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    sys.argv = [script, *options]
+    with open("said.txt", "a") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
+def _wait_for(moment: str, child: BaseProcess, folder: Path, rng: random.Random) -> None:
+    there = {
+        "while saving": lambda: any(folder.glob("results/run/checkpoints/.*.tmp")),
+        "while evaluating": lambda: _between_training_and_epoch_end(folder),
+    }.get(moment)
+    deadline = time.monotonic() + (PATIENCE if there else rng.uniform(0, LONGEST))
+    while child.is_alive() and time.monotonic() < deadline and not (there and there()):
+        time.sleep(0.001)
+    if moment == "while evaluating":
+        time.sleep(rng.uniform(0, 0.3))
+
+
+def _between_training_and_epoch_end(folder: Path) -> bool:
+    """Whether the newest checkpoint holds a whole epoch that is not evaluated yet."""
+    newest = max((path.name for path in folder.glob("results/run/checkpoints/epoch*.pt")), default="")
+    return re.match(rf"epoch\d+_batch0*{BATCHES}-", newest) is not None
+
+
+# ==== equal? ====
+
+
+def differences(run: Path, other: Path) -> list[str]:
+    """What two finished runs differ in, apart from times."""
+    found = []
+    if _log(run) != _log(other):
+        found.append("log.jsonl")
+    if (run / "metrics.json").read_text() != (other / "metrics.json").read_text():
+        found.append("metrics.json")
+    for name in ("best.pt", "last.pt"):
+        ends = [torch.load(folder / name, weights_only=True) for folder in (run, other)]
+        parts = ("model", "criterion", "optimiser", "scheduler", "rng", "images_seen")
+        found += [f"{name}: {part}" for part in parts if not _equal(ends[0][part], ends[1][part])]
+    return found
+
+
+def _log(run: Path) -> list[dict]:
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
+
+
+def _equal(one: object, two: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(two, torch.Tensor) and torch.equal(one, two)
+    if isinstance(one, dict):
+        return isinstance(two, dict) and one.keys() == two.keys() and all(_equal(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(_equal, one, two))
+    return one == two
+
+
+def kill_and_compare(script: str, faces: Path, folder: Path, *, kills: int, epochs: int, seed: int) -> Tally:
+    """As many runs as ``kills`` are good for, each beside one left in peace."""
+    tally, rng = Tally(), random.Random(seed)
+    while tally.kills < kills and not tally.failed:
+        options = options_of(script, faces, epochs, seed + tally.runs)
+        folders = [folder / f"{script}_{tally.runs}_{kind}" for kind in ("peace", "killed")]
+        for each in folders:
+            each.mkdir(parents=True)
+        run_in_peace(script, options, folders[0])
+        run_killed(script, options, folders[1], kills - tally.kills, rng, tally)
+        tally.runs += 1
+        if not tally.failed:
+            wrong = differences(folders[0] / "results/run", folders[1] / "results/run")
+            tally.unequal += bool(wrong)
+            print(f"{script}, seed {seed + tally.runs - 1}: {', '.join(wrong) or 'equal'}", file=sys.stderr, flush=True)
+        else:
+            print((folders[1] / "said.txt").read_text()[-2000:], file=sys.stderr)
+    return tally
+
+
+def main(options: Options) -> int:
+    """Both scripts, 25 kills each."""
+    report = Report("kill")
+    with tempfile.TemporaryDirectory() as scratch:
+        faces = Path(scratch) / "faces"
+        make_faces(faces, FACES)
+        for script in OBJECTIVES:
+            tally = kill_and_compare(script, faces, Path(scratch), kills=4 if options.quick else 25, epochs=8, seed=0)
+            report.add(script=script, **vars(tally))
+            report.at_least(f"{script}: kills", tally.kills, 4 if options.quick else 25)
+            report.at_most(f"{script}: runs that differ from one left in peace", tally.unequal, 0)
+            report.at_most(f"{script}: runs that could not go on", tally.failed, 0)
+    report.note(
+        "saving: kills that left a half-written file; evaluating: kills between an epoch's last step and its end"
+    )
+    return report.finish(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))
