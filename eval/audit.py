@@ -1,0 +1,263 @@
+"""What a trained network sees wrong in a set of faces, for a person to look at.
+
+    python -m eval.audit results/RUN train.csv eval_same.csv eval_diff.csv test.csv --root DIR --out AUDIT
+
+One person under two names, two people under one name, the same picture twice, and the same person in a train and a
+pair CSV. AUDIT gets proposals.csv and a sheet of faces, side by side, for each kind. Delete the rows that are wrong,
+and apply the rest: python -m data.prepare SOURCE --out DIR --proposals AUDIT/proposals.csv
+
+Masked faces are left out where the CSV says who wears one: their plain originals stand for them.
+"""
+
+import dataclasses
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from data.datasets import image_loader
+from data.faces import check_card
+from data.proposals import COLUMNS
+from data.tables import read_dataset_card, require_files, write_table
+from eval.embedding import embed
+from eval.style import FAINT, headline, house_style, new_figure, save
+from eval.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
+from eval.trained_model import open_model
+from runtime.devices import loader_workers, pick_device, to_device
+from runtime.errors import InputError, one_line_errors
+
+TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
+    "one person under two names",
+    "two people under one name",
+    "one picture twice",
+    "in train and pairs",
+)
+_SHEETS = {TWO_NAMES: "two_names", TWO_PEOPLE: "two_people", TWICE: "twice", LEAK: "train_and_pairs"}
+_FACES_A_SIDE, _ROWS_A_SHEET = 4, 12
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditSettings:
+    """Which network looks at which faces."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    csvs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CSV")]
+    """Train CSVs (path,target) and pair CSVs (path,target,pair_path,pair_target)."""
+    root: Path
+    """Folder that the CSVs' paths start from."""
+    out: Path = Path("audit")
+    """Folder for proposals.csv and the sheets."""
+    most: int = 200
+    """Most findings of a kind, the surest first."""
+    backbone: str = ""
+    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One proposal, its ``distance``, and the rows of the faces that show it."""
+
+    kind: str
+    action: str
+    path: str
+    target: str
+    new_target: str
+    distance: float
+    left: list[int]
+    right: list[int]
+
+
+class Faces:
+    """Distinct faces of some CSVs: ``path``, ``name`` (person), ``sides`` ("train", "pairs") of each person."""
+
+    def __init__(self, csvs: tuple[Path, ...]) -> None:
+        named: dict[str, str] = {}
+        self.sides: dict[str, set[str]] = defaultdict(set)
+        for csv in csvs:
+            for path, name, side in _rows(csv):
+                named.setdefault(path, name)
+                self.sides[name].add(side)
+        if len(set(named.values())) < 2:
+            raise InputError(f"{', '.join(map(str, csvs))}: faces of two people at least are needed")
+        self.path, name = np.array(list(named)), np.array(list(named.values()))
+        self.people, self.label = np.unique(name, return_inverse=True)
+
+    def of(self, person: int) -> np.ndarray:
+        """Rows of a person's faces."""
+        return np.flatnonzero(self.label == person)
+
+
+def _rows(csv: Path):
+    """Yield (path, target, side) of the plain faces of a CSV."""
+    try:
+        frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{csv} can't be read as a CSV: {' '.join(str(error).split())}") from None
+    side = "pairs" if "pair_path" in frame else "train"
+    for prefix in ("", "pair_") if side == "pairs" else ("",):
+        lacking = [name for name in (f"{prefix}path", f"{prefix}target") if name not in frame]
+        if lacking:
+            raise InputError(f"{csv} lacks the column {', '.join(lacking)}: an audit needs to know who is who")
+        plain = frame[frame[f"{prefix}masked"] != "1"] if f"{prefix}masked" in frame else frame
+        yield from (
+            (path, name, side) for path, name in zip(plain[f"{prefix}path"], plain[f"{prefix}target"], strict=True)
+        )
+
+
+def audit(settings: AuditSettings) -> list[Finding]:
+    """Embed every face once and return the findings, surest first within each kind; writes the files.
+
+    Raises InputError: a CSV that is not as it should be, missing images, another crop than the network's.
+    """
+    faces = Faces(settings.csvs)
+    embeddings, pixels = _embedded(settings, faces)
+    centres = means(embeddings, faces.label, len(faces.people))
+    level = levels(embeddings, faces.label, centres)
+    twice = _twice(faces, embeddings, centres, pixels)
+    findings = [
+        *_two_names(faces, centres, level.one_person)[: settings.most],
+        *_by_name(faces)[: settings.most],
+        *_two_people(faces, embeddings, centres, level)[: settings.most],
+        *twice[: settings.most],
+    ]
+    settings.out.mkdir(parents=True, exist_ok=True)
+    rows = [{**{name: getattr(f, name) for name in (*COLUMNS, "kind")}, "distance": f.distance} for f in findings]
+    write_table(pd.DataFrame(rows, columns=[*COLUMNS, "kind", "distance"]).round(4), settings.out / "proposals.csv")
+    for kind, name in _SHEETS.items():
+        chosen = [f for f in findings if f.kind == kind]
+        if chosen:
+            draw_sheet(settings.out / f"{name}.png", kind, chosen, faces, pixels)
+    return findings
+
+
+def _embedded(settings: AuditSettings, faces: Faces) -> tuple[np.ndarray, "_Pixels"]:
+    opened = open_model(settings.model, settings.backbone)
+    check_card(read_dataset_card(settings.root), settings.root, opened.preprocessing.crop)
+    require_files(settings.root, faces.path, ", ".join(map(str, settings.csvs)))
+    device = pick_device(settings.device)
+    size, workers = opened.preprocessing.size, loader_workers(-1, device)
+    loader = image_loader(settings.root, faces.path, size, batch_size=64, workers=workers)
+    model = to_device(opened.model, device)
+    normalise = opened.preprocessing.normalise
+    embeddings = embed(model, loader, device=device, normalise=normalise, mirror=opened.mirror, progress="embedding")
+    if loader.unreadable:
+        first = faces.path[min(loader.unreadable)]
+        raise InputError(f"{len(loader.unreadable)} faces can't be read (the first is {first}); take them out")
+    return embeddings, _Pixels(settings.root, faces.path, size)
+
+
+class _Pixels:
+    """Faces by row, read when they are looked at: a set may be larger than the memory."""
+
+    def __init__(self, root: Path, paths: np.ndarray, size: int) -> None:
+        self._root, self._paths, self._size = root, paths, size
+
+    def __call__(self, row: int) -> np.ndarray:
+        (batch,) = image_loader(self._root, self._paths[[row]], self._size, batch_size=1, workers=0)
+        return batch[0].numpy().copy()
+
+
+# ==== the kinds of findings ====
+
+
+def _two_names(faces: Faces, centres: np.ndarray, limit: float) -> list[Finding]:
+    """People as near to each other as the halves of one person; in a train and a pair CSV that is a leak."""
+    found = []
+    for a, b, distance in near_pairs(centres, limit):
+        # The larger name takes the smaller one in.
+        keep, merged = sorted((a, b), key=lambda person: -len(faces.of(person)))
+        names = faces.people[merged], faces.people[keep]
+        apart = not faces.sides[names[0]] & faces.sides[names[1]]
+        shown = faces.of(merged).tolist(), faces.of(keep).tolist()
+        found.append(Finding(LEAK if apart else TWO_NAMES, "merge", "", *names, distance, *shown))
+    return found
+
+
+def _by_name(faces: Faces) -> list[Finding]:
+    """The same name in a train and a pair CSV: the pictures leave the training."""
+    both = [p for p, name in enumerate(faces.people) if len(faces.sides[name]) > 1]
+    return [
+        Finding(LEAK, "remove", faces.path[row], faces.people[p], "", 0.0, [int(row)], faces.of(p).tolist())
+        for p in both
+        for row in faces.of(p)
+    ]
+
+
+def _two_people(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, level) -> list[Finding]:
+    """A person's faces that fall into two groups as far apart as two people."""
+    found = []
+    for person in range(len(faces.people)):
+        rows = faces.of(person)
+        if len(rows) < 3:
+            continue
+        smaller, apart = split_of(embeddings[rows])
+        alone = smaller.sum() == 1
+        if apart > (level.face_and_stranger if alone else level.two_people):
+            other = means(embeddings[rows[smaller]], np.zeros(smaller.sum(), int), 1)[0]
+            distances = np.linalg.norm(centres - other, axis=1)
+            distances[person] = np.inf
+            nearest = int(distances.argmin())
+            known = distances[nearest] <= level.one_person
+            name = str(faces.people[person])
+            target = str(faces.people[nearest]) if known else "" if alone else f"{name}__2"
+            shown = rows[smaller].tolist(), rows[~smaller].tolist()
+            action = "move" if target else "remove"
+            found += [
+                Finding(TWO_PEOPLE, action, str(faces.path[row]), name, target, apart, *shown) for row in shown[0]
+            ]
+    return sorted(found, key=lambda finding: -finding.distance)
+
+
+def _twice(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, pixels: _Pixels) -> list[Finding]:
+    """Two files of one picture; the one that fits its name less goes."""
+    found = []
+    for a, b, distance in near_pairs(embeddings, DUPLICATE_DISTANCE):
+        if same_picture(pixels(a), pixels(b)):
+            fit = [np.linalg.norm(embeddings[row] - centres[faces.label[row]]) for row in (a, b)]
+            keep, gone = (a, b) if fit[0] <= fit[1] else (b, a)
+            name = str(faces.people[faces.label[gone]])
+            found.append(Finding(TWICE, "remove", str(faces.path[gone]), name, "", distance, [gone], [keep]))
+    return found
+
+
+# ==== sheets ====
+
+
+@house_style()
+def draw_sheet(path: Path, kind: str, findings: list[Finding], faces: Faces, pixels: _Pixels) -> None:
+    """The surest findings of a kind, a row each: the faces in question to the left, those beside them to the right."""
+    shown = list({(tuple(f.left), tuple(f.right)): f for f in findings}.values())[:_ROWS_A_SHEET]
+    figure = new_figure(10, 0.9 + 1.45 * len(shown))
+    headline(figure, kind[0].upper() + kind[1:], f"the {len(shown)} surest of {len(findings)} proposals")
+    grid = figure.subplots(len(shown), 2 * _FACES_A_SIDE + 1, squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for line, finding in zip(grid, shown, strict=True):
+        for rows, cells in ((finding.left, line[:_FACES_A_SIDE]), (finding.right, line[_FACES_A_SIDE + 1 :])):
+            for row, cell in zip(rows, cells, strict=False):
+                cell.imshow(pixels(row))
+            name = str(faces.people[faces.label[rows[0]]])
+            cells[0].set_title(f"{name[:30]} ({len(rows)})", fontsize=9, loc="left", parse_math=False)
+        line[_FACES_A_SIDE].text(0.5, 0.5, f"{finding.distance:.2f}", ha="center", color=FAINT)
+    save(figure, path)
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(AuditSettings, description=__doc__)
+    findings = audit(settings)
+    for kind in _SHEETS:
+        count = len({(f.target, f.new_target, *f.left) for f in findings if f.kind == kind})
+        print(f"{kind:28s} {count}")
+    print(f"look at the sheets in {settings.out}, delete what is wrong from {settings.out / 'proposals.csv'}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
