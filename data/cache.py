@@ -16,14 +16,17 @@ class FaceCache:
     """Room for ``images`` faces, uint8 (size, size, 3), filled as they are first decoded.
 
     The memory is shared by forking: workers see what the others have put there. Pages are taken from the system when
-    they are first written. Raises InputError where the faces do not fit into the memory that is free.
+    they are first written. Under torchrun each process has a cache of its own. Raises InputError where the faces do
+    not fit into the memory that is free.
     """
 
     def __init__(self, images: int, size: int):
         needed, free = images * size * size * 3, free_memory()
-        if needed > _SHARE_OF_FREE * free:
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if needed * processes > _SHARE_OF_FREE * free:
+            each = f" in each of {processes} processes" if processes > 1 else ""
             raise InputError(
-                f"cache memory needs {needed / 1e9:.1f} GB for {images:,} faces of {size} pixels, "
+                f"cache memory needs {needed / 1e9:.1f} GB for {images:,} faces of {size} pixels{each}, "
                 f"{free / 1e9:.1f} GB are free; set cache to none and pack the CSV (python -m data.pack)"
             )
         self._faces = np.frombuffer(mmap.mmap(-1, needed), np.uint8).reshape(images, size, size, 3)

@@ -38,6 +38,9 @@ def test_faces_that_do_not_fit_are_refused_with_both_sizes(monkeypatch):
     FaceCache(800_000_000 // (100 * 100 * 3), 100)
     with pytest.raises(InputError, match=r"needs 0\.9 GB for 30,000 faces of 100 pixels, 1\.0 GB are free"):
         FaceCache(30_000, 100)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(InputError, match=r"needs 0\.3 GB for 10,000 faces of 100 pixels in each of 4 processes"):
+        FaceCache(10_000, 100)
     monkeypatch.undo()
     assert 10**6 < free_memory() < 10**15
 

@@ -1,6 +1,7 @@
 """Packs: the same table and images as the CSV, resumed after any interruption, damage refused with its place."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_a_pack_holds_the_table_of_its_csv(drawn_faces, pack):
     with safe_open(pack, "np") as file:
         first = file.get_tensor("images")[: file.get_tensor("sizes")[0]].tobytes()
     assert first == (drawn_faces / table.paths[0]).read_bytes()
+    # A worker of a system that does not fork gets the images pickled, and opens the file again.
+    sent = pickle.loads(pickle.dumps(Images(drawn_faces, packed.paths, [Pack(pack)])))
+    assert bytes(sent.read(0)) == first
 
 
 def test_an_image_named_in_many_rows_is_packed_once(drawn_faces, tmp_path):
