@@ -1,0 +1,94 @@
+"""Images a second of PyTorch and of onnxruntime on the CPU, side by side, for every kind of backbone.
+
+    python -m benchmarks.inference [--quick] [--check] [--json FILE]
+
+Each network has fresh weights and takes batches of its usual size. The two take turns, batch by batch, so that a busy
+machine slows both; the figure is the median batch. Both use the same number of threads. The bar: onnxruntime is at
+least as fast as PyTorch for MobileFaceNet, the network that a door camera would run, and gives its embeddings.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.table import Options, Report
+from models import NECK_SIZES, build_model, formats
+
+# Backbone, image size in pixels.
+NETWORKS = (
+    ("mobilefacenet", 112),
+    ("efficientnet_b0", 128),
+    ("inception_resnet_v1", 128),
+    ("seresnext101", 128),
+)
+QUICK = NETWORKS[:2]
+BATCHES = (1, 16)
+_ROUNDS, _SECONDS = 15, 8.0
+
+
+def runners(backbone: str, size: int, folder: Path) -> dict[str, formats.Runner]:
+    """The same network in PyTorch (channels last, as everything here runs it) and in onnxruntime."""
+    torch.manual_seed(0)
+    model = build_model(
+        backbone,
+        embedding_size=NECK_SIZES.get(backbone, 512),
+        pooling="backbone",
+        dropout=0.0,
+        pretrained="none",
+        image_size=size,
+    ).eval()
+    path = folder / f"{backbone}.onnx"
+    formats.write_onnx(model, size, {}, path)
+    return {
+        "torch": formats.torch_runner(model.to(memory_format=torch.channels_last)),
+        "onnxruntime": formats.open_onnx(path, torch.get_num_threads())[0],
+    }
+
+
+def seconds_a_batch(found: dict[str, formats.Runner], images: np.ndarray, rounds: int) -> dict[str, float]:
+    """Median seconds of each runner; they take turns, for at most _SECONDS after three rounds."""
+    taken: dict[str, list[float]] = {name: [] for name in found}
+    for run in found.values():
+        run(images)
+    started = time.perf_counter()
+    for number in range(rounds):
+        if number >= 3 and time.perf_counter() - started > _SECONDS:
+            break
+        for name, run in found.items():
+            before = time.perf_counter()
+            run(images)
+            taken[name].append(time.perf_counter() - before)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def main() -> int:
+    """The benchmark."""
+    options = tyro.cli(Options, description=__doc__)
+    report = Report("inference")
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for backbone, size in QUICK if options.quick else NETWORKS:
+            found = runners(backbone, size, Path(folder))
+            for batch in BATCHES:
+                images = rng.standard_normal((batch, 3, size, size), dtype=np.float32)
+                a, b = (run(images) for run in found.values())
+                seconds = seconds_a_batch(found, images, 5 if options.quick else _ROUNDS)
+                ratio = seconds["torch"] / seconds["onnxruntime"]
+                rates = {f"{name} img/s": batch / value for name, value in seconds.items()}
+                difference = float(np.abs(a - b).max())
+                report.add(network=backbone, px=size, batch=batch, **rates, ratio=ratio, difference=difference)
+                report.at_most(f"difference of embeddings, {backbone}, batch {batch}", difference, 1e-4)
+                if backbone == "mobilefacenet":
+                    report.at_least(f"onnxruntime / torch, {backbone}, batch {batch}", ratio, 1.0)
+    report.note("ratio: images/s of onnxruntime over those of PyTorch; medians of batches that took turns")
+    return report.finish(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
