@@ -45,6 +45,7 @@ SETTINGS = ArcFaceSettings(
     image_size=128,  # pixels
     normalisation="auto",  # auto | imagenet | symmetric
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
+    mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     max_unreadable=0.01,  # share of an epoch's images
     mirror=False,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
@@ -140,6 +141,7 @@ def main() -> None:
         preprocessing.size,
         disk_size=faces.disk_size,
         mask_probability=settings.mask_probability,
+        mask_kinds=settings.mask_kinds,
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, preprocessing.size) if settings.cache == "memory" else None,
     )

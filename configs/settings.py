@@ -40,6 +40,9 @@ class Settings:
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     mask_probability: float
     """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
+    mask_kinds: tuple[str, ...]
+    """Masks to draw from: surgical_green, surgical_blue, n95, kn95, cloth, or surgical, n95, kn95, cloth with a colour
+    (cloth:#b03050) or a picture of the fabric (cloth:tartan.png)."""
     max_unreadable: float
     """Share of images an epoch may lose to damaged files before the run stops."""
     mirror: bool

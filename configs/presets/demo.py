@@ -19,6 +19,7 @@ SHARED = {
     "image_size": 128,
     "normalisation": "auto",
     "mask_probability": 0.0,
+    "mask_kinds": ("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),
     "mirror": False,
     "cache": "none",
     "builtin_people": 260,

@@ -34,11 +34,13 @@ def draw_face(person: int, image: int, seed: int = 0, size: int = 128) -> DrawnF
     return render(make_person(person, seed), make_scene(person, image, seed), size)
 
 
-def render(p: Person, s: Scene, size: int = 128) -> DrawnFace:
-    """Draw a person under given circumstances, aligned to the ``arcface5`` crop."""
+def render(p: Person, s: Scene, size: int = 128, onto: np.ndarray | None = None) -> DrawnFace:
+    """Draw a person under given circumstances, aligned to the ``arcface5`` crop, or to other places (5, 2) of the
+    landmarks in pixels, ``onto``."""
     radius, rotate = radius_map(p, s), rotation(s)
     points = surface_points(radius, _landmark_chart(p, s)) @ rotate.T
-    to_image = fit_similarity(points[:, :2], template(size) + s.jitter * (size / 128))
+    places = template(size) if onto is None else onto
+    to_image = fit_similarity(points[:, :2], places + s.jitter * (size / 128))
     landmarks = points[:, :2] @ to_image[:, :2].T + to_image[:, 2]
     canvas = _draw(p, s, radius, rotate, to_image, size)
     return DrawnFace(_photograph(canvas, s, size), landmarks.astype(np.float32))

@@ -11,6 +11,7 @@ from data.images import Images
 from data.samplers import PKBatchSampler, SampleKey
 from data.tables import FaceTable
 from data.transforms import template
+from runtime.errors import InputError
 
 SIZE = 32
 
@@ -71,6 +72,21 @@ def test_masks_on_the_fly_cover_plain_faces_only(faces):
     plain, masked = (_set(faces, p).__getitems__(_keys()).images for p in (0.0, 1.0))
     changed = [(a != b).any().item() for a, b in zip(plain.sort(2).values, masked.sort(2).values, strict=True)]
     assert changed == [True, False] * 4
+
+
+def test_a_run_draws_only_the_masks_it_names(faces):
+    root, table = faces
+    images = Images(root, table.paths)
+    masks = {"disk_size": SIZE, "mask_probability": 1.0, "seed": 0}
+    red = TrainFaces(images, table, SIZE, mask_kinds=["cloth:#ff0000"], **masks).__getitems__(_keys()).images.numpy()
+    usual = TrainFaces(images, table, SIZE, **masks).__getitems__(_keys()).images.numpy()
+    mouth = slice(SIZE * 70 // 100, SIZE * 80 // 100), slice(SIZE * 40 // 100, SIZE * 60 // 100)
+    redness = [(batch[::2, *mouth].astype(int) @ [2, -1, -1]).mean((1, 2)) for batch in (red, usual)]
+    assert (redness[0] > 60).all() and not (redness[1] > 60).any()
+    with pytest.raises(InputError, match="unknown mask 'scarf'"):
+        TrainFaces(images, table, SIZE, mask_kinds=["scarf"], **masks)
+    with pytest.raises(InputError, match="mask_kinds is empty"):
+        TrainFaces(images, table, SIZE, mask_kinds=[], **masks)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
