@@ -55,6 +55,11 @@ def fit(
     Raises InputError where more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
     written, and Stopped (a SystemExit) where a signal asked for a stop; the state is saved then.
     """
+    if loader.batch_sampler.batch_size < 2 * options.accumulate_steps:
+        raise InputError(
+            f"accumulate_steps is {options.accumulate_steps}, but a batch of {loader.batch_sampler.batch_size} images "
+            "must have two for each part; lower it"
+        )
     watch = Watch(state, run, options, carry, names)
     if state.history:
         after_epoch(state.history)  # which a kill may have prevented

@@ -160,7 +160,7 @@ def _unfinished(results: Path, settings: dict) -> list[RunFolder]:
         except InputError:
             continue  # another program's folder
         if "ended" not in config and _deciding(config["settings"]) == wanted:
-            found.append((config["started"], path.parent))
+            found.append((config.get("started", ""), path.parent))
     return [RunFolder(path) for _, path in sorted(found, reverse=True)]
 
 

@@ -46,7 +46,8 @@ class Watch:
         """
         sums = self.state.sums
         if stats is None:
-            self._report_skip(loader)
+            if sums.skipped_in_a_row:  # else it was the fp16 scaler, looking for its scale
+                self._report_skip(loader)
         else:
             self.guard.look(self.state.scheduler.last_epoch, sums.embeddings)
             if self.board:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 import train
 from data.datasets import Batch
 from data.samplers import ShuffledBatchSampler
+from losses import ArcFaceLoss, TripletLoss
 from runtime import checkpoint_store, training_state
 from runtime.devices import make_precision
 from runtime.errors import InputError
@@ -388,3 +389,118 @@ def test_gradients_are_clipped_to_the_norm(tmp_path):
     moved = math.sqrt(sum((p - b).square().sum().item() for p, b in zip(state.model.parameters(), before, strict=True)))
     # Four steps of at most lr × (1 + Nesterov's look-ahead) × norm each.
     assert 0 < moved < 4 * 0.1 * 10 * 1e-6
+
+
+class _Plain(nn.Module):
+    """No BatchNorm and no dropout: what parts of a batch may not change."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.Tanh(), nn.Linear(16, 8))
+
+    def forward(self, x):
+        return F.normalize(self.layers(x))
+
+
+def _weighted_arcface():
+    counts = [20, 3, 1]
+    return ArcFaceLoss(
+        8, 3, scale=16, margin=0.3, focal_gamma=2, class_counts=counts, frequency_weights="effective_number"
+    )
+
+
+@pytest.mark.parametrize("criterion", [_weighted_arcface, lambda: TripletLoss("batch_hard", 0.5)])
+def test_a_batch_in_parts_has_the_gradients_of_the_whole(criterion, tmp_path):
+    state, _, _ = _setup(tmp_path, criterion=criterion, network=_Plain)
+    labels = torch.tensor([0] * 8 + [1] * 4 + [2] * 2)  # cut in three, a part may lack a class
+    gradients = []
+    for parts in (1, 3):
+        loss, _, _ = train._forward(state, IMAGES[:14], labels, _normalise, parts)
+        loss.backward()
+        gradients.append([p.grad.clone() for m in (state.model, state.criterion) for p in m.parameters()])
+        for module in (state.model, state.criterion):
+            module.zero_grad(set_to_none=True)
+    assert any(gradient.abs().max() > 1e-3 for gradient in gradients[0])
+    for whole, in_parts in zip(*gradients, strict=True):
+        assert torch.allclose(whole, in_parts, rtol=1e-5, atol=1e-7)
+
+
+def test_parts_move_running_statistics_as_so_many_batches_do_and_draw_dropout_once(tmp_path):
+    state, _, _ = _setup(tmp_path)
+    other = copy.deepcopy(state.model)
+    rng = torch.get_rng_state()
+    loss, _, embeddings = train._forward(state, IMAGES[:8], torch.arange(8) % 3, _normalise, 2)
+    loss.backward()
+    torch.set_rng_state(rng)
+    expected = torch.cat([other(_normalise(part)) for part in IMAGES[:8].split(4)])
+    assert torch.equal(embeddings, expected)
+    for ours, theirs in zip(state.model.buffers(), other.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_averaged_weights_are_evaluated_and_saved_and_the_own_ones_train(tmp_path):
+    state, loader, run = _setup(tmp_path, epochs=1, ema=0.5)
+    seen = []
+
+    def evaluate(model, epoch):
+        seen.append({k: v.clone() for k, v in model.state_dict().items()})
+        return _evaluation(FOUR)(model, epoch)
+
+    _fit(state, loader, run, evaluate, epochs=1)
+    saved = torch.load(run.best, weights_only=True)
+    assert all(torch.equal(saved["model"][k], v) for k, v in seen[0].items())
+    assert all(torch.equal(saved["raw_model"][k], v) for k, v in state.model.state_dict().items())
+    assert not torch.equal(saved["model"]["layers.1.weight"], saved["raw_model"]["layers.1.weight"])
+
+
+def test_the_search_of_the_fp16_scale_is_no_divergence(tmp_path):
+    """Gradients of a loss a thousand times as large overflow at this scale, until it is found that does not."""
+
+    class Large(_Softmax):
+        def forward(self, embeddings, labels):
+            loss, stats = super().forward(embeddings, labels)
+            return 1024 * loss, stats
+
+    state, loader, run = _setup(tmp_path, epochs=2, lr=1e-5, criterion=Large)
+    state.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**118, growth_interval=1000)
+    assert _fit(state, loader, run, _evaluation(FOUR), epochs=2) is None
+    assert _lines(run)[0]["skipped_steps"] > 0
+    assert 1 < state.precision.scaler.get_scale() < 2.0**118
+    assert not run.skipped.exists(), "nothing of it is the images' fault"
+
+
+def test_skipped_steps_are_filed_with_their_images(tmp_path):
+    state, loader, run = _setup(tmp_path, criterion=lambda: _Softmax(spoiled={6}), epochs=2)
+    _fit(state, loader, run, _evaluation(FOUR), epochs=2)
+    (line,) = map(json.loads, run.skipped.read_text().splitlines())
+    loader.batch_sampler.set_epoch(2)
+    second = list(loader.batch_sampler)[1]
+    assert line["paths"] == [NAMES[key.index] for key in second]
+    assert (line["epoch"], line["step"], line["lr"]) == (2, 2, pytest.approx(0.0854, abs=1e-4))
+
+
+def test_the_estimate_leaves_no_trace(tmp_path, capsys):
+    state, loader, run = _setup(tmp_path)
+    before, rng = {k: v.clone() for k, v in state.model.state_dict().items()}, torch.get_rng_state()
+    line = train._start_line(state, loader, run, EngineOptions(epochs=4), _normalise)
+    assert "16 steps" in line
+    assert "GiB" in line
+    assert all(torch.equal(v, before[k]) for k, v in state.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert all(p.grad is None for p in state.model.parameters())
+    assert not state.optimiser.state
+
+
+def test_a_batch_too_small_for_its_parts_is_refused_before_it_is_read(tmp_path):
+    state, loader, run = _setup(tmp_path)
+    with pytest.raises(InputError, match="accumulate_steps"):
+        _fit(state, loader, run, _evaluation(FOUR), accumulate_steps=4)
+
+
+def test_tensorboard_gets_the_epochs_figures(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    state, loader, run = _setup(tmp_path, epochs=2)
+    _fit(state, loader, run, _evaluation(FOUR), epochs=2, tensorboard=True)
+    curves = events.EventAccumulator(str(run.path / "tensorboard"))
+    curves.Reload()
+    assert [(p.step, p.value) for p in curves.Scalars("epoch/iou")] == [(4, 0.5), (8, pytest.approx(0.2))]
