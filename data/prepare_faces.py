@@ -169,7 +169,7 @@ def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landma
     if settings.masks == "simulated" and not file.masked:
         # From the seed and the name: the same mask in whatever order the files come.
         rng = np.random.default_rng([settings.seed, zlib.crc32(file.name.encode())])
-        mask = random_mask_kind(rng)
+        mask = random_mask_kind(rng, settings.mask_kinds)
         masked = render_mask(face, landmarks, mask, rng)
     numbers = tuple(round(float(v), 2) for v in landmarks.ravel())
     outcome = Outcome(file.path, file.stamp, WRITTEN, "", file.name, file.person, numbers, mask)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.mask import MASK_KINDS, check_mask_kinds
 from data.transforms import Crop
 from runtime.errors import InputError
 
@@ -38,6 +39,9 @@ class PrepareSettings:
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
+    mask_kinds: tuple[str, ...] = MASK_KINDS
+    """Simulated masks to draw from: those names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
+    picture of the fabric (cloth:tartan.png)."""
     seed: int = 0
     """Seed of masks, people and pairs."""
     train_share: float = 0.9
@@ -55,7 +59,8 @@ class PrepareSettings:
 
     def made_with(self) -> dict:
         """The settings that a face on disk depends on."""
-        return {name: getattr(self, name) for name in ("size", "crop", "align", "masks", "seed")}
+        made_with = {name: getattr(self, name) for name in ("size", "crop", "align", "masks", "seed")}
+        return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:
         """Raise InputError where a setting is impossible."""
@@ -71,6 +76,7 @@ class PrepareSettings:
             raise InputError("pairs_per_person must be 1 or more, and jobs 0 or more")
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted by landmarks: with align none set masks to none, or align to landmarks")
+        check_mask_kinds(self.mask_kinds)
         self._check_folders()
 
     def _check_folders(self) -> None:
