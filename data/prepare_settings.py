@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from data.mask import MASK_KINDS, check_mask_kinds
+from data.proposals import read_proposals
 from data.transforms import Crop
 from runtime.errors import InputError
 
@@ -54,6 +55,8 @@ class PrepareSettings:
     """Most test pairs, half of the same person."""
     pairs_per_person: int = 24
     """Most same pairs a person may be in; twice as many different ones, as each of those has two people."""
+    proposals: Path | None = None
+    """CSV of corrections from eval.audit: people merged, pictures moved or left out, in the tables alone."""
     jobs: int = 0
     """Processes; 0: one for each core."""
 
@@ -77,6 +80,8 @@ class PrepareSettings:
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted by landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)
+        if self.proposals is not None:
+            read_proposals(self.proposals)
         self._check_folders()
 
     def _check_folders(self) -> None:

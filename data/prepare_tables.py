@@ -8,6 +8,7 @@ import pandas as pd
 from data.journal import Outcome
 from data.pairs import sample_pairs, split_people
 from data.prepare_settings import PrepareSettings
+from data.proposals import apply_proposals, read_proposals
 from data.protocols import Face, pair_list
 from data.source_files import SourcePair
 from data.tables import LANDMARK_COLUMNS, write_table
@@ -15,7 +16,10 @@ from data.tables import LANDMARK_COLUMNS, write_table
 
 def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -> dict:
     """train.csv, eval_same.csv, eval_diff.csv and test.csv; returns what the summary says of them."""
-    faces = _face_table(written)
+    faces, applied = _face_table(written), {}
+    if settings.proposals is not None:
+        faces, used = apply_proposals(faces, read_proposals(settings.proposals))
+        applied = {"proposals_applied": used}
     rest = 1 - settings.train_share
     shares = {
         "train": settings.train_share,
@@ -35,6 +39,7 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
         "train_faces": len(part["train"]),
         "eval_pairs": {"same": len(same), "different": len(different)},
         "test_pairs": len(test),
+        **applied,
     }
 
 
@@ -61,8 +66,9 @@ def _face_table(written: Sequence[Outcome]) -> pd.DataFrame:
         "masked": masked,
         "mask_kind": np.where(masked == 1, kinds, ""),
     }
-    if written[0].landmarks:
-        landmarks = np.repeat(np.array([o.landmarks for o in written]), times, axis=0)
+    if any(o.landmarks for o in written):
+        unknown = (np.nan,) * len(LANDMARK_COLUMNS)
+        landmarks = np.repeat(np.array([o.landmarks or unknown for o in written]), times, axis=0)
         table |= dict(zip(LANDMARK_COLUMNS, landmarks.T, strict=True))
     return pd.DataFrame(table)
 

@@ -15,7 +15,8 @@ DUPLICATE_DISTANCE = 0.35
 class Levels:
     """What is near and far in this set with this network: L2 distances of mean embeddings (unit length).
 
-    ``one_person``: within it lie the two halves of 95 % of the people, and at most 0.1 % of the pairs of people.
+    ``one_person``: within it lie the two halves of 95 % of the people, and at most 0.1 % (or five) of the pairs of
+    people.
     ``two_people``: what 99 % of the pairs of people exceed; ``face_and_stranger``: what 99 % of single faces exceed
     against another person's mean.
     """
@@ -46,8 +47,11 @@ def levels(embeddings: np.ndarray, labels: np.ndarray, centres: np.ndarray, seed
     faces, other = rng.integers(len(labels), size=20_000), rng.integers(len(centres), size=20_000)
     strange = np.linalg.norm(embeddings[faces] - centres[other], axis=1)[labels[faces] != other]
     within = np.quantile(halves, 0.95) if halves else 0.0
-    rare, two_people = np.quantile(apart, [0.001, 0.01])
-    return Levels(float(min(within, rare)), float(two_people), float(np.quantile(strange, 0.01)))
+    # Among few people the nearest five pairs may all be errors.
+    rare = np.quantile(apart, max(0.001, min(1.0, 10 / (len(centres) * (len(centres) - 1)))))
+    # Those as near as one person are suspects themselves.
+    two_people, stranger = (np.quantile(x[x > within] if (x > within).any() else x, 0.01) for x in (apart, strange))
+    return Levels(float(min(within, rare)), float(two_people), float(stranger))
 
 
 def near_pairs(rows: np.ndarray, limit: float) -> list[tuple[int, int, float]]:

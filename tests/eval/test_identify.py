@@ -1,0 +1,101 @@
+"""Enrolment and identification: figures against a naive count, the file's life, and the command on drawn faces."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from eval.gallery import Gallery
+from eval.identification import identification_figures
+from eval.identify import IdentifySettings, identify
+from models import build_model
+from runtime.checkpoint import save_checkpoint
+from runtime.errors import InputError
+
+
+@given(arrays(int, (6, 7), elements=st.integers(0, 9)), st.lists(st.integers(-1, 6), min_size=6, max_size=6))
+def test_figures_are_those_of_a_naive_count(tenths, truth):
+    distances, threshold = tenths / 10, 0.35
+    count = dict.fromkeys(("rank_1", "rank_5", "recognised", "without_own_accepted", "stranger_accepted"), 0)
+    known = sum(person >= 0 for person in truth)
+    for row, person in zip(distances.tolist(), truth, strict=True):
+        if person < 0:
+            count["stranger_accepted"] += min(row) <= threshold
+            continue
+        as_near = sum(other <= row[person] for other in row)  # itself among them
+        count["rank_1"] += as_near == 1
+        count["rank_5"] += as_near <= 5
+        count["recognised"] += as_near == 1 and row[person] <= threshold
+        count["without_own_accepted"] += min(row[:person] + row[person + 1 :]) <= threshold
+    found = identification_figures(distances, np.array(truth), threshold)
+    for name, number in count.items():
+        of = len(truth) - known if name == "stranger_accepted" else known
+        assert found[name] == (pytest.approx(number / of) if of else None), name
+
+
+def unit(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32) / np.linalg.norm(values)
+
+
+def test_an_enrolment_is_saved_extended_and_a_person_removed(tmp_path):
+    gallery = Gallery("network")
+    for person, picture, row in (("Bo", "1", unit(0, 1)), ("Ann", "1", unit(1, 0)), ("Ann", "2", unit(1, 1))):
+        gallery.add(person, picture, row)
+    gallery.save(tmp_path / "people.npz")
+    again = Gallery.load(tmp_path / "people.npz", "network")
+    assert again.people == ["Ann", "Bo"]
+    np.testing.assert_allclose(again.templates(), [unit(*(unit(1, 0) + unit(1, 1))), unit(0, 1)], atol=1e-6)
+    again.add("Ann", "2", unit(1, 0))  # the same picture again takes its own place
+    assert len(again.person) == 3
+    again.remove("Ann")
+    assert again.people == ["Bo"] and again.picture == ["1"] and len(again.embeddings) == 1
+    with pytest.raises(InputError, match="nobody is enrolled as 'Ann'"):
+        again.remove("Ann")
+    with pytest.raises(InputError, match="another network"):
+        Gallery.load(tmp_path / "people.npz", "other")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "people.npz").read_bytes()[:90])
+    with pytest.raises(InputError, match="damaged"):
+        Gallery.load(tmp_path / "cut.npz", "network")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("identify") / "run"
+    settings = {"backbone": "timm:test_resnet", "embedding_size": 16, "pooling": "average", "image_size": 64}
+    model = build_model(**settings, dropout=0.0, pretrained="none")
+    preprocessing = {"size": 64, "crop": "arcface5", "mean": [0.5] * 3, "std": [0.5] * 3}
+    content = {"model": model.state_dict(), "settings": {**settings, "dropout": 0.0}, "preprocessing": preprocessing}
+    save_checkpoint(folder / "best.pt", {**content, "threshold": 0.5, "epoch": 1})
+    return folder
+
+
+def test_the_command_on_prepared_faces(run, drawn_faces, tmp_path):
+    people = tmp_path / "people.npz"
+    settings = {"people": people, "gallery": drawn_faces / "plain", "device": "cpu"}
+    identify(IdentifySettings(str(run), pictures=1, **settings))
+    everybody = Gallery.load(people, np.load(people)["network"].item()).people
+    assert len(everybody) == 14
+    stranger = everybody[0]
+    probe = {"people": people, "probe": drawn_faces / "masked", "device": "cpu"}
+    found = identify(IdentifySettings(str(run), remove=(stranger,), **probe))
+    # Three pictures each: the enrolled photograph's masked copy is left out, all three of the stranger count.
+    assert (found["enrolled_people"], found["probes"], found["strangers"]) == (13, 26, 3)
+    assert found["left_out_as_enrolled"] == 13 and 0 <= found["rank_1"] <= found["rank_5"] <= 1
+    again = Gallery.load(people, np.load(people)["network"].item())
+    assert again.people == everybody[1:] and len(again.person) == 13
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "nothing to do"),
+        ({"probe": "masked"}, "nobody is enrolled"),
+        ({"gallery": "nowhere"}, "no folder"),
+        ({"gallery": "plain/person_000000"}, "no sub-folders"),
+    ],
+)
+def test_what_cant_be_done_is_said_in_one_line(run, drawn_faces, tmp_path, changes, words):
+    changes = {key: drawn_faces / value for key, value in changes.items()}
+    with pytest.raises(InputError, match=words):
+        identify(IdentifySettings(str(run), people=tmp_path / "people.npz", **changes))
