@@ -118,12 +118,20 @@ def _prepare_batch(job: _Job) -> list[Outcome]:
             files.append(file)
         except UnreadableImage as error:
             outcomes.append(Outcome(file.path, file.stamp, UNREADABLE, str(error)))
-    if job.settings.align == "none":
-        return outcomes + [_keep(job.settings, *pair, ()) for pair in zip(files, images, strict=True)]
+    searched = [_is_searched(file, job.settings) for file in files]
+    found = iter(_detector([image for image, wanted in zip(images, searched, strict=True) if wanted]))
     place = _align if job.settings.align == "detect" else _keep_landmarks
-    for file, image, detection in zip(files, images, _detector(images), strict=True):
-        outcomes.append(place(job.settings, file, image, detection))
+    for file, image, wanted in zip(files, images, searched, strict=True):
+        if wanted:
+            outcomes.append(place(job.settings, file, image, next(found)))
+        else:
+            outcomes.append(_keep(job.settings, file, image, ()))
     return outcomes
+
+
+def _is_searched(file: SourceFile, settings: PrepareSettings) -> bool:
+    """Whether the face has to be found; an aligned one that wears a mask needs no landmarks to fit another by."""
+    return settings.align == "detect" or (settings.align == "landmarks" and not file.masked)
 
 
 def _align(settings: PrepareSettings, file: SourceFile, image: np.ndarray, detection: Detection | None) -> Outcome:

@@ -56,7 +56,8 @@ class FaceTable:
     """Training faces as arrays, so that workers share them without a copy.
 
     ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
-    ``landmarks`` float32 (N, 5, 2) or None; ``masked`` bool (N,) or None where the CSV has no such column.
+    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None where the
+    CSV has no such columns.
     """
 
     paths: ImagePaths
@@ -122,8 +123,10 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
         raise InputError(f"{path} has one identity only ({names[0]}); training needs at least two")
     landmarks = None
     if set(LANDMARK_COLUMNS) <= set(frame.columns):
-        landmarks = _numbers(frame, LANDMARK_COLUMNS, path).reshape(-1, 5, 2)
+        landmarks = _landmarks(frame, path)
     masked = _flags(frame, "masked", path) if "masked" in frame else None
+    if landmarks is not None:
+        _refuse_unknown_landmarks(landmarks, masked, path)
     paths = ImagePaths.of(relative_paths(frame["path"], path, path_prefix))
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
@@ -261,11 +264,25 @@ def _linked_people(left: np.ndarray, right: np.ndarray, same: np.ndarray) -> np.
             return np.stack([person[left], person[right]], axis=1)
 
 
-def _numbers(frame: pd.DataFrame, columns: list[str], csv: Path) -> np.ndarray:
+def _landmarks(frame: pd.DataFrame, csv: Path) -> np.ndarray:
+    """float32 (N, 5, 2); nan where the fields are empty."""
+    values = frame[LANDMARK_COLUMNS]
+    if not all(map(pd.api.types.is_numeric_dtype, values.dtypes)):
+        values = values.astype(object).mask(values == "")
     try:
-        return frame[columns].to_numpy(np.float32)
+        return values.to_numpy(np.float32).reshape(-1, 5, 2)
     except ValueError as error:
         raise InputError(f"{csv}: a landmark is not a number ({error})") from None
+
+
+def _refuse_unknown_landmarks(landmarks: np.ndarray, masked: np.ndarray | None, csv: Path) -> None:
+    """Only a face that wears a mask needs none: no other will be fitted to it."""
+    unknown = np.isnan(landmarks).any((1, 2))
+    if masked is not None:
+        unknown &= ~masked
+    if unknown.any():
+        line = int(np.flatnonzero(unknown)[0]) + 2
+        raise InputError(f"{csv}, line {line}: a plain face without landmarks ({int(unknown.sum())} such rows)")
 
 
 def _flags(frame: pd.DataFrame, column: str, csv: Path) -> np.ndarray:

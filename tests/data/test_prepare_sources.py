@@ -51,7 +51,8 @@ class Refuses:
     """A detector that must not be asked."""
 
     def __call__(self, images):
-        raise AssertionError("nothing was to be detected")
+        assert not images, "nothing was to be detected"
+        return []
 
 
 def picture(seed: int, side: int = SIDE) -> np.ndarray:
@@ -260,6 +261,21 @@ def test_real_masked_photos_go_in_as_they_are(tmp_path):
     kept = read_image(tmp_path / "out" / "masked" / "A" / "A_0003.jpg").astype(int)
     warped = cv2.warpAffine(picture(901), np.array([[1, 0, -1.0], [0, 1, -1]]), (SIDE, SIDE))
     assert np.abs(kept - warped).mean() < 3
+
+
+def test_aligned_photos_of_masks_are_kept_though_no_face_is_found(tmp_path):
+    source, worn = people(tmp_path / "raw"), tmp_path / "real masks"
+    save(worn / "A" / "dark.jpg", np.full((SIDE, SIDE, 3), 9, np.uint8))
+    assert run(source, tmp_path / "a", masked_source=worn, train_share=1.0)["no_face_found"] == 1
+    summary = run(source, tmp_path / "b", masked_source=worn, train_share=1.0, align="landmarks")
+    assert (summary["written"], summary["no_face_found"]) == (25, 0)
+    table = read_train_csv(tmp_path / "b" / "train.csv")
+    unknown = np.isnan(table.landmarks).all((1, 2))
+    assert unknown.sum() == 1 and table.masked[unknown].all()
+    text = (tmp_path / "b" / "train.csv").read_text().replace("masked/A/dark.jpg,A,1", "masked/A/dark.jpg,A,0")
+    (tmp_path / "b" / "train.csv").write_text(text)
+    with pytest.raises(InputError, match="plain face without landmarks"):
+        read_train_csv(tmp_path / "b" / "train.csv")
 
 
 def test_real_and_fresh_masks_mix_in_training(tmp_path):
