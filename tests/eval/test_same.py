@@ -1,0 +1,119 @@
+"""Photographs to embeddings and a verdict, with drawn people and a network that sees the mean colour."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.synthetic.draw import draw_face
+from data.transforms import Preprocessing
+from eval import embed as embed_module
+from eval import same as command
+from eval.embed import Embedder
+from eval.trained_model import TrainedModel
+from runtime.errors import InputError
+
+SIZE = 64
+
+
+class Colours(nn.Module):
+    """The mean colour of each quarter of the face, as a direction."""
+
+    def forward(self, x):
+        return nn.functional.normalize(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """The detector's small networks give two threads nothing to share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch):
+    preprocessing = Preprocessing(SIZE, "arcface5", (0.5,) * 3, (0.5,) * 3)
+    opened = TrainedModel("net", Colours(), preprocessing, 0.4, "balanced_accuracy")
+    monkeypatch.setattr(embed_module, "open_model", lambda *_: opened)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two people; one of them also sideways and upside down, both in one photograph, and nobody."""
+    folder = tmp_path_factory.mktemp("photos")
+    ann, ben = draw_face(3, 0, 0, 200).image, draw_face(9, 0, 0, 200).image
+    ann, ben = (np.pad(face, ((60, 60), (60, 60), (0, 0)), mode="reflect") for face in (ann, ben))
+    pictures = {"ann": ann, "ben": ben, "sideways": np.rot90(ann), "upside_down": np.rot90(ann, 2)}
+    pictures |= {"both": np.hstack([ann[:, :-60], ben[:, 60:]]), "nobody": np.full_like(ann, 90)}
+    for name, picture in pictures.items():
+        cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
+    return folder
+
+
+def test_embeddings_of_photographs_come_in_order_whether_paths_or_arrays(photos):
+    embedder = Embedder("net", device="cpu")
+    paths = [photos / "ben.png", str(photos / "ann.png")]
+    found = embedder.embed(paths)
+    arrays = [cv2.imread(str(path))[..., ::-1] for path in paths]
+    assert found.dtype == np.float32 and found.shape == (2, 12) and embedder.threshold == 0.4
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, embedder.embed(arrays), atol=1e-6)
+    faces = np.stack([embedder.face(path).image for path in paths])
+    np.testing.assert_allclose(found, embedder.embed_aligned(faces), atol=1e-6)
+
+
+def test_a_turned_photograph_gives_the_same_face_and_says_so(photos):
+    embedder = Embedder("net", device="cpu")
+    upright = embedder.face(photos / "ann.png")
+    assert upright.remark == ""
+    for name, turned in (("sideways", "quarter to the right"), ("upside_down", "upside down")):
+        face = embedder.face(photos / f"{name}.png")
+        assert turned in face.remark
+        assert np.abs(face.image.astype(int) - upright.image).mean() < 8
+
+
+def test_several_faces_are_counted(photos):
+    assert "2 faces: the one nearest the centre" in Embedder("net", device="cpu").face(photos / "both.png").remark
+
+
+def run(*arguments: str, monkeypatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["same", "net", *arguments, "--device", "cpu"])
+    try:
+        with command.one_line_errors():
+            command.main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_the_command_says_its_verdict_and_draws_both_faces(photos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "same.png"
+    ann, ben, sideways = (str(photos / f"{name}.png") for name in ("ann", "ben", "sideways"))
+    assert run(ann, sideways, "--out", str(out), monkeypatch=monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert "Same person: distance 0." in printed and "≤ threshold 0.400" in printed and "turned a quarter" in printed
+    assert cv2.imread(str(out)).shape[0] > 300
+    assert run(ann, ben, "--threshold", "0.001", "--out", str(out), monkeypatch=monkeypatch) == 0
+    assert "Different people" in capsys.readouterr().out
+
+
+def test_what_cant_be_compared_ends_in_one_line(photos, tmp_path, monkeypatch, capsys):
+    (tmp_path / "page.jpg").write_text("<html>")
+    for path, words in ((photos / "nobody.png", "no face found"), (tmp_path / "page.jpg", "can't be read")):
+        assert run(str(photos / "ann.png"), str(path), monkeypatch=monkeypatch) == 2
+        error = capsys.readouterr().err
+        assert words in error and path.name in error and error.count("\n") == 1
+
+
+def test_wrong_arguments_of_the_embedder_get_one_line(photos):
+    embedder = Embedder("net", device="cpu")
+    for images, words in (("ann.png", "brackets"), ([], "empty"), ([np.zeros((4, 4))], "uint8")):
+        with pytest.raises(InputError, match=words):
+            embedder.embed(images)
+    with pytest.raises(InputError, match="64, 64, 3"):
+        embedder.embed_aligned(np.zeros((2, 32, 32, 3), np.uint8))
