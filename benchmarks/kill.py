@@ -188,7 +188,7 @@ def main(options: Options) -> int:
         faces = Path(scratch) / "faces"
         make_faces(faces, FACES)
         for script in OBJECTIVES:
-            tally = kill_and_compare(script, faces, Path(scratch), kills=4 if options.quick else 25, epochs=8, seed=0)
+            tally = kill_and_compare(script, faces, Path(scratch), kills=4 if options.quick else 25, epochs=5, seed=0)
             report.add(script=script, **vars(tally))
             report.at_least(f"{script}: kills", tally.kills, 4 if options.quick else 25)
             report.at_most(f"{script}: runs that differ from one left in peace", tally.unequal, 0)
