@@ -77,4 +77,4 @@ def _percent(value: float | None, interval: list[float] | None = None, digits: i
 def _number(value: float | None, interval: list[float] | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" + ("" if interval is None else f" ({interval[0]:.3f}–{interval[1]:.3f})")
+    return f"{value:.4f}" + ("" if interval is None else f" ({interval[0]:.4f}–{interval[1]:.4f})")

@@ -3,7 +3,8 @@
     python -m eval.threshold results/RUN eval_same.csv eval_diff.csv --root DIR
 
 The threshold is the distance with the best balanced accuracy on these pairs. It goes into the run's best.pt, from
-where every command takes it. Report on other pairs than these.
+where every command takes it, with those for the false accept rates that the pairs can show. Report on other pairs than
+these.
 """
 
 import dataclasses
@@ -17,8 +18,10 @@ import tyro
 from data.datasets import image_loader
 from data.faces import check_card
 from data.tables import read_dataset_card, read_pair_csvs, require_files
+from eval.conditions import UNKNOWN
 from eval.embedding import embed
 from eval.evaluation import THRESHOLD_METRIC
+from eval.operating_points import choose_thresholds
 from eval.trained_model import TrainedModel, open_model
 from eval.verification import balanced_accuracy, best_threshold, pair_distances
 from runtime.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
@@ -88,7 +91,9 @@ def store_threshold(settings: ThresholdSettings) -> tuple[float, float, int]:
         raise InputError(f"all {len(same)} pairs are of one kind; a threshold needs same and different pairs")
     path = find_checkpoint(settings.model)
     content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
-    save_checkpoint(path, {**content, "threshold": threshold, "threshold_metric": THRESHOLD_METRIC})
+    thresholds = choose_thresholds(distances, same, np.full(len(same), UNKNOWN))
+    chosen = {"threshold": threshold, "threshold_metric": THRESHOLD_METRIC, "thresholds": thresholds}
+    save_checkpoint(path, {**content, **chosen})
     return threshold, balanced_accuracy(distances, same, threshold), len(same)
 
 

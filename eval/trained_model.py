@@ -67,7 +67,7 @@ def _open_checkpoint(name: str) -> TrainedModel:
         threshold,
         source,
         mirror=made_with.get("mirror", False),
-        thresholds=line.get("thresholds", {}),
+        thresholds=content.get("thresholds") or line.get("thresholds", {}),
     )
 
 

@@ -70,7 +70,8 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     folder = Path("results/run")
     assert {p.name for p in folder.iterdir()} >= {
         "config.json", "log.jsonl", "best.pt", "last.pt", "distribution_epoch1.png", "distribution_epoch2.png",
-        "iou.png", "train_loss.png", "test_result.png", "metrics.json",
+        "iou.png", "train_loss.png", "test_result.png", "metrics.json", "report.html", "test_pairs.csv", "roc.png",
+        "det.png", "distances_by_condition.png", "worst_pairs.png",
     }  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['accuracy']:.2%}" in said
@@ -240,6 +241,21 @@ def test_pairs_of_unreadable_images_are_left_out_and_counted(run, broken_faces):
     metrics = json.loads(Path("results/run/metrics.json").read_text())
     assert (metrics["lost_pairs"], metrics["pairs"]) == (with_it, len(test) - with_it)
     assert f"{with_it} pairs with them are left out" in said
+
+
+def test_faulty_pairs_are_left_out_and_named_in_the_report(run, broken_faces):
+    test = pd.read_csv(broken_faces / "test.csv", dtype=str)
+    itself = test.iloc[[0]].assign(pair_path=test["path"][0], pair_target=test["target"][0])
+    faulty = [test, test.iloc[[0]], itself, test.iloc[[1]].assign(target=None)]
+    pd.concat(faulty).to_csv(broken_faces / "test.csv", index=False)
+    code, said, _ = run("main_arcface.py", *_options("main_arcface.py", broken_faces, epochs=1))
+    assert code == 0
+    assert "test pairs left out: 1 × empty field" in said
+    metrics = json.loads(Path("results/run/metrics.json").read_text())
+    reasons = {"empty field": 1, "an image with itself": 1, "a pair listed before": 1}
+    assert (metrics["pairs"], metrics["left_out"]) == (len(test), {"evaluation": {}, "test": reasons})
+    report = Path("results/run/report.html").read_text()
+    assert all(reason in report for reason in reasons) and f"test.csv line {len(test) + 2}" in report
 
 
 def test_a_results_folder_that_cannot_be_written_is_said(run, drawn_faces):

@@ -150,6 +150,27 @@ def test_smooth_schedules_and_warm_up_have_no_steps():
     assert marked_steps((0.05 * 0.7 ** np.arange(20)).tolist()) == []
 
 
+def test_steps_of_the_rate_are_marked_in_the_iou_too():
+    rates = [0.1, 0.1, 0.01, 0.01]
+    axes = plots.iou_figure([1, 2, 3, 4], [0.6, 0.3, 0.2, 0.4], rates, run="run", best_epoch=3).axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "lr step"] == [2.5]
+
+
+def test_two_epochs_of_a_smooth_schedule_have_no_step():
+    assert marked_steps([5e-4, 1e-8]) == []
+
+
+def test_distances_of_each_condition_stand_on_the_same_axes():
+    distances, same = made_up("healthy")
+    condition = CONDITIONS[np.arange(600) % 3]
+    figure = plots.conditions_figure(distances, same, condition, run="run", threshold=1.2)
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    titles = [axes.get_title(loc="left").split("   ")[0] for axes in figure.axes]
+    assert titles == ["plain-plain", "plain-masked", "masked-masked"]
+    alone = plots.conditions_figure(distances, same, np.full(600, "all"), run="run", threshold=1.2)
+    assert len(alone.axes) == 1 and "all pairs" in alone.axes[0].get_title(loc="left")
+
+
 def test_loss_and_rate_are_drawn_and_the_loss_starts_at_zero():
     figure = plots.train_loss_figure([1, 2, 3], [20.0, 10.0, 5.0], [0.1, 0.1, 0.01], run="run")
     upper, lower = figure.axes

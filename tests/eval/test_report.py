@@ -104,7 +104,7 @@ def test_the_report_of_a_perfect_run_says_that_the_test_is_too_easy(finished_run
 
 
 def test_the_report_of_one_epoch_judges_no_trend(finished_runs):
-    found = words(finished_runs["short"])
+    found = words(finished_runs["perfect"])
     assert "Trained for one epoch only" in found
     assert "Distances of the evaluation pairs, the epoch kept" in found and "first epoch" not in found
 
@@ -151,7 +151,7 @@ def test_the_metrics_of_a_run_name_no_face(finished_runs):
 
 @pytest.mark.parametrize("lacking", ["config.json", "metrics.json", "log.jsonl"])
 def test_a_folder_that_is_no_tested_run_is_said(finished_runs, tmp_path, lacking):
-    run = shutil.copytree(finished_runs["short"], tmp_path / "run")
+    run = shutil.copytree(finished_runs["perfect"], tmp_path / "run")
     (run / lacking).unlink()
     with pytest.raises(InputError, match=f"has no {lacking}"):
         write_report(run)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 from eval import verification as v
 from eval.figures import figures
@@ -181,6 +181,19 @@ def test_accuracies_equal_scikit_learn(pairs, sixteenths):
     assert v.balanced_accuracy(distances, same, threshold) == pytest.approx(balanced_accuracy_score(same, judged))
 
 
+@numeric
+@given(pair_lists(), st.integers(-1, 33))
+def test_precision_recall_and_f1_equal_scikit_learn(pairs, sixteenths):
+    distances, same = pairs
+    judged = distances <= sixteenths / 16
+    expected = precision_recall_fscore_support(same, judged, average="binary", zero_division=0.0)[:3]
+    assert v.precision_recall_f1(distances, same, sixteenths / 16) == pytest.approx(expected)
+
+
+def test_precision_recall_and_f1_need_both_kinds_of_pairs():
+    assert v.precision_recall_f1([0.1, 0.2], [True, True], 1.0) == (None, None, None)
+
+
 # ---- ROC figures ----
 
 
@@ -303,7 +316,7 @@ def test_figures_by_condition_are_those_of_the_pairs_alone():
     for name, part in found["by_condition"].items():
         chosen = condition == name
         alone = figures(distances[chosen], same[chosen], condition[chosen], 1.1)
-        assert part == {name: value for name, value in alone.items() if name not in ("by_condition", "by_mask")}
+        assert part == {name: value for name, value in alone.items() if name in part}
     assert found["pairs"] == 2000 == sum(f["pairs"] for f in found["by_condition"].values())
     assert found["accuracy"] == pytest.approx(np.mean((distances <= 1.1) == same))
 
