@@ -1,7 +1,6 @@
 """Devices and precision: the chosen GPUs through DataParallel, the CPU otherwise."""
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from runtime.allocator import keep_freed_memory
+from runtime.cores import available_cores
 from runtime.distributed import distribute, local_rank, local_ranks, ranks
 from runtime.errors import InputError
 from runtime.recompute import recompute_blocks
@@ -89,9 +89,8 @@ def loader_workers(setting: int, device: torch.device, gpus: Sequence[int] = ())
         return setting
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = local_ranks()
-    return min(8 if processes > 1 else 8 * gpu_count(gpus), max(1, cores // processes - 1))
+    return min(8 if processes > 1 else 8 * gpu_count(gpus), max(1, available_cores() // processes - 1))
 
 
 @dataclass
