@@ -1,25 +1,43 @@
-"""Run a function in several processes that form a gloo group, as torchrun's would."""
+"""Run a function, or a script, in several processes that form a gloo group, as torchrun's would."""
 
+import contextlib
 import io
 import multiprocessing
 import os
+import runpy
 import socket
+import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from runtime.distributed import joined
+
 
 def in_processes(ranks: int, function: Callable[..., Any], *arguments: Any) -> list:
     """What ``function(*arguments)`` gives in each of ``ranks`` processes; functions of a test module's top level."""
+    return _run(ranks, _in_group, function, arguments)
+
+
+def script_in_processes(ranks: int, script: Path, *options: object) -> str:
+    """What the script's processes said on stdout, in the working folder; they come to an end without an error."""
+    return "".join(_run(ranks, _script, script, options))
+
+
+def _run(ranks: int, body: Callable[..., Any], *arguments: Any) -> list:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["losses", "runtime.distributed"])  # torch is imported once for all
+    context.set_forkserver_preload(["losses"])  # torch is imported once, for every process
+    with contextlib.chdir(Path(__file__).parent.parent):
+        forkserver.ensure_running()
     pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
     port = _free_port()
     packed = _pack(arguments)
     children = [
-        context.Process(target=_child, args=(sender, rank, ranks, port, function, packed))
+        context.Process(target=_child, args=(sender, rank, ranks, port, body, packed))
         for rank, (_, sender) in enumerate(pipes)
     ]
     for child in children:
@@ -34,13 +52,26 @@ def in_processes(ranks: int, function: Callable[..., Any], *arguments: Any) -> l
             child.kill()
 
 
-def _child(sender, rank: int, ranks: int, port: int, function: Callable[..., Any], packed: bytes) -> None:
+def _child(sender, rank: int, ranks: int, port: int, body: Callable[..., Any], packed: bytes) -> None:
     torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=ranks)
-    sender.send_bytes(_pack(function(*_unpack(packed))))
-    dist.barrier()
-    dist.destroy_process_group()
+    names = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": ranks}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    sender.send_bytes(_pack(body(*_unpack(packed))))
+
+
+def _in_group(function: Callable[..., Any], arguments: tuple) -> Any:
+    with joined():
+        result = function(*arguments)
+        dist.barrier()
+    return result
+
+
+def _script(script: Path, options: tuple) -> str:
+    sys.argv = [str(script), *map(str, options)]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        runpy.run_path(str(script), run_name="__main__")
+    return said.getvalue()
 
 
 def _pack(value: Any) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from eval import verify
+from tests.processes import script_in_processes
 
 ROOT = Path(__file__).parent.parent
 TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
@@ -36,17 +37,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def torchrun(folder: Path, script: str, faces: Path, *options: object, before: tuple[object, ...] = ()) -> str:
-    """Run in ``folder`` to the end; what was said on both streams."""
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1,
-        *before, ROOT / script, "--data-root", faces, "--image-size", 64, "--backbone", "timm:mobilenetv3_small_050",
-        "--embedding-size", 32, "--workers", 0, "--device", "cpu", *OPTIONS[script], *options,
+def options(script: str, faces: Path, *more: object) -> list[str]:
+    return [
+        "--data-root", faces, "--image-size", 64, "--backbone", "timm:mobilenetv3_small_050", "--embedding-size", 32,
+        "--workers", 0, "--device", "cpu", *OPTIONS[script], *more,
     ]  # fmt: skip
+
+
+def torchrun(*arguments: object) -> str:
+    """Two processes, started again once where one fails; what was said on both streams."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+        [*map(str, command), "--max-restarts", "1", *map(str, arguments)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -56,16 +61,15 @@ def log(run: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
-def test_a_killed_process_is_started_again_and_the_run_ends_the_same(tmp_path, drawn_faces):
-    (tmp_path / "dying.py").write_text(DYING)
-    both = ["--epochs", 3, "--dropout", 0.2, "--run-name"]
-    torchrun(tmp_path, "main_arcface.py", drawn_faces, *both, "whole")
-    said = torchrun(
-        tmp_path, "main_arcface.py", drawn_faces, *both, "killed", "--checkpoint-minutes", 0,
-        before=(tmp_path / "dying.py",),
-    )  # fmt: skip
+def test_a_killed_process_is_started_again_and_the_run_ends_the_same(tmp_path, monkeypatch, drawn_faces):
+    monkeypatch.chdir(tmp_path)
+    Path("dying.py").write_text(DYING)
+    script = ROOT / "main_arcface.py"
+    both = options("main_arcface.py", drawn_faces, "--epochs", 3, "--dropout", 0.2)
+    script_in_processes(2, script, *both, "--run-name", "whole")
+    said = torchrun("dying.py", script, *both, "--run-name", "killed", "--checkpoint-minutes", 0)
     assert "going on after epoch 1 and 2 batches of the next" in said
-    whole, killed = (tmp_path / "results" / name for name in ("whole", "killed"))
+    whole, killed = Path("results/whole"), Path("results/killed")
     assert log(killed) == log(whole) and len(log(whole)) == 3
     ends = [torch.load(run / "last.pt", weights_only=True) for run in (whole, killed)]
     for part in ("model", "criterion"):
@@ -74,9 +78,11 @@ def test_a_killed_process_is_started_again_and_the_run_ends_the_same(tmp_path, d
     assert json.loads((killed / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
 
 
-def test_two_processes_mine_over_the_whole_batch_and_write_one_run(tmp_path, drawn_faces):
-    said = torchrun(tmp_path, "main_triplet.py", drawn_faces, "--epochs", 1, "--run-name", "two", *PARTS)
-    run = tmp_path / "results" / "two"
+def test_two_processes_mine_over_the_whole_batch_and_write_one_run(tmp_path, monkeypatch, drawn_faces):
+    monkeypatch.chdir(tmp_path)
+    more = ["--epochs", 1, "--run-name", "two", *PARTS]
+    said = script_in_processes(2, ROOT / "main_triplet.py", *options("main_triplet.py", drawn_faces, *more))
+    run = Path("results/two")
     (line,) = log(run)
     assert line["images_seen"] == 3 * 12  # ⌈36 images / 12⌉ batches of 12, of which each process had 6
     assert line["triplets"] == 12 * 2  # positive pairs of 4 people × 3 images: of the whole batch
@@ -88,3 +94,29 @@ def test_two_processes_mine_over_the_whole_batch_and_write_one_run(tmp_path, dra
     again = verify.verify(verify.VerifySettings(model=str(run), pairs=drawn_faces / "test.csv", root=drawn_faces))
     assert again["accuracy"] == pytest.approx(metrics["accuracy"])
     assert again["auc"] == pytest.approx(metrics["auc"])
+
+
+def test_two_processes_share_a_sampled_head_that_one_process_goes_on_with(tmp_path, monkeypatch, drawn_faces):
+    monkeypatch.chdir(tmp_path)
+    script = ROOT / "main_arcface.py"
+    more = ["--epochs", 2, "--optimiser", "sgd", "--sampled-share", 0.5, "--sub-centres", 2, "--clip-grad-norm", 5.0]
+    run_name = ["--run-name", "sampled", "--margin-kind", "cosface"]
+    every_step = ["--checkpoint-minutes", 0, "--keep-checkpoints", 9]
+    arguments = options("main_arcface.py", drawn_faces, *more, *run_name, *every_step)
+    script_in_processes(2, script, *arguments)
+    run = Path("results/sampled")
+    before = log(run)
+    assert torch.load(run / "last.pt", weights_only=True)["criterion"]["weight"].shape == (12, 32)
+
+    # As if the run had been cut off in its second epoch.
+    config = json.loads((run / "config.json").read_text())
+    del config["ended"]
+    (run / "config.json").write_text(json.dumps(config))
+    for path in (run / "checkpoints").iterdir():
+        if path.name >= "epoch0001_batch000003":
+            path.unlink()
+    said = script_in_processes(1, script, *arguments)
+    assert "going on after epoch 1 and 2 batches of the next" in said
+    after = log(run)
+    assert len(after) == 2 and after[0] == before[0]
+    assert after[1]["images_seen"] == before[1]["images_seen"]
