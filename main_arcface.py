@@ -221,7 +221,7 @@ def main() -> None:
     stopped = fit(
         state,
         loader,
-        EpochReport(run.path, evaluators["evaluation"]),
+        EpochReport(run.path, evaluators["evaluation"], tensorboard=settings.tensorboard),
         options=EngineOptions.of(settings),
         normalise=preprocessing.normalise,
         run=run,

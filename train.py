@@ -103,6 +103,8 @@ def train_one_epoch(
     with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
         for images, labels, lost in clock.over(loader):
             count = _count_images(sums, lost, len(labels), allowed)
+            if sums.batches == 0:
+                watch.preview(images)
             sums.lr = state.lr
             state.criterion.set_progress((state.epoch + sums.batches / batches) / options.epochs)
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)

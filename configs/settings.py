@@ -126,7 +126,7 @@ class Settings:
     collapse_check_steps: int
     """Steps between two looks at the embeddings."""
     tensorboard: bool
-    """Write curves for TensorBoard into the run folder, too."""
+    """Curves, distance histograms and a batch of faces for TensorBoard in the run folder, too."""
     preset: str = ""
     """Start from a preset of configs/ instead of the script's constants; further options still count."""
     resume: str = "auto"

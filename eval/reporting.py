@@ -23,6 +23,7 @@ from runtime.collapse import embedding_health
 from runtime.distributed import from_all, from_first, gather_rows, is_first
 from runtime.files import replace_file
 from runtime.run_folder import RunFolder
+from runtime.tensorboard import Board
 
 
 class PairEvaluator:
@@ -68,12 +69,12 @@ class PairEvaluator:
 class EpochReport:
     """Called after each epoch: evaluates the pairs that select the checkpoint, and draws the distance histograms.
 
-    ``latest`` is the last epoch's evaluation, for whoever wants more of it.
+    ``tensorboard`` shows the histograms there, too.
     """
 
-    def __init__(self, run: Path, evaluator: PairEvaluator):
+    def __init__(self, run: Path, evaluator: PairEvaluator, *, tensorboard: bool = False):
         self.run, self.evaluator = run, evaluator
-        self.latest: Evaluation | None = None
+        self.board = Board(run) if tensorboard and is_first() else None
 
     def __call__(self, model: nn.Module, epoch: int) -> dict:
         """The figures of the epoch's line in the log; all thresholds are chosen on these pairs."""
@@ -82,7 +83,9 @@ class EpochReport:
 
     def _report(self, embeddings: np.ndarray, epoch: int) -> dict:
         evaluation = choose_threshold_and_evaluate(embeddings, self.evaluator.readable_pairs())
-        self.latest = evaluation
+        if self.board:
+            distances, same = evaluation.distances, evaluation.same
+            self.board.histograms(epoch, {"distances/same": distances[same], "distances/different": distances[~same]})
         plot_distribution(
             self.run / f"distribution_epoch{epoch}.png",
             evaluation.distances,

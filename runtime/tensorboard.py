@@ -1,11 +1,16 @@
-"""Curves for TensorBoard beside log.jsonl: ``tensorboard --logdir results``."""
+"""Curves, histograms and a batch's faces for TensorBoard beside log.jsonl: ``tensorboard --logdir results``."""
 
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
 from runtime.errors import InputError
 
 STEPS_BETWEEN_POINTS = 10
+# Images of a previewed batch.
+PREVIEWED = 32
 
 
 def check_tensorboard() -> None:
@@ -15,13 +20,13 @@ def check_tensorboard() -> None:
 
 
 class Board:
-    """One run's curves."""
+    """What one run shows, in the folder ``tensorboard`` of its own; several may write there."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, run: Path):
         check_tensorboard()
         from torch.utils.tensorboard import SummaryWriter  # an import of seconds that few runs need
 
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(run / "tensorboard"))
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Figures of a training step, of which every tenth is kept."""
@@ -31,6 +36,16 @@ class Board:
     def epoch(self, step: int, line: dict) -> None:
         """The line of an epoch, at the step that it ended with."""
         self._add("epoch", step, line)
+        self._writer.flush()
+
+    def batch(self, step: int, images: Tensor) -> None:
+        """The first faces of a training batch, uint8 (B, H, W, 3), as the network gets them."""
+        self._writer.add_images("batch", images[:PREVIEWED], step, dataformats="NHWC")
+
+    def histograms(self, step: int, values: dict[str, np.ndarray]) -> None:
+        """A histogram for each name, of values (N,)."""
+        for name, numbers in values.items():
+            self._writer.add_histogram(name, numbers, step)
         self._writer.flush()
 
     def _add(self, group: str, step: int, figures: dict) -> None:

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Sequence
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -36,8 +37,13 @@ class Watch:
         self.state, self.run, self.options, self.carry, self.names = state, run, options, carry, names
         self.guard = CollapseGuard(options.collapse_check_steps, options.on_collapse)
         self.signals = StopSignals()
-        self.board = Board(run.path / "tensorboard") if options.tensorboard and is_first() else None
+        self.board = Board(run.path) if options.tensorboard and is_first() else None
         self._saved = time.monotonic()
+
+    def preview(self, images: Tensor) -> None:
+        """Images uint8 (B, H, W, 3) of an epoch's first batch."""
+        if self.board:
+            self.board.batch(self.state.scheduler.last_epoch, images)
 
     def after_step(self, loader: DataLoader, stats: dict[str, float] | None) -> None:
         """``stats`` of the step, None where its loss or gradient was not finite.
