@@ -1,0 +1,120 @@
+"""A tiny run of the engine for its tests: network, faces, criterion, evaluation."""
+
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+import train
+from data.datasets import Batch
+from data.samplers import ShuffledBatchSampler
+from runtime.devices import make_precision
+from runtime.optim import make_optimiser, make_scheduler
+from runtime.options import EngineOptions
+from runtime.run_folder import RunFolder
+from runtime.seeds import seed_everything
+from runtime.training_state import TrainingState
+
+IMAGES = torch.randint(0, 256, (24, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class Faces(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitems__(self, keys):
+        indices = [key.index for key in keys]
+        return Batch(IMAGES[indices], torch.tensor([i % 3 for i in indices]), [])
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.BatchNorm1d(8), nn.Dropout(0.3))
+
+    def forward(self, x):
+        return F.normalize(self.layers(x))
+
+
+class Softmax(nn.Module):
+    """A criterion whose loss can be spoiled at chosen steps."""
+
+    def __init__(self, spoiled=()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 8))
+        self.spoiled, self.progress = spoiled, []
+
+    def set_progress(self, share):
+        self.progress.append(share)
+
+    def forward(self, embeddings, labels):
+        loss = F.cross_entropy(embeddings @ self.weight.T, labels)
+        return (loss * math.nan if len(self.progress) in self.spoiled else loss), {"half": loss.item() / 2}
+
+
+def normalise(images):
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, network=Network):
+    seed_everything(7, deterministic=True)
+    model = network()
+    criterion = (criterion or Softmax)()
+    sampler = ShuffledBatchSampler(len(IMAGES), 6, seed=1)
+    optimiser = make_optimiser("sgd", [model, criterion], lr=lr, momentum=0.9, weight_decay=1e-3, decay_norms=False)
+    scheduler = make_scheduler(
+        optimiser, "cosine", len(sampler), epochs=epochs, warmup_epochs=1.0, milestones=(), decay=0.1
+    )
+    precision = make_precision("float32", torch.device("cpu"))
+    state = TrainingState(model, criterion, optimiser, scheduler, precision, ema)
+    loader = DataLoader(Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
+    run = RunFolder(tmp_path / name)
+    (tmp_path / name).mkdir(exist_ok=True)
+    return state, loader, run
+
+
+def evaluation(ious, mean_distance=1.4, rank=20.0):
+    def evaluate(model, epoch):
+        iou, auc = ious[epoch - 1]
+        return {
+            "iou": iou,
+            "auc": auc,
+            "threshold": 1.0 + epoch / 10,
+            "mean_distance": mean_distance,
+            "effective_rank": rank,
+        }
+
+    return evaluate
+
+
+CARRY = {"identities": ["a", "b", "c"]}
+NAMES = [f"{i}.jpg" for i in range(len(IMAGES))]
+
+
+def fit(state, loader, run, evaluate, epochs=4, **options):
+    return train.fit(
+        state,
+        loader,
+        evaluate,
+        options=EngineOptions(epochs=epochs, **options),
+        normalise=normalise,
+        run=run,
+        carry=CARRY,
+        names=NAMES,
+        after_epoch=lambda history: None,
+    )
+
+
+def lines(run):
+    """The log without what depends on the clock."""
+    timed = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in timed}
+        for line in (run.path / "log.jsonl").read_text().splitlines()
+    ]
+
+
+FOUR = [(0.5, 0.8), (0.2, 0.9), (0.2, 0.95), (0.3, 0.99)]
