@@ -120,7 +120,7 @@ def _wait_for(moment: str, child: BaseProcess, folder: Path, rng: random.Random)
     while child.is_alive() and time.monotonic() < deadline and not (there and there()):
         time.sleep(0.001)
     if moment == "while evaluating":
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.1))
 
 
 def _between_training_and_epoch_end(folder: Path) -> bool:

@@ -82,6 +82,7 @@ def verification_row(file: Path) -> dict:
     figures = json.loads(file.read_text())
     rows = {"all": figures, **figures["by_condition"]}
     return {
+        "file": file.stem,
         "weights": Path(figures["model"]).name,
         "pairs": Path(figures["pairs_csv"]).name,
         "mirror": figures["mirror"],
