@@ -207,8 +207,10 @@ def _draw(out: Path, runs: dict[str, TestedRun]) -> dict[str, Path]:
         {run.name: ([line["epoch"] for line in run.log], [line[key] for line in run.log]) for run in runs.values()}
         for key in ("iou", "loss")
     )
-    plot_curves(out / "iou.png", iou, "IOU by epoch", "IOU of the evaluation pairs (lower is better)")
-    plot_curves(out / "train_loss.png", loss, "Training loss by epoch", "training loss")
+    words = {"title": "IOU by epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
+    plot_curves(out / "iou.png", iou, **words)
+    words = {"title": "Training loss by epoch", "subtitle": "of different losses only the shape compares"}
+    plot_curves(out / "train_loss.png", loss, label="training loss", **words)
     pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png"}
     pictures["Training loss; of different losses only the shape compares"] = out / "train_loss.png"
     if next(iter(runs.values())).pairs is not None:
@@ -217,7 +219,7 @@ def _draw(out: Path, runs: dict[str, TestedRun]) -> dict[str, Path]:
             for run in runs.values()
         }
         plot_rocs(out / "roc.png", frames)
-        pictures["ROC on the shared test pairs; circles: at each run's own threshold"] = out / "roc.png"
+        pictures["ROC on the shared test pairs; dots: at each run's own threshold"] = out / "roc.png"
     return pictures
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from eval.conditions import ALL_PAIRS
-from eval.panels import percent
+from eval.panels import has_width, percent
 
 # Chance of a difference that is none: the field's usual bar.
 _LUCK = 0.05
@@ -97,7 +97,8 @@ def _cell(row: tuple) -> str:
         text, digits, scale = percent(row.mean, 2), 2, 100
     if not pd.isna(row.std):
         return f"{text} ± {row.std * scale:.{digits}f}"
-    return text if pd.isna(row.low) else f"{text} ({row.low * scale:.{digits - 1}f}–{row.high * scale:.{digits - 1}f})"
+    ends = f" ({row.low * scale:.{digits - 1}f}–{row.high * scale:.{digits - 1}f})"
+    return text + ends if has_width([row.low, row.high]) else text
 
 
 def _signed(figure: str, value: float | None) -> str:

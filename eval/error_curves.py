@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from eval.conditions import parts
 from eval.panels import number, percent
-from eval.style import FAINT, headline, house_style, line_look, new_figure, save
+from eval.style import FAINT, headline, house_style, legend_above, line_look, new_figure, save
 from eval.verification import auc, curve, eer
 
 # A line needs no more points than a plot has pixels.
 _POINTS = 1500
 # Fewer false accepts than this are too few to read a rate from: the line goes on in dots.
 _LEAST_ACCEPTS = 10
+_NOTE = {"ha": "center", "color": FAINT, "backgroundcolor": "white"}
 
 
 class Errors(NamedTuple):
@@ -65,7 +66,7 @@ def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda rate, _: percent(rate, 0))
     axes.set_ylabel("same pairs accepted (TAR)")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=2.4)
+    legend_above(axes)
     return figure
 
 
@@ -91,12 +92,14 @@ def det_figure(
     axes.set_ylim(bottom, 1.15)
     axes.yaxis.set_major_formatter(_rate_label)
     axes.set_ylabel("same pairs rejected (FRR)")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=2.4)
+    legend_above(axes)
+    if rate == 0:
+        axes.text(0.4, 0.9, "no errors: the lines run along the frame", transform=axes.transAxes, **_NOTE)
     return figure
 
 
 def _rests_on(threshold: float | None, run: str) -> str:
-    return run if threshold is None else f"circles: at the threshold {number(threshold)}   ·   {run}"
+    return run if threshold is None else f"● at the threshold {number(threshold)}   ·   {run}"
 
 
 def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
@@ -149,11 +152,11 @@ def _draw(axes: Axes, errors: list[Errors], left: float, height) -> None:
             x, y = max(line.here[0], left), height(np.array(line.here[1]))
             axes.plot(x, y, "o", markersize=9, color=look["color"], markeredgecolor="white", clip_on=False, zorder=3)
     if not errors:
-        axes.text(0.5, 0.5, "one kind of pairs only", transform=axes.transAxes, ha="center", color=FAINT)
+        axes.text(0.5, 0.5, "one kind of pairs only", transform=axes.transAxes, **_NOTE)
     axes.set_xscale("log")
     axes.set_xlim(left, 1)
     axes.xaxis.set_major_formatter(_rate_label)
-    axes.set_xlabel("different pairs accepted (FAR); dots: fewer than ten pairs")
+    axes.set_xlabel("different pairs accepted (FAR); dotted: fewer than ten pairs")
 
 
 def _rate_label(rate: float, _: int) -> str:

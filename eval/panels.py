@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from eval.classification import KINDS, confusion
-from eval.style import DIFFERENT, INK, SAME
+from eval.style import DIFFERENT, FAINT, INK, SAME
 from eval.verification import MAX_DISTANCE, Histograms, histograms
 
 _PANEL_TITLE = 14
@@ -70,22 +70,12 @@ def confusion_panel(axes: Axes, distances: np.ndarray, same: np.ndarray, thresho
 
 
 def conditions_panel(axes: Axes, figures: dict) -> None:
-    """Accuracy over all pairs and for each condition, with their numbers; from 50 %, which is chance."""
+    """Accuracy over all pairs and for each condition, with 95 % intervals where known; from 50 %, which is chance."""
     rows = [("all pairs", figures), *figures["by_condition"].items()]
     low = min(0.5, float(np.floor(min(row["accuracy"] for _, row in rows) * 10) / 10))
     for place, (name, row) in enumerate(rows):
-        colour = INK if name == "all pairs" else SAME
-        axes.hlines(place, low, row["accuracy"], color=colour, linewidth=3, alpha=0.35)
-        axes.plot(row["accuracy"], place, "o", color=colour, markersize=11, clip_on=False)
-        axes.text(
-            1.025,
-            place,
-            percent(row["accuracy"], 2),
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=14,
-            fontweight="bold",
-        )
+        interval = (row.get("intervals") or {}).get("accuracy")
+        _draw_accuracy(axes, place, low, row["accuracy"], interval, INK if name == "all pairs" else SAME)
     axes.set_yticks(range(len(rows)), [f"{name}\n{row['pairs']:,} pairs" for name, row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(low, 1)
@@ -93,7 +83,24 @@ def conditions_panel(axes: Axes, figures: dict) -> None:
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     title = "Accuracy by who wears a mask" if len(rows) > 1 else "Accuracy"
-    axes.set_title(title, loc="left", fontsize=_PANEL_TITLE)
+    bars = "; bars: 95 % intervals over people" if figures.get("intervals") else ""
+    axes.set_title(title + bars, loc="left", fontsize=_PANEL_TITLE)
+
+
+def _draw_accuracy(
+    axes: Axes, place: int, low: float, accuracy: float, interval: list[float] | None, colour: str
+) -> None:
+    """A dot on a stem from ``low``, the interval as a bar, and beside the axes both as numbers."""
+    axes.hlines(place, low, accuracy, color=colour, linewidth=2, alpha=0.3)
+    axes.plot(accuracy, place, "o", color=colour, markersize=11, clip_on=False)
+    beside = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    shown = has_width(interval)
+    above = 0.16 if shown else 0
+    axes.text(1.025, place - above, percent(accuracy, 2), fontsize=14, fontweight="bold", **beside)
+    if shown:
+        axes.hlines(place, *interval, color=colour, linewidth=9, alpha=0.35, clip_on=False)
+        ends = f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
+        axes.text(1.025, place + 0.22, ends, fontsize=12, color=FAINT, **beside)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -106,6 +113,16 @@ def number(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None, digits: int) -> str:
     """0.9585 → "95.85 %"; a dash for None."""
     return "–" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def has_width(interval: list[float] | None) -> bool:
+    """Whether an interval says something: where no resample errs, resampling can't tell how sure that is."""
+    return interval is not None and interval[0] < interval[1]
+
+
+def counted(count: int, thing: str) -> str:
+    """ "1 epoch", "3,000 pairs"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _label_cut_peaks(axes: Axes, found: Histograms, top: float) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from eval.conditions import ALL_PAIRS, parts
 from eval.panels import conditions_panel, confusion_panel, distance_panel, draw_histograms, number, percent
-from eval.style import BEST, INK, RATE, SAME, epoch_axis, headline, house_style, new_figure, save
+from eval.style import BEST, FAINT, INK, RATE, SAME, epoch_axis, headline, house_style, new_figure, save
 from eval.verification import iou as overlap
 
 # Density at which the histograms are cut, the same in every epoch, so that plots can be leafed through.
@@ -110,8 +110,9 @@ def train_loss_figure(epochs: Sequence[int], loss: Sequence[float], lr: Sequence
     headline(figure, _loss_story(losses), f"mean over each epoch's batches   ·   {run}")
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1.1]})
     steps = _rate_steps(epochs, rates)
-    for axes in (upper, lower):
-        _mark_steps(axes, steps)
+    _mark_steps(upper, steps)
+    for step in steps:
+        lower.axvline(step, color=RATE, linewidth=1.2, linestyle=(0, (2, 2)))
     upper.plot(epochs, losses, color=INK, marker="o", markersize=_marker_size(epochs))
     finite = losses[np.isfinite(losses)]
     if len(finite) and finite.min() >= 0:
@@ -165,7 +166,7 @@ def conditions_figure(
         del groups[ALL_PAIRS]
     figure = new_figure(8, 1.5 + 2.1 * len(groups))
     title = "Distances by who wears a mask" if len(groups) > 1 else "Distances of the test pairs"
-    headline(figure, title, f"threshold {number(threshold)} for all   ·   {run}")
+    headline(figure, title, run if threshold is None else f"threshold {number(threshold)} for all   ·   {run}")
     panels = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (name, rows) in zip(panels, groups.items(), strict=True):
         draw_histograms(axes, distances[rows], same[rows], threshold)
@@ -173,7 +174,10 @@ def conditions_figure(
         counts = f"{int(same[rows].sum()):,} same, {int((~same[rows]).sum()):,} different"
         axes.set_title(f"{name}   {counts}   IOU {number(shared)}", loc="left", fontsize=13, fontweight="bold")
         axes.set_ylabel("density")
-    panels[-1].set_xlabel("L2 distance: blue same person, vermillion different people, hatched their overlap")
+    panels[-1].set_xlabel("L2 distance of the two faces' embeddings")
+    handles, names = panels[0].get_legend_handles_labels()[0], ["same", "different", "overlap", "threshold"]
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.14), "borderaxespad": 0.2}
+    panels[0].legend(handles, names[: len(handles)], ncols=4, handlelength=1.6, **place)
     return figure
 
 
@@ -225,8 +229,14 @@ def _rate_axis(axes: Axes, rates: np.ndarray, stepped: bool) -> None:
 
 
 def _mark_steps(axes: Axes, steps: list[float]) -> None:
+    """A line at each step of the rate, the first with its name above the axes."""
     for place, step in enumerate(steps):
         axes.axvline(step, color=RATE, linewidth=1.2, linestyle=(0, (2, 2)), label=None if place else "lr step")
+    if steps:
+        axes.text(
+            steps[0], 1.01, "lr step", transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=11,
+            color=FAINT,
+        )  # fmt: skip
 
 
 def _rate_steps(epochs: list[int], rates: np.ndarray) -> list[float]:

@@ -8,6 +8,7 @@ a run of an older version, whose report has what its folder has).
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ import tyro
 
 from eval import page
 from eval.conditions import ALL_PAIRS
-from eval.panels import number, percent
+from eval.panels import counted, number, percent
 from eval.tables import TOO_FEW, figure_rows
 from eval.verdict import verdict
 from eval.verification import FALSE_ACCEPT_RATES
@@ -80,7 +81,7 @@ def _subtitle(config: dict, log: list[dict]) -> str:
     settings = config["settings"]
     minutes = sum(line["seconds"] + line["evaluation_seconds"] for line in log) / 60
     return (
-        f"{settings['backbone']}, {settings.get('mining', 'ArcFace + focal')}, {len(log)} epochs, "
+        f"{settings['backbone']}, {settings.get('mining', 'ArcFace + focal')}, {counted(len(log), 'epoch')}, "
         f"{log[-1]['images_seen']:,} images seen in {minutes:.1f} minutes, started {config['started']}"
     )
 
@@ -88,28 +89,36 @@ def _subtitle(config: dict, log: list[dict]) -> str:
 def _test_part(run: Path, metrics: dict) -> list[str]:
     columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
     by_mask = metrics.get("by_mask", {})
-    (hit, missed), (accepted, rejected) = metrics["confusion_matrix"]
-    parts = [
-        page.heading("Test"),
-        page.table(["", *columns], _as_lines(columns)),
-        page.paragraph(
-            "In brackets: 95 % intervals from 1,000 resamples of the people, in percent for shares. Accuracy to F1 are "
-            f"at the threshold {number(metrics['threshold'], 4)}, chosen on the evaluation pairs for the best balanced "
-            f"accuracy; TAR is given with at least 10/FAR different pairs, else “{TOO_FEW}”.",
-            faint=True,
-        ),
-    ]
-    if by_mask:
-        parts += [page.heading("By mask", 3), page.table(["", *by_mask], _as_lines(by_mask))]
-        parts.append(page.paragraph("A pair counts for every mask that one of its two faces wears.", faint=True))
-    rows = [["same person", f"{hit:,}", f"{missed:,}"], ["different people", f"{accepted:,}", f"{rejected:,}"]]
-    parts += [page.heading("Confusion matrix", 3), page.table(["in truth", "judged same", "judged different"], rows)]
     words = {
         "distances_by_condition.png": "Distances of the test pairs by who wears a mask",
         "roc.png": "ROC: same pairs accepted for each rate of different pairs accepted",
         "det.png": "DET: both error rates on log axes; nearer the lower left is better",
     }
-    return [*parts, page.side_by_side(_pictures(run, words))]
+    parts = [
+        page.heading("Test"),
+        page.table(["", *columns], _as_lines(columns)),
+        page.paragraph(
+            "In brackets: 95 % intervals from 1,000 resamples of the people, in percent for shares; none where all "
+            "resamples agree, as where no error was made, which does not make a figure certain. Accuracy to F1 are "
+            f"at the threshold {number(metrics['threshold'], 4)}, chosen on the evaluation pairs for the best balanced "
+            f"accuracy; TAR is given with at least 10/FAR different pairs, else “{TOO_FEW}”.",
+            faint=True,
+        ),
+        page.side_by_side([*_pictures(run, words), _confusion(metrics["confusion_matrix"])]),
+    ]
+    if by_mask:
+        parts += [page.heading("By mask", 3), page.table(["", *by_mask], _as_lines(by_mask))]
+        parts.append(page.paragraph("A pair counts for every mask that one of its two faces wears.", faint=True))
+    return parts
+
+
+def _confusion(counts: list[list[int]]) -> str:
+    rows = [
+        [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
+        for name, row in zip(("same person", "different people"), counts, strict=True)
+    ]
+    table = page.table(["in truth", "judged same", "judged different"], rows)
+    return page.together([page.heading("Confusion matrix", 3), table])
 
 
 def _as_lines(columns: dict[str, dict]) -> list[list[str]]:
@@ -148,7 +157,7 @@ def _thresholds_part(metrics: dict) -> list[str]:
 
 def _rule(rule: str) -> str:
     rate = FALSE_ACCEPT_RATES.get(rule)
-    return rule if rate is None else f"FAR {rate * 100:g} %"
+    return rule if rate is None else f"FAR {rule} ({rate * 100:g} %)"
 
 
 def _worst_part(run: Path) -> list[str]:
@@ -167,17 +176,31 @@ def _training_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
         "train_loss.png": "Training loss and learning rate",
         **{f"distribution_epoch{n}.png": f"Distances of the evaluation pairs, {shown[n]}" for n in sorted(shown)},
     }
-    names = [name for name in ("epoch", "loss", "lr", "iou", "auc", "threshold", "accuracy") if name in log[0]]
-    rows = [[_cell(line.get(name)) for name in names] for line in log]
+    columns = {name: show for name, (key, show) in _EPOCH.items() if key in log[0]}
+    rows = [[show(line.get(_EPOCH[name][0])) for name, show in columns.items()] for line in log]
     return [
         page.heading("Training"),
         page.side_by_side(_pictures(run, words)),
-        page.folded("Every epoch, on the evaluation pairs", page.table(names, rows)),
+        page.folded("Every epoch, on the evaluation pairs", page.table(list(columns), rows)),
     ]
 
 
-def _cell(value: float | None) -> str:
-    return str(value) if isinstance(value, int) else "–" if value is None else f"{value:.4g}"
+def _digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+# Column → the key of a line of the log, and how its values are shown.
+_EPOCH = {
+    "epoch": ("epoch", str),
+    "training loss": ("loss", _digits),
+    "learning rate": ("lr", _digits),
+    "IOU": ("iou", number),
+    "AUC": ("auc", partial(number, digits=4)),
+    "threshold": ("threshold", number),
+    "accuracy": ("accuracy", partial(percent, digits=2)),
+    "mean distance": ("mean_distance", number),
+    "effective rank": ("effective_rank", _digits),
+}
 
 
 def _pictures(run: Path, words: dict[str, str]) -> list[str]:
@@ -232,7 +255,8 @@ def _plain(values: dict) -> list[list[str]]:
         if isinstance(value, dict):
             rows += [[f"{name}: {key}", str(inner)] for key, inner in value.items()]
         else:
-            rows.append([name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)])
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append([name, text or "–"])
     return rows
 
 

@@ -15,6 +15,7 @@ from eval.error_curves import plot_det, plot_roc
 from eval.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate, evaluate_pairs
 from eval.operating_points import choose_thresholds, operating_points
 from eval.pair_file import write_pair_file
+from eval.panels import has_width, number
 from eval.plots import plot_conditions, plot_distribution, plot_iou, plot_test_result, plot_train_loss
 from eval.report import LEFT_OUT_FILE, write_report
 from eval.worst_pairs import plot_worst_pairs
@@ -194,7 +195,7 @@ def _health(embeddings: np.ndarray) -> dict[str, float]:
 def _test_text(evaluation: Evaluation, report_text: str, counts: np.ndarray) -> str:
     lines = [
         f"test accuracy {evaluation.accuracy:.2%}{_spread(evaluation.figures)} on {len(evaluation.same):,} pairs, "
-        f"AUC {_digits(evaluation.auc)}, threshold {evaluation.threshold:.3f} (chosen on the evaluation pairs)"
+        f"AUC {_digits(evaluation.auc)}, threshold {number(evaluation.threshold)} (chosen on the evaluation pairs)"
     ]
     for name, figures in evaluation.figures["by_condition"].items():
         accuracy = f"{figures['accuracy']:.2%}{_spread(figures)}"
@@ -205,7 +206,7 @@ def _test_text(evaluation: Evaluation, report_text: str, counts: np.ndarray) -> 
 
 def _spread(figures: dict) -> str:
     interval = (figures["intervals"] or {}).get("accuracy")
-    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
+    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if has_width(interval) else ""
 
 
 def _digits(value: float | None) -> str:

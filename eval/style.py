@@ -1,7 +1,7 @@
 """One look for all plots: colours, type sizes, and how a figure reaches the disk.
 
-Colours are Okabe and Ito's (2008), told apart by all common kinds of colour blindness and in grey. Type sizes
-are chosen so that a plot is legible at half its size.
+Colours are Okabe and Ito's (2008), told apart by all common kinds of colour blindness. Type sizes are chosen so
+that a plot is legible at half its size.
 """
 
 from collections.abc import Iterator
@@ -83,6 +83,14 @@ def epoch_axis(axes: Axes, epochs: list[int]) -> None:
     first, last = (min(epochs), max(epochs)) if epochs else (1, 1)
     axes.set_xlim(first - 0.5, last + max((last - first) * 0.02, 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+
+
+def legend_above(axes: Axes) -> None:
+    """The legend between headline and axes, in as many columns, up to three, as its longest name leaves room for."""
+    names = axes.get_legend_handles_labels()[1]
+    inches = 0.85 + 0.105 * max(map(len, names), default=0)  # the line's sample and gaps, then about 8 points a letter
+    columns = max(1, min(3, int((axes.figure.get_size_inches()[0] - 1) / inches)))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, handlelength=2.4)
 
 
 @house_style()

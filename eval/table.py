@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
+from eval.panels import has_width
 from eval.seeds import group_by_settings
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
@@ -176,7 +177,7 @@ def _page(runs: pd.DataFrame, seeds: pd.DataFrame, checks: pd.DataFrame) -> str:
 def _with_interval(row: dict) -> str:
     text = _cell("accuracy", row["accuracy"])
     low, high = row["accuracy low"], row["accuracy high"]
-    return text if pd.isna(low) else f"{text} ({100 * low:.1f}–{100 * high:.1f})"
+    return text if pd.isna(low) or not has_width([low, high]) else f"{text} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _markdown(frame: pd.DataFrame) -> str:

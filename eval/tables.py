@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from eval.conditions import ALL_PAIRS
+from eval.panels import has_width
 
 TOO_FEW = "too few pairs"
 
@@ -70,11 +71,11 @@ def _interval(figures: dict, name: str) -> list[float] | dict | None:
 def _percent(value: float | None, interval: list[float] | None = None, digits: int = 2) -> str:
     if value is None:
         return "–"
-    ends = "" if interval is None else f" ({interval[0] * 100:.1f}–{interval[1] * 100:.1f})"
+    ends = f" ({interval[0] * 100:.1f}–{interval[1] * 100:.1f})" if has_width(interval) else ""
     return f"{value * 100:.{digits}f} %{ends}"
 
 
 def _number(value: float | None, interval: list[float] | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" + ("" if interval is None else f" ({interval[0]:.4f}–{interval[1]:.4f})")
+    return f"{value:.4f}" + (f" ({interval[0]:.4f}–{interval[1]:.4f})" if has_width(interval) else "")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from eval.bootstrap import LEAST_PEOPLE
 from eval.conditions import NO_MASKS
-from eval.panels import number, percent
+from eval.panels import counted, has_width, number, percent
 from eval.verification import FALSE_ACCEPT_RATES
-from runtime.collapse import collapse_reason
+from runtime.collapse import ADVICE, collapse_reason
 
 # Under so many errors their kinds are not compared: 3 of 4 is no pattern.
 _FEW_ERRORS = 20
@@ -19,26 +19,26 @@ def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
     collapsed = _collapsed(best)
     sentences = [collapsed or _result(metrics)]
     if collapsed:
-        sentences.append(_result(metrics))
+        sentences += [_result(metrics), f"What may help: {ADVICE}."]
     elif not _is_chance(metrics):
         if metrics["accuracy"] < 1:
             sentences += [_conditions(metrics), _masks(metrics), _errors(metrics)]
         else:
             sentences.append(_too_easy(metrics))
         sentences.append(_door(metrics))
-    sentences += [None if collapsed else _training(metrics, log), _stopped(metrics), _left_out(metrics)]
+    sentences += [None if collapsed else _training(metrics, log), _stopped(metrics, collapsed), _left_out(metrics)]
     return [sentence for sentence in sentences if sentence]
 
 
 def _collapsed(best: dict) -> str | None:
     names = ("mean_distance", "effective_rank")
     reason = collapse_reason({name: best[name] for name in names}) if all(name in best for name in names) else None
-    return f"Collapsed: {reason}. The figures below say nothing about masks." if reason else None
+    return f"{_upper(reason)}. The figures below say nothing about masks." if reason else None
 
 
 def _result(metrics: Mapping) -> str:
     interval = _interval(metrics, "accuracy")
-    spread = f" (95 % interval over people: {_ends(interval)})" if interval and metrics["accuracy"] < 1 else ""
+    spread = f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
     text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are judged rightly{spread}."
     return f"{text} That is no better than chance." if _is_chance(metrics) else text
 
@@ -139,13 +139,16 @@ def _training(metrics: Mapping, log: list[dict]) -> str:
     )
 
 
-def _stopped(metrics: Mapping) -> str | None:
-    return f"Training stopped early: {metrics['stopped']}." if metrics.get("stopped") else None
+def _stopped(metrics: Mapping, collapsed: str | None) -> str | None:
+    reason = metrics.get("stopped")
+    if reason and collapsed and "collapsed" in reason:
+        return "Training stopped early for that."
+    return f"Training stopped early: {reason}." if reason else None
 
 
 def _left_out(metrics: Mapping) -> str | None:
     counts = {name: sum(reasons.values()) for name, reasons in metrics.get("left_out", {}).items()}
-    found = [f"{count:,} {name} pairs" for name, count in counts.items() if count]
+    found = [counted(count, f"{name} pair") for name, count in counts.items() if count]
     return f"Left out and named below: {' and '.join(found)}." if found else None
 
 

@@ -65,7 +65,7 @@ def _draw_pair(axes: Axes, two: np.ndarray, caption: str) -> None:
 def _caption(evaluation: Evaluation, pair: int) -> str:
     """The distance, who wears a mask, and whether that is right."""
     distance, same = evaluation.distances[pair], bool(evaluation.same[pair])
-    parts = [f"{distance:.3f}"]
+    parts = [number(distance)]
     if evaluation.condition[pair] != "all":
         parts.append(str(evaluation.condition[pair]))
     if evaluation.threshold is not None:

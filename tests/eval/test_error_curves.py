@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval.error_curves import det_figure, errors_of, plot_det, plot_roc, roc_figure
+from eval.error_curves import det_figure, errors_of, plot_det, plot_roc, roc_figure, roc_of
 from eval.worst_pairs import worst_pairs
 
 RNG = np.random.default_rng(0)
@@ -58,6 +58,20 @@ def test_extreme_tests_are_drawn(tmp_path, kind):
     for plot in (plot_roc, plot_det):
         plot(tmp_path / "plot.png", distances, same, CONDITION, run="r", threshold=0.9)
         assert (tmp_path / "plot.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("name", ["s1", "2026-11-26_10-33-41", "a run with a name of many letters, more than forty"])
+def test_the_legend_of_a_comparison_stays_inside_the_figure(name):
+    figure = roc_of([errors_of(f"{name} {n}", DISTANCES, SAME, 1.1) for n in range(5)], "ROC", "of many runs")
+    figure.canvas.draw()
+    inside = figure.get_size_inches()[0] * figure.dpi
+    assert figure.axes[0].get_legend().get_window_extent().x1 <= inside
+
+
+def test_a_perfect_det_says_why_it_is_empty():
+    figure = det_figure(np.where(SAME, 0.4, 1.4), SAME, CONDITION, run="r", threshold=0.9)
+    assert "no errors" in figure.axes[0].texts[0].get_text()
+    assert not det_figure(DISTANCES, SAME, CONDITION, run="r", threshold=0.9).axes[0].texts
 
 
 def test_the_worst_pairs_are_the_closest_different_and_the_farthest_same():

@@ -154,6 +154,7 @@ def test_steps_of_the_rate_are_marked_in_the_iou_too():
     rates = [0.1, 0.1, 0.01, 0.01]
     axes = plots.iou_figure([1, 2, 3, 4], [0.6, 0.3, 0.2, 0.4], rates, run="run", best_epoch=3).axes[0]
     assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "lr step"] == [2.5]
+    assert [text.get_text() for text in axes.texts if text.get_position()[0] == 2.5] == ["lr step"]
 
 
 def test_two_epochs_of_a_smooth_schedule_have_no_step():
@@ -165,6 +166,9 @@ def test_distances_of_each_condition_stand_on_the_same_axes():
     condition = CONDITIONS[np.arange(600) % 3]
     figure = plots.conditions_figure(distances, same, condition, run="run", threshold=1.2)
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "same", "different", "overlap", "threshold",
+    ]  # fmt: skip
     titles = [axes.get_title(loc="left").split("   ")[0] for axes in figure.axes]
     assert titles == ["plain-plain", "plain-masked", "masked-masked"]
     alone = plots.conditions_figure(distances, same, np.full(600, "all"), run="run", threshold=1.2)
@@ -216,6 +220,18 @@ def test_extreme_results_are_drawn(kind):
     figure, found = result_plot(kind)
     figure.canvas.draw()
     assert f"Test: {found['accuracy'] * 100:.2f} %" in texts(figure)
+
+
+def test_intervals_stand_beside_the_accuracies_where_they_have_a_width():
+    one = np.arange(600) % 20
+    people = np.stack([one, np.where(np.arange(600) < 300, one, (one + 1) % 20)], axis=1)
+    for kind, shown in (("healthy", True), ("perfect", False)):
+        distances, same = made_up(kind)
+        found = figures(distances, same, np.full(600, "all"), 1.0, people=people)
+        low, high = (100 * end for end in found["intervals"]["accuracy"])
+        text = texts(plots.test_result_figure(distances, same, found, run="run", threshold_source="x"))
+        assert (f"{low:.1f}–{high:.1f}" in text) is shown
+        assert "95 % intervals over people" in text
 
 
 def test_accuracy_below_chance_widens_the_axis():

@@ -12,6 +12,7 @@ import pytest
 
 from data.tables import read_pair_csvs
 from eval.report import ReportSettings, write_report
+from runtime.collapse import ADVICE
 from runtime.errors import InputError
 
 
@@ -26,7 +27,7 @@ class Text(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "link", "img"):
+        if tag not in ("meta", "link", "img", "input"):
             self.open.append(tag)
         self.asked += [value for name, value in attributes if name in ("src", "href", "action", "data")]
 
@@ -53,13 +54,14 @@ def test_the_report_has_every_part_and_the_figures_of_the_run(finished_runs):
     low, high = metrics["intervals"]["accuracy"]
     for text in (
         "healthy", "made-up", f"{metrics['accuracy'] * 100:.1f} % of 600 test pairs are judged rightly",
-        f"{metrics['accuracy'] * 100:.2f} % ({low * 100:.1f}–{high * 100:.1f})", "plain-masked", "too few pairs",
-        "By mask", "cloth", "Confusion matrix", "FAR 10 %", "Thresholds", "Most wrong pairs", "Training", "Settings",
-        "Environment", "torch", "a pair listed before", "y<b>.jpg", "test.csv line 7",
+        f"{metrics['accuracy'] * 100:.2f} % | ({low * 100:.1f}–{high * 100:.1f})", "plain-masked", "too few pairs",
+        "By mask", "cloth", "Confusion matrix", "FAR 1e-1 (10 %)", "Thresholds", "Most wrong pairs", "Training",
+        "Settings", "Environment", "torch", "a pair listed before", "y<b>.jpg", "test.csv line 7",
     ):  # fmt: skip
         assert text in found, text
     for row in metrics["confusion_matrix"]:
-        assert f"| {row[0]} | {row[1]} |" in found
+        shares = [f"({count / sum(row) * 100:.1f} %)" for count in row]
+        assert f"| {row[0]} | {shares[0]} | {row[1]} | {shares[1]} |" in found
     pictures = [asked for asked in read(run).asked if asked.startswith("data:image/png;base64,")]
     assert len(pictures) == 3 + 1 + 2 + 2  # test, worst pairs, curves, distances of the first epoch and of the one kept
 
@@ -84,14 +86,17 @@ def test_the_verdict_of_a_healthy_run_says_what_masks_cost(finished_runs):
     (_, rejected), (accepted, _) = metrics["confusion_matrix"]
     assert f"% of the {rejected + accepted} errors are" in found
     assert "As a door that lets 10 % of strangers in, it would open for" in found
-    assert "Left out and named below: 1 test pairs" in found
+    assert "Left out and named below: 1 test pair." in found
+    assert "2 epochs, 200 images seen" in found
 
 
 def test_the_report_of_a_collapsed_run_says_so_first(finished_runs):
     found = words(finished_runs["collapsed"])
-    assert re.search(r"\| Collapsed: the embeddings have collapsed .*say nothing about masks", found)
-    assert "no better than chance" in found
-    assert "Training stopped early: the embeddings have collapsed." in found
+    verdict = found[: found.index("| Test |")]
+    assert re.search(
+        r"\| The embeddings have collapsed .*say nothing about masks\. \| .*no better than chance\.", verdict
+    )
+    assert f"What may help: {ADVICE}." in verdict and "Training stopped early for that." in verdict
     assert "costs" not in found and "As a door" not in found
 
 
@@ -101,11 +106,12 @@ def test_the_report_of_a_perfect_run_says_that_the_test_is_too_easy(finished_run
     assert "With 30 people the true share of errors may still be 10.0 %." in found
     assert "Not one error: the test is too easy" in found
     assert "errors are" not in found and "chance." not in found
+    assert "100.00 %" in found and "(100.0–100.0)" not in found  # resampling can't tell how sure "no errors" is
 
 
 def test_the_report_of_one_epoch_judges_no_trend(finished_runs):
     found = words(finished_runs["perfect"])
-    assert "Trained for one epoch only" in found
+    assert "Trained for one epoch only" in found and "1 epoch, 100 images seen" in found
     assert "Distances of the evaluation pairs, the epoch kept" in found and "first epoch" not in found
 
 
@@ -178,6 +184,9 @@ def test_a_browser_opens_the_report_without_a_word_of_complaint(finished_runs, t
         "const images=[...d.images];document.body.dataset.seen=JSON.stringify({"
         "wide:d.documentElement.scrollWidth,images:images.length,"
         "broken:images.filter(i=>!i.complete||!i.naturalWidth).length,"
+        "fit:d.querySelector('img.plot').width<=d.documentElement.clientWidth,"
+        "larger:(i=>(i.click(),i.width))(d.querySelector('img.plot')),"
+        "wideAfter:d.documentElement.scrollWidth,"
         "paper:getComputedStyle(d.body).backgroundColor})}</script>"
     )
     arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
@@ -194,5 +203,6 @@ def test_a_browser_opens_the_report_without_a_word_of_complaint(finished_runs, t
     seen = json.loads(re.search(r'data-seen="([^"]*)"', ended.stdout)[1].replace("&quot;", '"'))
     assert "CONSOLE" not in ended.stderr
     assert seen["images"] == 8 and seen["broken"] == 0
-    assert seen["wide"] <= width
+    assert seen["wide"] <= width and seen["wideAfter"] <= width and seen["fit"]
+    assert (seen["larger"] > width) is (width < 500)  # a tap on a phone
     assert (seen["paper"] == "rgb(255, 255, 255)") is not dark
