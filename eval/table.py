@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from eval.panels import has_width
+from eval.panels import counted, has_width
 from eval.seeds import group_by_settings
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
@@ -72,7 +72,7 @@ def run_row(run: Path) -> dict:
         "images seen": log[-1]["images_seen"],
         "minutes": round(seconds / 60, 1),
         **_accuracies(metrics),
-        "hardware": ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads",
+        "hardware": ", ".join(config["gpus"]) or _processor(config),
         "precision": settings["precision"],
         "command": f"python {config['command']}",
     }
@@ -113,6 +113,12 @@ def main() -> None:
     for source in settings.publish:
         publish(source, settings.results / "published")
     write_tables(settings.results)
+
+
+def _processor(config: dict) -> str:
+    """Which one, and how much of it PyTorch computed with; runs of older versions do not know their cores."""
+    cores = f", {counted(config['cores'], 'core')}" if "cores" in config else ""
+    return f"{config['processor']}{cores}, PyTorch on {counted(config['threads'], 'thread')}"
 
 
 def _accuracies(metrics: dict) -> dict:

@@ -14,6 +14,7 @@ from typing import IO
 import torch
 
 from runtime.checkpoint_store import CheckpointStore
+from runtime.cores import available_cores
 from runtime.distributed import from_first, is_first
 from runtime.errors import InputError
 from runtime.files import replace_file
@@ -196,6 +197,7 @@ def environment() -> dict:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "processor": _processor(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }

@@ -13,7 +13,8 @@ def _run(folder, accuracy, seed, mining=None):
         "backbone": "mobilefacenet", "pretrained": "weights/face.safetensors", "data_root": "datasets/faces",
         "seed": seed, "precision": "auto", **({"mining": mining} if mining else {}),
     }  # fmt: skip
-    config = {"settings": settings, "command": "main.py --seed 1", "gpus": [], "processor": "CPU", "threads": 2}
+    config = {"settings": settings, "command": "main.py --seed 1", "gpus": [], "processor": "CPU", "threads": 1}
+    config |= {"cores": 2} if seed else {}  # runs of older versions do not know
     conditions = {"plain-masked": {"accuracy": accuracy - 0.1}}
     metrics = {"pairs": 3000, "accuracy": accuracy, "auc": 0.97531, "eer": 0.05, "by_condition": conditions}
     log = [{"images_seen": 1000 * epoch, "seconds": 60.0, "evaluation_seconds": 30.0} for epoch in (1, 2)]
@@ -42,6 +43,7 @@ def test_published_runs_leave_weights_behind_and_fill_both_tables(tmp_path):
     assert table["objective"].tolist() == ["arcface + focal", "semi_hard"]
     assert table["minutes"].tolist() == [3.0, 3.0]
     assert table["images seen"].tolist() == [2000, 2000]
+    assert table["hardware"].tolist() == ["CPU, 2 cores, PyTorch on 1 thread"] * 2
     page = (results / "README.md").read_text()
     for shown in ("92.50 %", "82.50 %", "0.9753", "3,000", "face.safetensors", "python main.py --seed 1"):
         assert shown in page
@@ -70,6 +72,7 @@ def test_runs_of_several_seeds_have_a_line_together_and_intervals_stand_beside_t
     assert "| net | 3 | 95.00 ± 3.61 % | 85.00 ± 3.61 % | 0.9753 ± 0.0000 | 5.00 ± 0.00 % |" in page
     assert "92.00 % (91.1–92.9)" in page and "| 94.00 % |" in page
     table = pd.read_csv(tmp_path / "results.csv").set_index("run")
+    assert table.loc["net_s0", "hardware"] == "CPU, PyTorch on 1 thread"
     assert table.loc["net_s0", ["accuracy low", "accuracy high"]].tolist() == [0.911, 0.929]
     assert "| other | 1 |" not in page
 
