@@ -12,6 +12,8 @@ Everything a run makes lies in results/<run>/.
 
 from pathlib import Path
 
+import torch
+
 from configs import TripletSettings, parse_settings
 from configs.settings import BUILT_IN
 from data.cache import FaceCache
@@ -20,7 +22,8 @@ from data.faces import built_in_faces, open_faces
 from data.samplers import PKBatchSampler, RankBatchSampler
 from data.transforms import make_preprocessing
 from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from losses import TripletLoss
+from eval.teacher import teacher_embeddings
+from losses import Distillation, TripletLoss
 from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
 from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
@@ -44,6 +47,7 @@ SETTINGS = TripletSettings(
     crop="arcface5",  # arcface5 | mtcnn_box
     image_size=128,  # pixels
     normalisation="auto",  # auto | imagenet | symmetric
+    most_images=0,  # of an identity, 0: all
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     max_unreadable=0.01,  # share of an epoch's images
@@ -65,6 +69,9 @@ SETTINGS = TripletSettings(
     margin=0.3,  # L2 distance, of at most 2
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
+    # ---- teacher ----
+    teacher="",  # a trained run that shows where masked faces are to lie; empty: none
+    teacher_share=0.5,  # of the loss; 1: the teacher alone
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
@@ -124,6 +131,7 @@ def main() -> None:
         eval_root=Path(settings.eval_root) if settings.eval_root else root,
         train_csv=settings.train_csv,
         train_faces=settings.train_faces,
+        most_images=settings.most_images,
         eval_csvs=settings.eval_csvs,
         test_csv=settings.test_csv,
         path_prefix=settings.path_prefix,
@@ -139,7 +147,7 @@ def main() -> None:
     sampler = RankBatchSampler(sampler, rank(), ranks())
     train_faces = TrainFaces(
         faces.train_images,
-        faces.train,
+        faces.train.labelled_by_row() if settings.teacher else faces.train,
         preprocessing.size,
         disk_size=faces.disk_size,
         mask_probability=settings.mask_probability,
@@ -177,6 +185,16 @@ def main() -> None:
         squared=settings.squared,
         allow_saturating_margin=settings.allow_saturating_margin,
     )
+    if settings.teacher:
+        criterion = Distillation(
+            criterion,
+            torch.from_numpy(faces.train.targets),
+            teacher_embeddings(
+                settings.teacher, faces.train, faces.train_images, crop=settings.crop, device=settings.device
+            ),
+            share=settings.teacher_share,
+            embedding_size=settings.embedding_size,
+        )
     criterion = sum_parameter_gradients(criterion.to(device))
     model = to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing

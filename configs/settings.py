@@ -38,6 +38,8 @@ class Settings:
     """Side of the network's input in pixels; faces of another size are resized."""
     normalisation: Literal["auto", "imagenet", "symmetric"]
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
+    most_images: int
+    """At most so many training faces of an identity, the first of the CSV; 0: all."""
     mask_probability: float
     """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
     mask_kinds: tuple[str, ...]
@@ -65,6 +67,12 @@ class Settings:
     """Feature map to vector: the backbone's own, average, or generalised mean with a learned exponent."""
     dropout: float
     """Share of pooled features dropped in training."""
+
+    # ---- teacher ----
+    teacher: str
+    """A trained run that shows where each face lies without its mask; empty: none."""
+    teacher_share: float
+    """Share of the loss that pulls towards the teacher, the rest is the objective; 1: the teacher alone."""
 
     # ---- optimiser ----
     epochs: int
@@ -138,6 +146,7 @@ class Settings:
             ("mask_probability", 0, 1),
             ("max_unreadable", 0, 1),
             ("dropout", 0, 0.999),
+            ("teacher_share", 0, 1),
             ("momentum", 0, 0.9999),
             ("ema_decay", 0, 0.999999),
         ):
@@ -170,6 +179,8 @@ class ArcFaceSettings(Settings):
     # ---- objective ----
     batch_size: int
     """Images a step."""
+    balanced: bool
+    """Every identity equally often, whatever the number of its images; off: every image once an epoch."""
     scale: float
     """s: what the cosines are multiplied with before the softmax."""
     margin: float

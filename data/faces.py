@@ -50,6 +50,7 @@ def open_faces(
     eval_root: Path,
     train_csv: str,
     train_faces: Literal["all", "plain", "masked"],
+    most_images: int = 0,
     eval_csvs: tuple[str, ...],
     test_csv: str,
     path_prefix: str,
@@ -64,7 +65,7 @@ def open_faces(
     and where the folder's card says another crop than the network's.
     """
     train_path = _table(root, train_csv)
-    train = choose_faces(read_train_csv(train_path, path_prefix), train_faces)
+    train = choose_faces(read_train_csv(train_path, path_prefix), train_faces, most_images)
     packs = _packs([train_path])
     disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
     if not packs:

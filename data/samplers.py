@@ -80,6 +80,34 @@ class ShuffledBatchSampler(_EpochBatchSampler):
         return (order[start : start + self.batch_size] for start in range(0, self.images, self.batch_size))
 
 
+class BalancedBatchSampler(ShuffledBatchSampler):
+    """As many images an epoch as there are, but of every identity equally many: rare ones come again, frequent ones
+    show a part.
+
+    Identities take turns in random order; each gives its images in random order, and begins anew when all have come.
+    """
+
+    def __init__(self, targets: np.ndarray, batch_size: int, seed: int):
+        super().__init__(len(targets), batch_size, seed)
+        self.counts = np.bincount(targets)
+        self.by_target = np.argsort(targets, kind="stable")
+
+    def _indices(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        turns = -(-self.images // len(self.counts))
+        identities = np.concatenate([rng.permutation(len(self.counts)) for _ in range(turns)])
+        decks = np.split(self.by_target, np.cumsum(self.counts)[:-1])
+        dealt = [_deal(deck, turns, rng) for deck in decks]
+        turn = np.repeat(np.arange(turns), len(self.counts))
+        order = np.stack(dealt)[identities, turn][: self.images]
+        return (order[start : start + self.batch_size] for start in range(0, self.images, self.batch_size))
+
+
+def _deal(deck: np.ndarray, cards: int, rng: np.random.Generator) -> np.ndarray:
+    """So many cards from a deck that is shuffled anew whenever it is empty."""
+    rounds = -(-cards // len(deck))
+    return np.concatenate([rng.permutation(deck) for _ in range(rounds)])[:cards]
+
+
 class PKBatchSampler(_EpochBatchSampler):
     """P identities × K images a batch (Hermans et al. 2017, arXiv:1703.07737), groups never cut apart.
 
@@ -137,9 +165,8 @@ class PKBatchSampler(_EpochBatchSampler):
         """K image indices of each identity, (len(identities), K), without repeats as long as there are enough."""
         chosen = np.empty((len(identities), self.images), dtype=np.int64)
         for row, identity in enumerate(identities):
-            count, rounds = self.counts[identity], -(-self.images // self.counts[identity])
-            picks = np.concatenate([rng.permutation(count) for _ in range(rounds)])[: self.images]
-            chosen[row] = self.by_target[self.starts[identity] + picks]
+            start = self.starts[identity]
+            chosen[row] = _deal(self.by_target[start : start + self.counts[identity]], self.images, rng)
         return chosen
 
 

@@ -71,6 +71,10 @@ class FaceTable:
         """Images per identity: int64 (C,)."""
         return np.bincount(self.targets, minlength=len(self.names))
 
+    def labelled_by_row(self) -> "FaceTable":
+        """The same faces with the number of the row as the target: for a loss that knows each face by itself."""
+        return replace(self, targets=np.arange(len(self.targets)))
+
 
 @dataclass(frozen=True)
 class PairTable:
@@ -131,21 +135,36 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 
-def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"]) -> FaceTable:
-    """The rows whose face is plain, or masked; identities without such a row drop out.
+def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0) -> FaceTable:
+    """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
 
-    Raises InputError where the CSV does not say who wears a mask, or fewer than two identities are left.
+    Identities without such a row drop out. Raises InputError where the CSV does not say who wears a mask, or fewer
+    than two identities are left.
     """
-    if faces == "all":
+    if faces == "all" and not most_images:
         return table
-    if table.masked is None:
-        raise InputError(f"train_faces is {faces}, but the train CSV has no column masked; set train_faces to all")
-    rows = np.flatnonzero(table.masked == (faces == "masked"))
+    rows = np.arange(len(table.targets))
+    if faces != "all":
+        if table.masked is None:
+            raise InputError(f"train_faces is {faces}, but the train CSV has no column masked; set train_faces to all")
+        rows = np.flatnonzero(table.masked == (faces == "masked"))
+    if most_images:
+        rows = rows[_place_in_group(table.targets[rows]) < most_images]
     kept, targets = np.unique(table.targets[rows], return_inverse=True)
     if len(kept) < 2:
         raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
     landmarks = None if table.landmarks is None else table.landmarks[rows]
-    return FaceTable(table.paths.take(rows), targets, [table.names[i] for i in kept], landmarks, table.masked[rows])
+    masked = None if table.masked is None else table.masked[rows]
+    return FaceTable(table.paths.take(rows), targets, [table.names[i] for i in kept], landmarks, masked)
+
+
+def _place_in_group(groups: np.ndarray) -> np.ndarray:
+    """0 for the first row of each group, 1 for its second, …: (N,) → (N,)."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    place = np.empty(len(groups), dtype=np.int64)
+    place[order] = np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+    return place
 
 
 def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:

@@ -116,6 +116,39 @@ def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(ru
     assert Path("results/cut/metrics.json").read_text() == Path("results/whole/metrics.json").read_text()
 
 
+@pytest.mark.parametrize(("script", "share"), [("main_arcface.py", 1.0), ("main_triplet.py", 0.5)])
+def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_faces, monkeypatch, script, share):
+    assert run(script, *_options(script, drawn_faces, "teacher", 1))[0] == 0
+    options = ["--teacher", "results/teacher", "--teacher-share", share, "--train-faces", "plain"]
+    options += [*_options(script, drawn_faces, "student"), "--mask-probability", 0.5]
+    assert run(script, *options)[0] == 0
+    log = _log(Path("results/student"))
+    assert log[1]["teacher_cosine"] > log[0]["teacher_cosine"]
+    assert ("positive_distance" in log[0]) == (script == "main_triplet.py")
+
+    real = train.train_one_epoch
+
+    def interrupted(state, *arguments, **named):
+        if state.epoch == 1:
+            raise KeyboardInterrupt
+        return real(state, *arguments, **named)
+
+    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    assert run(script, *options, "--run-name", "cut")[0] == 130
+    monkeypatch.setattr(train, "train_one_epoch", real)
+    assert run(script, *options, "--run-name", "cut")[0] == 0
+    assert _log(Path("results/cut")) == log
+
+
+def test_a_teacher_of_another_embedding_size_is_one_clear_line(run, drawn_faces):
+    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "teacher", 1))[0] == 0
+    options = [*_options("main_arcface.py", drawn_faces, "student"), "--embedding-size", 16]
+    code, _, error = run("main_arcface.py", *options, "--teacher", "results/teacher")
+    assert code == 2
+    assert "the teacher's embeddings have 32 values" in error
+    assert not Path("results/student").exists()
+
+
 def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run, drawn_faces, tmp_path):
     assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "together", 1))[0] == 0
     apart = tmp_path / "apart"

@@ -106,8 +106,8 @@ def test_the_two_scripts_differ_in_objective_sampler_and_numbers_alone():
     """The same settings under the same headings; what one script has and the other has not is the objective's."""
     arcface, triplet = ({f.name for f in dataclasses.fields(s.SETTINGS)} for s in SCRIPTS)
     assert arcface - triplet == {
-        "batch_size", "scale", "margin_kind", "sub_centres", "sampled_share", "shard_classes", "focal_gamma",
-        "frequency_weights", "label_smoothing", "margin_warmup_epochs",
+        "batch_size", "balanced", "scale", "margin_kind", "sub_centres", "sampled_share", "shard_classes",
+        "focal_gamma", "frequency_weights", "label_smoothing", "margin_warmup_epochs",
     }  # fmt: skip
     assert triplet - arcface == {
         "people_per_batch", "images_per_person", "epoch_mode", "mining", "squared", "allow_saturating_margin"

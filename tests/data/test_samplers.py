@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.samplers import PKBatchSampler, RankBatchSampler, ShuffledBatchSampler
+from data.samplers import BalancedBatchSampler, PKBatchSampler, RankBatchSampler, ShuffledBatchSampler
 from runtime.errors import InputError
 
 
@@ -59,8 +59,29 @@ def test_shuffled_batches_give_each_image_at_most_once(images, batch_size, seed)
     assert all(len(batch) == size for batch in batches[:-1])
 
 
+@settings(deadline=None)
+@given(targets=targets_lists, batch_size=st.integers(2, 16), seed=st.integers(0, 3))
+def test_balanced_batches_give_each_identity_equally_often_and_its_images_in_turn(targets, batch_size, seed):
+    shuffled = np.random.default_rng(seed).permutation(targets)
+    sampler = BalancedBatchSampler(shuffled, batch_size, seed)
+    assert len(sampler) == len(ShuffledBatchSampler(len(targets), batch_size, seed))
+    images = [key.index for batch in _epoch(sampler, 1) for key in batch]
+    people = Counter(int(shuffled[i]) for i in images)
+    times = [people[c] for c in range(len(set(targets.tolist())))]
+    assert max(times) - min(times) <= 1
+    seen = Counter(images)
+    for identity, count in enumerate(np.bincount(targets)):
+        own = [seen[i] for i in np.flatnonzero(shuffled == identity).tolist()]
+        assert len(own) == count and max(own) - min(own) <= 1, "none comes again before all have come"
+
+
 @pytest.mark.parametrize(
-    "make", [lambda: ShuffledBatchSampler(37, 8, 5), lambda: PKBatchSampler(np.arange(60) % 12, 5, 3, 5)]
+    "make",
+    [
+        lambda: ShuffledBatchSampler(37, 8, 5),
+        lambda: BalancedBatchSampler(np.arange(37) % 5, 8, 5),
+        lambda: PKBatchSampler(np.arange(60) % 12, 5, 3, 5),
+    ],
 )
 def test_order_depends_on_seed_and_epoch_alone_and_a_skipped_start_leaves_the_rest_equal(make):
     whole = _epoch(make(), 3)

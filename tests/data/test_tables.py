@@ -56,6 +56,14 @@ def test_plain_or_masked_rows_are_chosen_and_identities_without_one_drop_out(tmp
     assert len(choose_faces(read_train_csv(path), "all").paths) == 5
 
 
+def test_at_most_so_many_images_of_an_identity_are_chosen_and_all_their_columns_with_them(tmp_path):
+    path = _csv(tmp_path, "path,target,masked\na1,a,0\nb1,b,0\na2,a,1\na3,a,0\nb2,b,1\na4,a,0\n")
+    two = choose_faces(read_train_csv(path), "all", 2)
+    assert (list(two.paths), two.masked.tolist()) == (["a1", "b1", "a2", "b2"], [False, False, True, True])
+    assert two.counts.tolist() == [2, 2]
+    assert list(choose_faces(read_train_csv(path), "plain", 2).paths) == ["a1", "b1", "a3"]
+
+
 def test_a_choice_that_leaves_too_little_or_has_nothing_to_go_by_is_refused(tmp_path):
     with pytest.raises(InputError, match="no column masked"):
         choose_faces(read_train_csv(_csv(tmp_path, "path,target\na,a\nb,b\n")), "plain")

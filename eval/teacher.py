@@ -1,0 +1,109 @@
+"""What a trained network says of the training faces: what a student that sees them masked is to say as well."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.datasets import ImageLoader
+from data.images import Images
+from data.tables import FaceTable
+from eval.embedding import embed
+from eval.trained_model import TrainedModel, open_model
+from runtime.checkpoint import find_checkpoint
+from runtime.devices import loader_workers, pick_device
+from runtime.distributed import from_all, from_first, gather_rows, is_first
+from runtime.errors import InputError
+from runtime.files import replace_file
+
+
+def teacher_embeddings(name: str, faces: FaceTable, images: Images, *, crop: str, device: str) -> Tensor:
+    """The teacher's embedding of every training face without its mask: float16 (N, D), unit rows.
+
+    ``name``: a run folder or checkpoint (``models.import_original`` makes one of published weights). A plain face has
+    its own embedding, its mirror averaged in; a masked one, whose plain photograph may not exist, the mean of its
+    person's plain faces. They are kept beside the teacher's checkpoint, so that each is computed once for all runs.
+
+    Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, or
+    faces that can't be read.
+    """
+    teacher = open_model(name)
+    if teacher.preprocessing.crop != crop:
+        raise InputError(f"the teacher {name} needs {teacher.preprocessing.crop} crops, but the faces are {crop} crops")
+    plain = np.arange(len(faces.targets)) if faces.masked is None else np.flatnonzero(~faces.masked)
+    _refuse_people_without_plain_face(faces, plain)
+    kept = _file_for(name, images, plain)
+    if not from_first(kept.is_file()):
+        found = _embed_plain(teacher, images, plain, device)
+        if is_first():
+            _keep(found, kept)
+    own = from_first(load_file(kept)["embeddings"] if is_first() else None)
+    return _with_means_of_people(own, plain, faces)
+
+
+def _keep(embeddings: Tensor, path: Path) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replace_file(path) as temporary:
+            save_file({"embeddings": embeddings.half()}, temporary)
+    except OSError as error:
+        raise InputError(
+            f"can't keep the teacher's embeddings in {path.parent} ({error.strerror}); copy the teacher to where it "
+            "can be written"
+        ) from None
+
+
+def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str) -> Tensor:
+    """Float32 (plain faces, D). Of several processes each embeds a part."""
+    where = pick_device(device)
+    of_plain = Images(images.root, images.paths.take(plain), images.packs)
+    workers = loader_workers(-1, where)
+    loader = ImageLoader(of_plain, teacher.preprocessing.size, batch_size=128, workers=workers)
+    own = embed(
+        teacher.model.to(where, memory_format=torch.channels_last),
+        loader,
+        device=where,
+        normalise=teacher.preprocessing.normalise,
+        mirror=True,
+        progress="teacher" if is_first() else None,
+    )
+    unreadable = set().union(*from_all(loader.unreadable))
+    if unreadable:
+        raise InputError(
+            f"{len(unreadable)} training faces can't be read (first: {of_plain.name(min(unreadable))}), so that the "
+            "teacher can't see them; leave them out of the training CSV"
+        )
+    return gather_rows(torch.from_numpy(own))[0]
+
+
+def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable) -> Tensor:
+    sums = torch.zeros(len(faces.names), own.shape[1])
+    sums.index_add_(0, torch.from_numpy(faces.targets[plain]), own.float())
+    wanted = F.normalize(sums)[torch.from_numpy(faces.targets)].to(own.dtype)
+    wanted[torch.from_numpy(plain)] = own
+    return wanted
+
+
+def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> None:
+    lacking = np.flatnonzero(np.bincount(faces.targets[plain], minlength=len(faces.names)) == 0)
+    if len(lacking):
+        raise InputError(
+            f"{len(lacking)} people have no plain face for the teacher to see (first: {faces.names[lacking[0]]}); "
+            "leave them out of the training CSV"
+        )
+
+
+def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
+    """One file for each teacher and list of faces: it is named after what both are."""
+    checkpoint = find_checkpoint(Path(name))
+    digest = hashlib.sha256()
+    with open(checkpoint, "rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(str(images.root.resolve()).encode())
+    paths = images.paths.take(plain)
+    digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())
+    return checkpoint.parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"

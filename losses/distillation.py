@@ -1,0 +1,67 @@
+"""A teacher beside an objective: a masked face is to lie where a trained network puts it without its mask."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from losses.focal import weighted_mean_over_ranks
+from runtime.errors import InputError
+
+
+class Distillation(nn.Module):
+    """(1 − w) · objective + w · mean(1 − cos θ), θ between a face's embedding and the teacher's of the same face.
+
+    Template-level knowledge distillation (Huber et al. 2021, "Mask-invariant Face Recognition through Template-level
+    Knowledge Distillation", arXiv:2112.05646), with the cosine in place of the squared distance, of which it is half
+    for unit embeddings. Called with the numbers of the training faces, ``rows`` int64 (B,) in 0 … N − 1, where the
+    objective alone takes labels.
+
+    - ``objective``: any criterion of this project, or None where the teacher is all (w = 1).
+    - ``targets``: int64 (N,), the identity of each training face: what the objective gets.
+    - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
+    - ``share``: w, above 0 and at most 1.
+
+    Raises InputError where the share lies outside, or the teacher's embeddings are of another size than
+    ``embedding_size``.
+    """
+
+    def __init__(
+        self, objective: nn.Module, targets: Tensor, teacher: Tensor, *, share: float, embedding_size: int
+    ) -> None:
+        super().__init__()
+        if not 0 < share <= 1:
+            raise InputError(f"teacher_share is {share}; it must lie above 0 and be 1 at the most")
+        if teacher.shape[1] != embedding_size:
+            raise InputError(
+                f"the teacher's embeddings have {teacher.shape[1]} values; set embedding_size to it, not "
+                f"{embedding_size}"
+            )
+        self.objective = objective if share < 1 else None
+        self.share = share
+        self.register_buffer("targets", targets, persistent=False)
+        self.register_buffer("teacher", teacher, persistent=False)
+
+    def forward(self, embeddings: Tensor, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: unit embeddings (B, D), rows (B,).
+
+        The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
+        they are the same. Several processes: as for the objective, each gives its own part.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            wanted = self.teacher[rows].to(torch.promote_types(embeddings.dtype, torch.float32))
+            cosines = (F.normalize(embeddings.to(wanted.dtype)) * wanted).sum(1)
+            distant = weighted_mean_over_ranks(1 - cosines, None)
+        stats = {"teacher_cosine": 1 - distant.item()}
+        if self.objective is None:
+            return distant, stats
+        loss, figures = self.objective(embeddings, self.targets[rows])
+        return (1 - self.share) * loss + self.share * distant, figures | stats
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell the objective which share of the run, 0 to 1, is done."""
+        if self.objective is not None:
+            self.objective.set_progress(fraction)
+
+    def soften(self) -> str | None:
+        """Make the objective easier, against a collapse; see ``ProgressiveLoss.soften``."""
+        return None if self.objective is None else self.objective.soften()

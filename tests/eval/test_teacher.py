@@ -1,0 +1,87 @@
+"""What a teacher says of plain and masked faces, on a made-up run and drawn faces."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from data.images import Images
+from data.tables import read_train_csv
+from data.transforms import make_preprocessing
+from eval import teacher
+from eval.embed import Embedder
+from models import build_model
+from runtime.checkpoint import save_checkpoint
+from runtime.errors import InputError
+
+SETTINGS = {
+    "backbone": "timm:mobilenetv3_small_050",
+    "embedding_size": 16,
+    "pooling": "average",
+    "dropout": 0.0,
+    "image_size": 64,
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of an untrained network."""
+    torch.manual_seed(0)
+    model = build_model(**SETTINGS, pretrained="none").eval()
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    preprocessing = make_preprocessing(size=64, crop="arcface5", normalisation="imagenet", weights=None)
+    content = {"model": model.state_dict(), "settings": {**SETTINGS, "mirror": True}}
+    save_checkpoint(folder / "best.pt", {**content, "preprocessing": preprocessing.to_dict(), "epoch": 0})
+    return folder
+
+
+def taught(run: Path, root: Path, csv: Path | None = None, crop: str = "arcface5") -> torch.Tensor:
+    table = read_train_csv(csv or root / "train.csv")
+    return teacher.teacher_embeddings(str(run), table, Images(root, table.paths), crop=crop, device="cpu")
+
+
+def test_plain_faces_have_their_own_embedding_and_masked_ones_the_mean_of_their_persons(run, drawn_faces):
+    frame = pd.read_csv(drawn_faces / "train.csv")
+    found = taught(run, drawn_faces).float()
+    plain = frame[frame["masked"] == 0]
+    # The embedder averages the mirror in by itself, and another decoder reads the files.
+    images = np.stack([np.asarray(Image.open(drawn_faces / path)) for path in plain["path"]])
+    own = torch.from_numpy(Embedder(str(run)).embed_aligned(images))
+    assert torch.allclose(found[plain.index.tolist()], own, atol=5e-3)
+    for person, rows in frame[frame["masked"] == 1].groupby("target"):
+        mean = F.normalize(own[(plain["target"] == person).tolist()].mean(0), dim=0)
+        assert torch.allclose(found[rows.index.tolist()], mean.expand(len(rows), -1), atol=5e-3)
+
+
+def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_faces, tmp_path, monkeypatch):
+    first = taught(run, drawn_faces)
+    shorter = tmp_path / "shorter.csv"
+    pd.read_csv(drawn_faces / "train.csv")[:-2].to_csv(shorter, index=False)
+    assert len(taught(run, drawn_faces, shorter)) == len(first) - 2
+    monkeypatch.setattr(teacher, "_embed_plain", lambda *_: pytest.fail("computed again"))
+    assert torch.equal(taught(run, drawn_faces), first)
+
+
+def test_what_a_teacher_can_not_teach_is_one_clear_line(run, drawn_faces, tmp_path):
+    with pytest.raises(InputError, match="needs arcface5 crops, but the faces are mtcnn_box crops"):
+        taught(run, drawn_faces, crop="mtcnn_box")
+    frame = pd.read_csv(drawn_faces / "train.csv")
+    first = frame["target"].min()
+    masked_alone = tmp_path / "masked.csv"
+    frame[(frame["masked"] == 1) | (frame["target"] != first)].to_csv(masked_alone, index=False)
+    with pytest.raises(InputError, match=f"1 people have no plain face for the teacher to see .first: {first}"):
+        taught(run, drawn_faces, masked_alone)
+    broken = shutil.copytree(drawn_faces, tmp_path / "broken")
+    path = frame[frame["masked"] == 0]["path"].iloc[0]
+    (broken / path).write_bytes(b"no image")
+    with pytest.raises(InputError, match=f"1 training faces can't be read .first: {path}"):
+        taught(run, broken)
+    (run / "taught").write_text("a file in the way")
+    with pytest.raises(InputError, match="can't keep the teacher's embeddings"):
+        taught(run, drawn_faces)

@@ -1,0 +1,79 @@
+"""Distillation against a loop, and against the objective alone."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from losses import ArcFaceLoss, Distillation
+from runtime.errors import InputError
+
+ROWS = torch.tensor([4, 0, 4, 2])
+TARGETS = torch.tensor([0, 1, 0, 1, 2])
+
+
+def unit(*shape: int, seed: int) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+
+
+def objective() -> ArcFaceLoss:
+    torch.manual_seed(0)
+    return ArcFaceLoss(6, 3, scale=16.0, margin=0.2, focal_gamma=1.0, margin_warmup=0.5).double()
+
+
+def distilled(share: float, teacher: torch.Tensor) -> Distillation:
+    return Distillation(objective(), TARGETS, teacher, share=share, embedding_size=6)
+
+
+def mean_cosine(embeddings: torch.Tensor, teacher: torch.Tensor) -> float:
+    rows = zip(embeddings.tolist(), ROWS.tolist(), strict=True)
+    cosines = [sum(a * b for a, b in zip(row, teacher[n].tolist(), strict=True)) for row, n in rows]
+    return math.fsum(cosines) / len(cosines)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_it_is_the_weighted_sum_of_the_objective_and_the_distance_to_the_teacher(share):
+    embeddings, teacher = unit(4, 6, seed=1), unit(5, 6, seed=2)
+    loss, figures = distilled(share, teacher)(embeddings, ROWS)
+    alone, own_figures = objective()(embeddings, torch.tensor([2, 0, 2, 0]))
+    cosine = mean_cosine(embeddings, teacher)
+    assert loss.item() == pytest.approx((1 - share) * alone.item() + share * (1 - cosine), abs=1e-12)
+    assert figures["teacher_cosine"] == pytest.approx(cosine, abs=1e-12)
+    if share < 1:
+        assert {name: figures[name] for name in own_figures} == own_figures
+
+
+def test_the_gradient_is_right_and_zero_where_the_student_has_arrived():
+    embeddings, teacher = unit(4, 6, seed=1).requires_grad_(), unit(5, 6, seed=2)
+    loss = distilled(1.0, teacher)
+    assert torch.autograd.gradcheck(lambda x: loss(x, ROWS)[0], embeddings)
+    arrived = teacher[ROWS].clone().requires_grad_()
+    value, _ = loss(arrived, ROWS)
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-12)
+    assert arrived.grad.abs().max() < 1e-12
+
+
+def test_half_precision_embeddings_and_teachers_give_a_float32_loss():
+    embeddings, teacher = unit(4, 6, seed=1), unit(5, 6, seed=2)
+    loss, _ = distilled(1.0, teacher.half())(embeddings.bfloat16(), ROWS)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(1 - mean_cosine(embeddings, teacher), abs=0.01)
+
+
+def test_a_checkpoint_holds_the_objective_and_not_the_teacher():
+    loss = distilled(0.5, unit(5, 6, seed=2))
+    loss.set_progress(0.25)
+    assert set(loss.state_dict()) == {f"objective.{name}" for name in objective().state_dict()}
+    assert loss(unit(4, 6, seed=1), ROWS)[1]["margin"] == pytest.approx(0.1)  # half way up the warm-up
+    assert "margin" in loss.soften()
+    alone = distilled(1.0, unit(5, 6, seed=2))
+    alone.set_progress(0.5)
+    assert (alone.state_dict(), alone.soften()) == ({}, None)
+
+
+@pytest.mark.parametrize(("share", "size", "said"), [(0.0, 6, "teacher_share"), (1.5, 6, "teacher_share"), (1, 7, "6")])
+def test_settings_that_make_no_sense_are_refused(share, size, said):
+    with pytest.raises(InputError, match=said):
+        Distillation(objective(), TARGETS, unit(5, 6, seed=2), share=share, embedding_size=size)
