@@ -23,8 +23,9 @@ from eval.compare_plots import plot_curves, plot_rocs
 from eval.compare_words import model_rows, sentences, significance_rows
 from eval.conditions import parts
 from eval.pair_file import PAIR_FILE, read_pair_file
+from eval.panels import counted
 from eval.report import read_run_file
-from eval.seeds import group_by_settings
+from eval.seeds import OF_A_SEED, group_by_settings
 from eval.significance import difference, mcnemar
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
@@ -62,7 +63,7 @@ def compare(settings: CompareSettings) -> list[str]:
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
         with replace_file(settings.out / name) as temporary:
             frame.to_csv(temporary, index=False)
-    pictures = _draw(settings.out, runs)
+    pictures = _draw(settings.out, runs, models)
     with replace_file(settings.out / "compare.html") as temporary:
         temporary.write_text(_page(runs, models, table, tests, words, pictures), encoding="utf-8")
     return words
@@ -201,26 +202,29 @@ def _ends(metrics: dict, figure: str) -> list[float] | None:
     return found.get("tar_at_far", {}).get(figure[4:]) if figure.startswith("tar ") else found.get(figure)
 
 
-def _draw(out: Path, runs: dict[str, TestedRun]) -> dict[str, Path]:
+def _draw(out: Path, runs: dict[str, TestedRun], models: dict[str, list[str]]) -> dict[str, Path]:
     """Words → picture."""
-    iou, loss = (
-        {run.name: ([line["epoch"] for line in run.log], [line[key] for line in run.log]) for run in runs.values()}
-        for key in ("iou", "loss")
-    )
-    words = {"title": "IOU by epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
-    plot_curves(out / "iou.png", iou, **words)
-    words = {"title": "Training loss by epoch", "subtitle": "of different losses only the shape compares"}
-    plot_curves(out / "train_loss.png", loss, label="training loss", **words)
-    pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png"}
-    pictures["Training loss; of different losses only the shape compares"] = out / "train_loss.png"
-    if next(iter(runs.values())).pairs is not None:
-        frames = {
-            run.name: (run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"])
-            for run in runs.values()
+    names = {f"{model} ({counted(len(of_model), 'run')})": of_model for model, of_model in models.items()}
+
+    def curves(key: str) -> dict[str, list]:
+        return {
+            title: [([line["epoch"] for line in runs[n].log], [line[key] for line in runs[n].log]) for n in of_model]
+            for title, of_model in names.items()
         }
-        plot_rocs(out / "roc.png", frames)
-        pictures["ROC on the shared test pairs; dots: at each run's own threshold"] = out / "roc.png"
+
+    words = {"title": "IOU by epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
+    plot_curves(out / "iou.png", curves("iou"), **words)
+    words = {"title": "Training loss by epoch", "subtitle": "of different losses only the shape compares"}
+    plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
+    pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
+    if next(iter(runs.values())).pairs is not None:
+        plot_rocs(out / "roc.png", {title: [_judged(runs[n]) for n in of_model] for title, of_model in names.items()})
+        pictures["ROC on the shared test pairs"] = out / "roc.png"
     return pictures
+
+
+def _judged(run: TestedRun) -> tuple[np.ndarray, np.ndarray, float]:
+    return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 
 def _page(
@@ -234,31 +238,35 @@ def _page(
     shared = next(iter(runs.values())).pairs
     body = [page.heading("Comparison", 1), page.paragraph(", ".join(runs), faint=True), page.verdict_box(words)]
     header, rows = model_rows(table)
-    body += [page.heading("Figures"), page.table(header, rows)]
-    body.append(
-        page.paragraph("± is the standard deviation over seeds; brackets are 95 % intervals over people.", faint=True)
+    spread = (
+        "± is the standard deviation over seeds; brackets are 95 % intervals over people. EER and IOU: less is better."
     )
+    body += [page.heading("Figures"), page.table(header, rows), page.paragraph(spread, faint=True)]
     body.append(page.heading("Is it luck?"))
     if len(tests):
-        header, rows = significance_rows(tests)
-        body += [
-            page.paragraph(f"Differences on the {len(shared):,} test pairs that all runs share, resampled together:"),
-            page.table(header, rows, (1, 2)),
-        ]
+        intro = (
+            f"Differences on the {len(shared):,} test pairs that all runs share, resampled together, with their 95 %"
+        )
+        body.append(page.paragraph(f"{intro} intervals; those of shares in percentage points."))
+        for two, rows in tests.groupby(["first", "second"], sort=False):
+            body += [page.heading(f"{two[0]} minus {two[1]}", 3), page.table(*significance_rows(rows), (1,))]
     else:
         body.append(page.paragraph(words[-1]))
     body += [page.heading("Curves"), page.side_by_side(page.picture(path, text) for text, path in pictures.items())]
     members = [[model, ", ".join(names)] for model, names in models.items()]
-    body += [page.heading("Models"), page.table(["model", "runs"], members, (1,)), *_differing(runs)]
+    body += [page.heading("Models"), page.table(["model", "runs"], members, (1,)), *_differing(runs, models)]
     return page.document("Comparison", body)
 
 
-def _differing(runs: dict[str, TestedRun]) -> list[str]:
-    """The settings that are not the same everywhere."""
-    keys = dict.fromkeys(key for run in runs.values() for key in run.settings)
-    cells = [[key, *(str(run.settings.get(key, "–")) for run in runs.values())] for key in keys]
+def _differing(runs: dict[str, TestedRun], models: dict[str, list[str]]) -> list[str]:
+    """The settings that are not the same for all models."""
+    settings = [runs[names[0]].settings for names in models.values()]
+    keys = dict.fromkeys(key for of_model in settings for key in of_model if key not in OF_A_SEED)
+    cells = [[key, *(str(of_model.get(key, "–")) for of_model in settings)] for key in keys]
     rows = [row for row in cells if len(set(row[1:])) > 1]
-    table = page.table(["setting", *runs], rows, tuple(range(1, len(runs) + 1)))
+    if not rows:
+        return []
+    table = page.table(["setting", *models], rows, tuple(range(1, len(models) + 1)))
     return [page.heading("Settings that differ", 3), table]
 
 

@@ -27,7 +27,7 @@ def sentences(table: pd.DataFrame, tests: pd.DataFrame, models: dict[str, list[s
     compared = tests[(tests["pairs"] == ALL_PAIRS) & (tests["figure"] == "accuracy")]
     lines += [_judgement(row) for row in compared.itertuples()]
     if len(compared) > 2:
-        lines.append(f"Of {len(compared)} comparisons one in twenty looks like more than luck by luck alone.")
+        lines.append(f"These are {len(compared)} comparisons: of models all alike one in twenty would seem better.")
     if all(len(names) == 1 for names in models.values()):
         lines.append("Each model was trained once; another seed may turn a small difference round.")
     return lines
@@ -47,27 +47,17 @@ def model_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def significance_rows(tests: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of the table of differences."""
-    header = ["models", "pairs", "figure", "difference", "95 % interval", "p", "McNemar"]
+    """Header and lines of the table of differences of two models; McNemar's test where there is one."""
+    tested = tests["mcnemar_p"].notna().any()
+    header = ["pairs", "figure", "difference", "p", *(["only one is right: how often, McNemar's p"] if tested else [])]
     lines = []
     for row in tests.itertuples():
-        shown = [_signed(row.figure, value) for value in (row.difference, row.low, row.high)]
-        test = (
-            ""
-            if pd.isna(row.mcnemar_p)
-            else f"{row.only_first_right:.0f} : {row.only_second_right:.0f}, p {_p(row.mcnemar_p)}"
-        )
-        lines.append(
-            [
-                f"{row.first} − {row.second}",
-                row.pairs,
-                figure_name(row.figure),
-                shown[0],
-                "–" if pd.isna(row.low) else f"{shown[1]} to {shown[2]}",
-                "–" if pd.isna(row.p) else _p(row.p),
-                test,
-            ]
-        )
+        value, low, high = (_signed(row.figure, number) for number in (row.difference, row.low, row.high))
+        cells = [value if pd.isna(row.low) else f"{value} ({low} to {high})", "–" if pd.isna(row.p) else _p(row.p)]
+        if tested:
+            counts = f"{row.only_first_right:.0f} : {row.only_second_right:.0f}, p {_p(row.mcnemar_p)}"
+            cells.append("" if pd.isna(row.mcnemar_p) else counts)
+        lines.append([row.pairs, figure_name(row.figure), *cells])
     return header, lines
 
 
@@ -82,7 +72,7 @@ def _judgement(row: tuple) -> str:
     low, high = row.low * 100, row.high * 100
     if points < 0:
         better, worse, points, low, high = worse, better, -points, -high, -low
-    spread = f"{points:.2f} points (95 % interval {low:.2f} to {high:.2f}, p {_p(row.p)})"
+    spread = f"{points:.2f} points (95 % interval {_minus(low, '.2f')} to {_minus(high, '.2f')}, p {_p(row.p)})"
     if row.p < _LUCK:
         return f"{better} is better than {worse} by {spread}: more than luck."
     return f"{better} is ahead of {worse} by {spread}: this may be luck."
@@ -104,7 +94,12 @@ def _cell(row: tuple) -> str:
 def _signed(figure: str, value: float | None) -> str:
     if pd.isna(value):
         return "–"
-    return f"{value:+.4f}" if figure in _PLAIN_NUMBERS else f"{value * 100:+.2f}"
+    return _minus(value, "+.4f") if figure in _PLAIN_NUMBERS else _minus(value * 100, "+.2f")
+
+
+def _minus(value: float, form: str) -> str:
+    """A number with a minus sign in place of the hyphen."""
+    return f"{value:{form}}".replace("-", "−")
 
 
 def _p(value: float) -> str:

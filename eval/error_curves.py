@@ -55,7 +55,7 @@ def roc_figure(
 
 @house_style()
 def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
-    """The ROC of several lists of pairs, or of several models, over one another."""
+    """The ROC of several lists of pairs, or of several models, over one another; those of one name look the same."""
     figure = new_figure(8, 6)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()
@@ -141,13 +141,17 @@ def _lowest(pairs: list[int]) -> float:
 
 def _draw(axes: Axes, errors: list[Errors], left: float, height) -> None:
     """The lines, dotted where they rest on a handful of pairs; ``height`` turns TAR into what the y-axis shows."""
-    for number_, line in enumerate(errors):
-        look = line_look(number_)
+    names = list(dict.fromkeys(line.name for line in errors))
+    named = set()
+    for line in errors:
+        look = line_look(names.index(line.name))
+        label = None if line.name in named else line.name
+        named.add(line.name)
         far, shown = np.maximum(line.far, left), height(line.tar)
         known = int(np.searchsorted(line.far, _LEAST_ACCEPTS / line.different))
         drawn = {"drawstyle": "steps-post", "color": look["color"]}
         axes.plot(far[: known + 1], shown[: known + 1], **drawn, linewidth=1.6, linestyle=(0, (1, 1.5)))
-        axes.plot(far[known:], shown[known:], **drawn, linestyle=look["linestyle"], label=line.name)
+        axes.plot(far[known:], shown[known:], **drawn, linestyle=look["linestyle"], label=label)
         if line.here is not None:
             x, y = max(line.here[0], left), height(np.array(line.here[1]))
             axes.plot(x, y, "o", markersize=9, color=look["color"], markeredgecolor="white", clip_on=False, zorder=3)

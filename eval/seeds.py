@@ -7,7 +7,7 @@ from itertools import takewhile
 from runtime.run_folder import WITHOUT_EFFECT
 
 # What two trainings of one model may differ in.
-_OF_A_SEED = WITHOUT_EFFECT | {"seed", "run_name", "preset"}
+OF_A_SEED = WITHOUT_EFFECT | {"seed", "run_name", "preset"}
 
 
 def group_by_settings(runs: Mapping[str, dict]) -> dict[str, list[str]]:
@@ -17,7 +17,7 @@ def group_by_settings(runs: Mapping[str, dict]) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for name, settings in runs.items():
-        key = repr(sorted((k, v) for k, v in settings.items() if k not in _OF_A_SEED))
+        key = repr(sorted((k, v) for k, v in settings.items() if k not in OF_A_SEED))
         groups.setdefault(key, []).append(name)
     named: dict[str, list[str]] = {}
     for names in groups.values():

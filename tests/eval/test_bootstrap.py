@@ -79,7 +79,11 @@ def test_intervals_equal_those_of_lists_with_really_repeated_pairs(seed, thresho
     tar = found.pop("tar_at_far")
     assert set(found) == set(values) - {"tar"}
     for name, ends in {**found, "tar": tar["1e-1"]}.items():
-        assert ends == pytest.approx(np.nanpercentile(values[name], [2.5, 97.5]), abs=1e-12), name
+        low, high = np.nanpercentile(values[name], [2.5, 97.5])
+        if name == "iou":  # reflected in the value, which it holds
+            value = v.iou(distances, same)
+            low, high = np.clip([min(value, 2 * value - high), max(value, 2 * value - low)], 0, 1)
+        assert ends == pytest.approx([low, high], abs=1e-12), name
 
 
 def test_a_same_pair_counts_once_for_each_time_its_person_was_drawn():
@@ -132,6 +136,27 @@ def test_intervals_cover_the_truth_and_pairs_taken_as_independent_do_not():
         by_pairs += abs(wrong.mean() - 0.3) <= spread
     assert 87 <= by_people <= 99
     assert by_pairs < 60
+
+
+def test_the_iou_of_few_pairs_is_held_by_its_interval():
+    """The truth is that of very many pairs; each world has 600 of 100 people."""
+
+    def world(seed: int, people: int, pairs: int):
+        rng = np.random.default_rng(seed)
+        same = np.arange(pairs) < pairs // 2
+        one = rng.integers(people, size=pairs)
+        other = np.where(same, one, (one + rng.integers(1, people, pairs)) % people)
+        distances = np.where(same, rng.normal(0.95, 0.17, pairs), rng.normal(1.38, 0.09, pairs))
+        return np.clip(distances, 0, 2), same, np.stack([one, other], axis=1)
+
+    truth = v.iou(*world(1, 10, 1_000_000)[:2])
+    held = 0
+    for seed in range(40):
+        distances, same, people = world(seed, 100, 600)
+        options = {"threshold": None, "folds": None, "rates": {}, "resamples": 100}
+        low, high = intervals(distances, same, people, **options)["iou"]
+        held += low <= truth <= high
+    assert held >= 34  # percentiles: 28
 
 
 def test_few_people_and_one_kind_of_pairs_have_no_interval():

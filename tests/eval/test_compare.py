@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from eval.compare import CompareSettings, compare
+from eval.compare_plots import curves_figure
 from eval.figures import figures
 from eval.seeds import group_by_settings
 from runtime.errors import InputError
@@ -81,6 +82,8 @@ def test_seeds_of_a_model_become_mean_and_standard_deviation(tmp_path):
     write_run(tmp_path / "other", 0.1, lr=0.2)
     runs = (*(tmp_path / f"net_s{seed}" for seed in range(3)), tmp_path / "other")
     words = compare(CompareSettings(runs, tmp_path / "out"))
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert ">net minus other<" in page and '<th scope="row">lr<' in page and '<th scope="row">seed<' not in page
     table = pd.read_csv(tmp_path / "out" / "compare.csv").set_index(["model", "pairs", "figure"])
     row = table.loc[("net", "all pairs", "accuracy")]
     assert (row["runs"], row["mean"]) == (3, pytest.approx(np.mean(accuracies)))
@@ -89,10 +92,15 @@ def test_seeds_of_a_model_become_mean_and_standard_deviation(tmp_path):
     assert words[1].startswith("other is better than net by")
     tests = pd.read_csv(tmp_path / "out" / "significance.csv")
     assert tests["mcnemar_p"].isna().all()  # it is for two single runs
-    assert (
-        f"{np.mean(accuracies) * 100:.2f} % ± {np.std(accuracies, ddof=1) * 100:.2f}"
-        in (tmp_path / "out" / "compare.html").read_text()
-    )
+    assert f"{np.mean(accuracies) * 100:.2f} % ± {np.std(accuracies, ddof=1) * 100:.2f}" in page
+
+
+def test_seeds_of_a_model_are_drawn_alike_under_one_name():
+    runs = [([1, 2], [0.5, 0.4]), ([1, 2], [0.6, None])]
+    figure = curves_figure({"net": runs, "other": runs[:1]}, title="t", subtitle="s", label="IOU")
+    looks = [(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines]
+    assert looks[0] == looks[1] != looks[2]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["net", "other"]
 
 
 def test_only_shared_pairs_are_compared(tmp_path):
