@@ -23,6 +23,7 @@ from data.faces import check_card
 from data.proposals import COLUMNS
 from data.tables import read_dataset_card, require_files, write_table
 from eval.embedding import embed
+from eval.panels import counted
 from eval.style import FAINT, headline, house_style, new_figure, save
 from eval.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
 from eval.trained_model import open_model
@@ -33,7 +34,7 @@ TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
     "one person under two names",
     "two people under one name",
     "one picture twice",
-    "in train and pairs",
+    "one person in train and pairs",
 )
 _SHEETS = {TWO_NAMES: "two_names", TWO_PEOPLE: "two_people", TWICE: "twice", LEAK: "train_and_pairs"}
 _FACES_A_SIDE, _ROWS_A_SHEET = 4, 12
@@ -234,7 +235,9 @@ def draw_sheet(path: Path, kind: str, findings: list[Finding], faces: Faces, pix
     """The surest findings of a kind, a row each: the faces in question to the left, those beside them to the right."""
     shown = list({(tuple(f.left), tuple(f.right)): f for f in findings}.values())[:_ROWS_A_SHEET]
     figure = new_figure(10, 0.9 + 1.45 * len(shown))
-    headline(figure, kind[0].upper() + kind[1:], f"the {len(shown)} surest of {len(findings)} proposals")
+    count = f"{len(shown)} of {counted(len(findings), 'proposal')}, the surest first"
+    between = "between the faces: distance, and what is proposed for those to the left"
+    headline(figure, kind[0].upper() + kind[1:], f"{count}   ·   {between}")
     grid = figure.subplots(len(shown), 2 * _FACES_A_SIDE + 1, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
@@ -244,7 +247,8 @@ def draw_sheet(path: Path, kind: str, findings: list[Finding], faces: Faces, pix
                 cell.imshow(pixels(row))
             name = str(faces.people[faces.label[rows[0]]])
             cells[0].set_title(f"{name[:30]} ({len(rows)})", fontsize=9, loc="left", parse_math=False)
-        line[_FACES_A_SIDE].text(0.5, 0.5, f"{finding.distance:.2f}", ha="center", color=FAINT)
+        proposed = f"{finding.distance:.2f}\n{finding.action}"
+        line[_FACES_A_SIDE].text(0.5, 0.5, proposed, ha="center", va="center", color=FAINT)
     save(figure, path)
 
 
@@ -254,7 +258,7 @@ def main() -> None:
     findings = audit(settings)
     for kind in _SHEETS:
         count = len({(f.target, f.new_target, *f.left) for f in findings if f.kind == kind})
-        print(f"{kind:28s} {count}")
+        print(f"{kind:30s} {count}")
     print(f"look at the sheets in {settings.out}, delete what is wrong from {settings.out / 'proposals.csv'}")
 
 

@@ -56,7 +56,9 @@ class Gallery:
     def remove(self, person: str) -> None:
         """Forget a person and all their pictures. Raises InputError where nobody is enrolled under that name."""
         if person not in self.person:
-            raise InputError(f"nobody is enrolled as {person!r}; enrolled are {', '.join(self.people[:10]) or 'none'}")
+            more = f" and {len(self.people) - 10} more" if len(self.people) > 10 else ""
+            names = ", ".join(self.people[:10]) or "none"
+            raise InputError(f"nobody is enrolled as {person!r}; enrolled are {names}{more}")
         kept = [row for row, name in enumerate(self.person) if name != person]
         for name in ("person", "picture", "embeddings"):
             values = getattr(self, name)

@@ -170,7 +170,7 @@ _SHARES = {
     "rank_5": "the right person is among the five nearest (rank 5)",
     "recognised": "let in under the right name (rank 1 and within threshold)",
     "stranger_accepted": "strangers let in",
-    "without_own_accepted": "enrolled people let in as somebody else, were they not",
+    "without_own_accepted": "enrolled people let in as somebody else, had they not been",
 }
 
 
