@@ -11,6 +11,9 @@ MISSING = "missing image"
 
 COLUMNS = ["csv", "line", "reason", "path", "pair_path"]
 
+# What a value that was lost on the way becomes as text; as a name it would be one person in every such pair.
+_LOST = ("", "nan", "NaN")
+
 
 def none_left_out() -> pd.DataFrame:
     """An empty list of left-out pairs."""
@@ -33,10 +36,10 @@ def reasons(left_out: pd.DataFrame) -> str:
 
 
 def split_empty(frame: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows with a value in each of the columns, and the others as left-out pairs."""
+    """Rows with a value in each of the columns, and the others (empty, or nan) as left-out pairs."""
     empty = np.zeros(len(frame), dtype=bool)
     for column in columns:
-        empty |= (frame[column].isna() | frame[column].astype(str).str.strip().eq("")).to_numpy()
+        empty |= (frame[column].isna() | frame[column].astype(str).str.strip().isin(_LOST)).to_numpy()
     return frame[~empty], left_out(frame[empty].fillna({"path": "", "pair_path": ""}), EMPTY)
 
 

@@ -15,7 +15,7 @@ from eval.error_curves import plot_det, plot_roc
 from eval.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate, evaluate_pairs
 from eval.operating_points import choose_thresholds, operating_points
 from eval.pair_file import write_pair_file
-from eval.panels import has_width, number
+from eval.panels import counted, has_width, number
 from eval.plots import plot_conditions, plot_distribution, plot_iou, plot_test_result, plot_train_loss
 from eval.report import LEFT_OUT_FILE, write_report
 from eval.worst_pairs import plot_worst_pairs
@@ -61,7 +61,8 @@ class PairEvaluator:
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
-            tqdm.write(f"{len(unreadable)} images can't be read; {self.lost_pairs} pairs with them are left out")
+            lost_images = counted(len(unreadable), "image")
+            tqdm.write(f"{lost_images} can't be read: {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")
         self.left_out = readable.left_out
         return readable

@@ -14,15 +14,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import tyro
 
 from data.datasets import image_loader
 from data.pair_faults import reasons
-from data.tables import PairTable, read_dataset_card, read_pair_csvs, without_missing
+from data.tables import PairTable, read_dataset_card, read_pair_csvs, without_missing, write_table
 from eval.classification import confusion, report
 from eval.conditions import ALL_PAIRS
 from eval.evaluation import Evaluation, evaluate_pairs
 from eval.operating_points import BALANCED
+from eval.panels import counted
 from eval.reporting import PairEvaluator
 from eval.tables import figures_table
 from eval.trained_model import TrainedModel, open_model
@@ -66,6 +68,11 @@ def verify(settings: VerifySettings) -> dict:
 
     Raises InputError on anything that the user can mend, before the first image is embedded where possible.
     """
+    return _verified(settings)[0]
+
+
+def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
+    """The figures, and the pairs that were left out."""
     pairs = read_pair_csvs([settings.pairs], settings.path_prefix)
     pairs = without_missing(pairs, settings.root, str(settings.pairs))
     opened = open_model(settings.model, settings.backbone)
@@ -73,9 +80,7 @@ def verify(settings: VerifySettings) -> dict:
     threshold, source = _threshold(opened, settings)
     mirror = settings.mirror or opened.mirror
     evaluation, evaluator = _evaluate(opened, pairs, threshold, mirror, settings)
-    if len(evaluator.left_out):
-        print(f"pairs left out: {reasons(evaluator.left_out)}")
-    return {
+    figures = {
         "model": settings.model,
         "pairs_csv": str(settings.pairs),
         "images": len(pairs.paths),
@@ -89,13 +94,14 @@ def verify(settings: VerifySettings) -> dict:
         **evaluation.figures,
         **_judgements(evaluation),
     }
+    return figures, evaluator.left_out
 
 
 def main() -> None:
     """The command."""
     settings = tyro.cli(VerifySettings, description=__doc__)
     out = _output_file(settings)
-    figures = verify(settings)
+    figures, left_out = _verified(settings)
     print(f"{settings.model} on {settings.pairs}: {figures['pairs']:,} pairs of {figures['images']:,} images")
     print()
     print(figures_table(figures))
@@ -108,6 +114,15 @@ def main() -> None:
     with replace_file(out) as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"written to {out}")
+    _name_left_out(left_out, out.with_name(f"{out.stem}_left_out.csv"))
+
+
+def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
+    """Say which pairs did not count; all of them are named in a CSV of their own, as they name faces."""
+    csv.unlink(missing_ok=True)
+    if len(left_out):
+        write_table(left_out, csv)
+        print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 
 def _check_crop(opened: TrainedModel, root: Path) -> bool:
@@ -187,9 +202,6 @@ def _remarks(figures: dict, root: Path) -> list[str]:
         lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")
     else:
         lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
-    if figures["left_out"]:
-        counts = ", ".join(f"{count} × {reason}" for reason, count in figures["left_out"].items())
-        lines.append(f"{sum(figures['left_out'].values())} pairs were left out: {counts}")
     if figures["threshold"] is not None and figures["mirror"] != figures["mirror_of_threshold"]:
         lines.append("the threshold was chosen without the mirror: it does not quite fit")
     if not figures["crop_stated_by_data"]:

@@ -273,7 +273,7 @@ def test_pairs_of_unreadable_images_are_left_out_and_counted(run, broken_faces):
     with_it = int(((test["path"] == lost) | (test["pair_path"] == lost)).sum())
     metrics = json.loads(Path("results/run/metrics.json").read_text())
     assert (metrics["lost_pairs"], metrics["pairs"]) == (with_it, len(test) - with_it)
-    assert f"{with_it} pairs with them are left out" in said
+    assert f"{with_it} pairs left out" in said
 
 
 def test_faulty_pairs_are_left_out_and_named_in_the_report(run, broken_faces):

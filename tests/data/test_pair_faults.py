@@ -17,6 +17,7 @@ a.jpg,1,d.jpg,3,0,0,,
 d.jpg,3,a.jpg,3,0,0,,
 c.jpg,2,./a.jpg,1,0,0,,
 a.jpg,1,e.jpg,4,,0,,
+a.jpg,nan,b.jpg,1,0,1,,cloth
 """
 
 
@@ -40,11 +41,12 @@ def test_each_faulty_row_is_left_out_and_named_with_its_line(tmp_path):
         ("empty field", 3),
         ("empty field", 6),
         ("empty field", 10),
+        ("empty field", 11),
     ]
     assert pairs.people[0, 0] == pairs.people[0, 1] != pairs.people[1, 0]
     assert pairs.masks.tolist() == [["", "cloth"], ["", ""]]
     said = reasons(pairs.left_out)
-    assert "3 × empty field (the first: 0.csv line 3)" in said and "1 × an image with itself" in said
+    assert "4 × empty field (the first: 0.csv line 3)" in said and "1 × an image with itself" in said
 
 
 def test_a_pair_listed_in_two_csvs_counts_once(tmp_path):

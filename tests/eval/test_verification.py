@@ -270,6 +270,22 @@ def test_tar_is_zero_where_the_closest_distance_already_accepts_too_many():
 # ---- ten folds ----
 
 
+@numeric
+@given(pair_lists(least=10), st.integers(0, 9))
+def test_each_fold_is_judged_at_the_threshold_that_is_best_on_the_other_nine(pairs, seed):
+    distances, same = pairs
+    folds = v.deal_folds(distances, same, seed)
+    for kind in (same, ~same):
+        counts = np.bincount(folds[kind], minlength=10)
+        assert counts.max() - counts.min() <= 1 and len(counts) == 10
+    expected = []
+    for fold in range(10):
+        inside = folds == fold
+        threshold, _ = naive_best(distances[~inside], same[~inside])
+        expected.append(np.mean((distances[inside] <= threshold) == same[inside]))
+    assert v.fold_accuracies(distances, same, seed).tolist() == pytest.approx(expected)
+
+
 def test_folds_are_as_good_as_one_threshold_on_separated_pairs():
     same = np.arange(40) < 20
     assert v.fold_accuracies(np.where(same, 0.5, 1.5), same).tolist() == [1.0] * 10

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -142,7 +143,12 @@ def test_faulty_rows_are_left_out_counted_and_named(world, tmp_path, monkeypatch
     assert written["pairs"] == 4 and written["accuracy"] == 0.75
     assert written["left_out"] == {"empty field": 1, "an image with itself": 1, "a pair listed before": 1}
     out = capsys.readouterr().out
-    assert "3 pairs were left out" in out and "1 × an image with itself (the first: pairs.csv line 7)" in out
+    assert "3 pairs left out" in out and "1 × an image with itself (the first: pairs.csv line 7)" in out
+    named = pd.read_csv(tmp_path / "run" / "verify_pairs_left_out.csv")
+    assert sorted(named["line"]) == [6, 7, 8]
+    write_pairs(tmp_path / "pairs.csv", PAIRS)
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
+    assert not (tmp_path / "run" / "verify_pairs_left_out.csv").exists()
 
 
 def test_masks_are_reported_apart(world, tmp_path, monkeypatch, capsys):
@@ -169,7 +175,7 @@ def test_pairs_with_an_unreadable_image_are_left_out_and_counted(world, tmp_path
     assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
     written = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())
     assert (written["lost_pairs"], written["pairs"], written["accuracy"]) == (2, 2, 1.0)
-    assert "2 pairs were left out" in capsys.readouterr().out
+    assert "2 pairs left out" in capsys.readouterr().out
 
 
 def test_faces_of_the_stated_crop_are_taken_and_others_refused(world, tmp_path, monkeypatch, capsys):
