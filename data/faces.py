@@ -71,18 +71,19 @@ def open_faces(
     if not packs:
         require_files(root, train.paths.distinct.tolist(), train_csv)
     train_images = Images(root, train.paths, packs)
-    evaluation, evaluation_images = _open_pairs(eval_root, eval_csvs, path_prefix, preprocessing.crop)
+    evaluation, evaluation_images = open_pairs(eval_root, eval_csvs, path_prefix, preprocessing.crop)
     if evaluation.same.all() or not evaluation.same.any():
         kind = "same" if evaluation.same.all() else "different"
         raise InputError(f"{', '.join(eval_csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
-    test, test_images = _open_pairs(eval_root, (test_csv,), path_prefix, preprocessing.crop)
+    test, test_images = open_pairs(eval_root, (test_csv,), path_prefix, preprocessing.crop)
     for name, pairs in (("evaluation", evaluation), ("test", test)):
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
     return FaceData(disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
 
 
-def _open_pairs(root: Path, names: tuple[str, ...], path_prefix: str, crop: str) -> tuple[PairTable, Images]:
+def open_pairs(root: Path, names: tuple[str, ...], path_prefix: str, crop: str) -> tuple[PairTable, Images]:
+    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``open_faces`` does."""
     tables = [_table(root, name) for name in names]
     pairs, packs = read_pair_csvs(tables, path_prefix), _packs(tables)
     _check_cards(root, packs, crop)

@@ -17,25 +17,25 @@ PAIR_FILE = "test_pairs.csv"
 _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
 
 
-def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray) -> None:
+def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: str = PAIR_FILE) -> None:
     """Write the run's ``test_pairs.csv``; ``paths`` (N,) are the images that the pairs number."""
     pairs = evaluation.pairs
     columns = (
         paths[pairs.left], paths[pairs.right], pairs.same.astype(int), pairs.condition,
         *pairs.people.T, evaluation.distances.astype(np.float32),
     )  # fmt: skip
-    with replace_file(run / PAIR_FILE) as temporary:
+    with replace_file(run / name) as temporary:
         pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(temporary, index=False)
 
 
-def read_pair_file(run: Path) -> pd.DataFrame:
+def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
     """The run's test pairs. Raises InputError where it has none (not tested, or by an older version)."""
-    path = run / PAIR_FILE
+    path = run / name
     try:
         text = {"path": str, "pair_path": str, "condition": str}
         frame = pd.read_csv(path, dtype=text, keep_default_na=False)
     except FileNotFoundError:
-        raise InputError(f"{run} has no {PAIR_FILE}: let the run finish its test, or train it again") from None
+        raise InputError(f"{run} has no {name}: let the run finish its test, or train it again") from None
     if list(frame.columns) != _COLUMNS:
         raise InputError(f"{path} has other columns than {', '.join(_COLUMNS)}; test the run again")
     return frame.astype({"same": bool})

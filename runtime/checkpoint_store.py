@@ -72,6 +72,11 @@ class CheckpointStore:
                 return load_checkpoint(path)
         return None
 
+    def epoch_ends(self) -> dict[int, Path]:
+        """The checkpoints of finished epochs that are kept: epoch → path, in the order of the epochs."""
+        ends = {_position(path): path for path in reversed(self._paths())}
+        return {position.epoch: path for position, path in ends.items() if position.batch == 0 and position.epoch}
+
     def _paths(self) -> list[Path]:
         """All checkpoints, the newest position first."""
         found = self.folder.glob("*.pt") if self.folder.is_dir() else []

@@ -13,7 +13,8 @@ import torch
 import train
 from data.pack import pack_csv
 from data.pack_file import HEADER_BYTES
-from eval import verify
+from eval import two_folds, verify
+from runtime.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ["main_arcface.py", "main_triplet.py"]
@@ -161,6 +162,35 @@ def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run,
     options = _options("main_arcface.py", drawn_faces, "apart", 1)
     assert run("main_arcface.py", *options, "--eval-root", apart)[0] == 0
     assert Path("results/apart/metrics.json").read_text() == Path("results/together/metrics.json").read_text()
+
+
+def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_swapped(run, drawn_faces):
+    halves = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
+    both = drawn_faces / "eval.csv"
+    pd.concat([pd.read_csv(drawn_faces / name) for name in halves["first"]]).to_csv(both, index=False)
+    options = [*_options("main_arcface.py", drawn_faces, "there", 3), "--keep-checkpoints", 3]
+    assert run("main_arcface.py", *options)[0] == 0
+    swapped = ["--eval-csvs", "test.csv", "--test-csv", "eval.csv", "--run-name", "back"]
+    assert run("main_arcface.py", *options, *swapped)[0] == 0
+    both.unlink()
+    found = two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/there")))
+    runs = [json.loads(Path(f"results/{name}/metrics.json").read_text()) for name in ("back", "there")]
+    for fold, alone in zip(found["folds"], runs, strict=True):
+        assert fold["epoch"] == alone["epoch"]
+        for figure in ("threshold", "accuracy", "auc", "eer", "pairs"):
+            assert fold[figure] == pytest.approx(alone[figure], abs=1e-6), figure
+    right = sum(alone["accuracy"] * alone["pairs"] for alone in runs)
+    assert found["accuracy"] == pytest.approx(right / found["pairs"])
+    pairs = pd.read_csv("results/there/two_folds.csv")
+    judged = (pairs["distance"] <= found["threshold"]) == pairs["same"]
+    assert judged.mean() == pytest.approx(found["accuracy"], abs=1e-6)
+    assert len(set(pairs["person"]) | set(pairs["pair_person"])) == found["people"] == 8
+
+
+def test_two_folds_of_a_run_that_has_not_kept_its_epochs_are_refused(run, drawn_faces):
+    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "forgetful", 3))[0] == 0
+    with pytest.raises(InputError, match="no checkpoint of 1 epochs.*--keep-checkpoints 3"):
+        two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/forgetful")))
 
 
 @pytest.fixture
