@@ -90,6 +90,11 @@ def open_runs(folders: tuple[Path, ...]) -> dict[str, TestedRun]:
         config, metrics, log = (read_run_file(folder, n) for n in ("config.json", "metrics.json", "log.jsonl"))
         pairs = read_pair_file(folder) if (folder / PAIR_FILE).is_file() else None
         runs[name] = TestedRun(name, config["settings"], log, metrics, pairs)
+    return share_pairs(runs)
+
+
+def share_pairs(runs: dict[str, TestedRun]) -> dict[str, TestedRun]:
+    """The runs with their pairs in one order, those alone that all have."""
     shared = _shared_pairs([run.pairs for run in runs.values()])
     return {run.name: dataclasses.replace(run, pairs=frame) for run, frame in zip(runs.values(), shared, strict=True)}
 

@@ -1,0 +1,91 @@
+"""How long trainings will take, from a few timed steps of each network."""
+
+import runpy
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from configs.cli import parse_settings
+from configs.settings import Settings
+from models import build_model
+from runtime.devices import make_precision, pick_device, to_device
+
+# A step's time settles after the first; three more say enough for an estimate of hours.
+_WARM, _TIMED = 1, 3
+_BATCH = 64
+# An evaluation's forward pass costs about a third of a training step.
+_EVALUATION_SHARE = 1 / 3
+
+
+def hours_left(commands: Sequence[list[str]]) -> str:
+    """ ", about 3.4 hours" for commands ``python SCRIPT OPTION …``; nothing where there are none."""
+    if not commands:
+        return ""
+    seconds = sum(_seconds(_settings(command)) for command in commands)
+    return f", about {seconds / 3600:.1f} hours"
+
+
+def _settings(command: list[str]) -> Settings:
+    script = command[1]
+    constants = runpy.run_path(script, run_name="constants")["SETTINGS"]
+    return parse_settings(constants, "", command[2:])
+
+
+def _seconds(settings: Settings) -> float:
+    rate = _images_per_second(settings)
+    trained = settings.epochs * _faces(settings)
+    return (trained + settings.epochs * _EVALUATION_SHARE * _evaluated(settings)) / rate
+
+
+def _faces(settings: Settings) -> int:
+    frame = pd.read_csv(Path(settings.data_root) / settings.train_csv, usecols=["target", "masked"])
+    if settings.train_faces != "all":
+        frame = frame[frame["masked"] == (settings.train_faces == "masked")]
+    counts = frame["target"].value_counts()
+    return int(counts.clip(upper=settings.most_images or None).sum())
+
+
+def _evaluated(settings: Settings) -> int:
+    """Distinct images of both halves, once for the run's own evaluation and once for the second fold."""
+    root = Path(settings.eval_root)
+    frames = [pd.read_csv(root / name) for name in (*settings.eval_csvs, settings.test_csv)]
+    return 2 * pd.concat([*(f["path"] for f in frames), *(f["pair_path"] for f in frames)]).nunique()
+
+
+_RATES: dict[tuple, float] = {}
+
+
+def _images_per_second(settings: Settings) -> float:
+    shape = ("backbone", "embedding_size", "pooling", "image_size", "device", "precision")
+    key = tuple(getattr(settings, name) for name in shape)
+    if key not in _RATES:
+        _RATES[key] = _timed(settings)
+    return _RATES[key]
+
+
+def _timed(settings: Settings) -> float:
+    device = pick_device(settings.device, settings.gpus)
+    precision = make_precision(settings.precision, device)
+    model = build_model(
+        settings.backbone,
+        embedding_size=settings.embedding_size,
+        pooling=settings.pooling,
+        dropout=0.0,
+        pretrained="none",
+        image_size=settings.image_size,
+    )
+    model = to_device(model, device, settings.gpus)
+    images = torch.randn(_BATCH, 3, settings.image_size, settings.image_size, device=device)
+    for step in range(_WARM + _TIMED):
+        if step == _WARM:
+            started = time.perf_counter()
+        with precision.autocast():
+            embeddings = model(images)
+        embeddings[:, 0].sum().item()
+        embeddings.square().mean().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return _BATCH * _TIMED / (time.perf_counter() - started)

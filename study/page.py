@@ -1,0 +1,96 @@
+"""Fill the tables of results/STUDY.md from results/published/study: ``python -m study.page``.
+
+The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!-- end -->`` stands what this makes.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+ANSWERS = Path("published/study")
+_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """Where the page is."""
+
+    results: Path = Path("results")
+    """Folder with STUDY.md and published/study."""
+
+
+def fill(text: str, answers: Path) -> str:
+    """The page with its tables made anew. Raises InputError where a table's answer is not there."""
+
+    def table(found: re.Match) -> str:
+        path = answers / f"{found[2]}.json"
+        if not path.is_file():
+            raise InputError(f"{path} is not there: run python -m study.run {found[2]} first")
+        return found[1] + answer_table(json.loads(path.read_text())) + found[3]
+
+    return _TABLE.sub(table, text)
+
+
+def answer_table(answer: dict) -> str:
+    """Markdown: a row for each arm, and one for the untouched network."""
+    head = ["", "seeds", "images seen", *_CONDITIONS, "errors removed masked-masked", "against the first row", "p"]
+    untouched = [
+        "the weights, untouched",
+        "",
+        "",
+        *(_percent([answer["untouched"][c]["accuracy"]]) for c in _CONDITIONS),
+    ]
+    rows = [[*untouched, "", "", ""], *(_row(arm, answer) for arm in answer["arms"])]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(arm: dict, answer: dict) -> list[str]:
+    removed = arm["errors_removed"].get("masked-masked")
+    collapses = sum(reason is not None for reason in arm["collapsed"])
+    return [
+        arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
+        str(len(arm["seeds"])),
+        f"{arm['images_seen']:,}",
+        *(_percent(arm["accuracy"][condition]) for condition in _CONDITIONS),
+        _percent(removed, digits=0) if removed else "–",
+        *_difference(arm["name"], answer),
+    ]
+
+
+def _difference(name: str, answer: dict) -> list[str]:
+    """Masked–masked accuracy against the first arm, in points with its 95 % interval, and p."""
+    first = answer["arms"][0]["name"]
+    for row in answer["differences"]:
+        if (row["first"], row["second"], row["pairs"], row["figure"]) == (first, name, "masked-masked", "accuracy"):
+            ends = f" ({-100 * row['high']:+.1f} to {-100 * row['low']:+.1f})" if row["low"] is not None else ""
+            return [f"{-100 * row['difference']:+.2f}{ends}", "–" if row["p"] is None else f"{row['p']:.3f}"]
+    return ["", ""]
+
+
+def _percent(values: list[float], digits: int = 2) -> str:
+    spread = f" ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.{digits}f}{spread} %"
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(PageSettings, description=__doc__)
+    page = settings.results / "STUDY.md"
+    text = fill(page.read_text(encoding="utf-8"), settings.results / ANSWERS)
+    with replace_file(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"tables made anew in {page}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,157 @@
+"""Run the experiments of a question, from nothing or from where they stopped.
+
+    python -m study.run losses --train FACES --eval DEV --weights mobilefacenet_ms1m.safetensors --seeds 3
+    python -m study.run masks  --train FACES --eval DEV --weights … --only fresh_75 fresh_0 -- --epochs 2
+
+FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people fall into two halves).
+First it says how many hours are left; then every arm is trained with every seed by its script, in a run folder of its
+own, and tested on both halves of DEV (eval.two_folds). What is finished is passed over; what was stopped goes on. What
+stands behind -- is added to every command (--device cuda, another number of epochs). Small files of finished runs are
+copied to results/published/study, from where study.page makes the tables.
+"""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from eval.table import publish
+from eval.two_folds import FIGURES_FILE, TwoFoldSettings, two_folds
+from models.import_original import import_file
+from runtime.errors import InputError, one_line_errors
+from runtime.run_folder import RunFolder
+from study.answers import ArmRuns, write_answer
+from study.hours import hours_left
+from study.page import ANSWERS
+from study.questions import QUESTIONS, WEIGHTS, Arm
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings:
+    """Which question, on which faces."""
+
+    question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
+    """losses, backbones, balance, masks, teacher or simulation."""
+    train: Path
+    """Folder of the training faces."""
+    eval: Path
+    """Folder of the people to choose and report on, in two halves."""
+    weights: Path
+    """Weights of MobileFaceNet (MS1M), for the arms that start from them or are taught by them."""
+    seeds: int = 3
+    """Seeds 0 … n − 1."""
+    only: tuple[str, ...] = ()
+    """Some of the question's arms; all where it is empty."""
+    results: Path = Path("results")
+    """Folder of the run folders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One arm with one seed."""
+
+    name: str
+    arm_name: str
+    command: list[str]
+    run: RunFolder
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is trained and tested on both halves."""
+        return (self.run.path / FIGURES_FILE).is_file()
+
+
+def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
+    """All that the question asks for, seed by seed. Raises InputError where there is no such question or arm."""
+    if settings.question not in QUESTIONS:
+        raise InputError(f"there is no question {settings.question}; ask one of {', '.join(QUESTIONS)}")
+    arms = QUESTIONS[settings.question].arms
+    unknown = [name for name in settings.only if name not in arms]
+    if unknown:
+        raise InputError(f"{settings.question} has no arm {unknown[0]}; it has {', '.join(arms)}")
+    chosen = {name: arm for name, arm in arms.items() if name in (settings.only or arms)}
+    return [
+        _training(settings, name, arm, seed, more) for seed in range(settings.seeds) for name, arm in chosen.items()
+    ]
+
+
+def _training(settings: StudySettings, arm_name: str, arm: Arm, seed: int, more: list[str]) -> Training:
+    name = f"{settings.question}_{arm_name}_s{seed}"
+    options = {
+        "data_root": settings.train,
+        "eval_root": settings.eval,
+        "results_dir": settings.results,
+        "run_name": name,
+        **arm.options,
+        "seed": seed,
+    }
+    words = [word for key, value in options.items() for word in _words(key, value, str(_weights_run(settings)))]
+    # The other half chooses among all epochs, so that all are kept until it has.
+    command = [sys.executable, arm.script, *words, "--keep-checkpoints", "1000", *more]
+    return Training(name, arm_name, command, RunFolder(settings.results / name))
+
+
+def _words(key: str, value: object, weights: str) -> list[str]:
+    flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else ["--no-" + key.replace("_", "-")]
+    values = value if isinstance(value, tuple) else (value,)
+    return [flag, *(weights if v == WEIGHTS else str(v) for v in values)]
+
+
+def _weights_run(settings: StudySettings) -> Path:
+    return settings.results / settings.weights.stem
+
+
+def run(settings: StudySettings, more: list[str]) -> None:
+    """Do what is left of a question. Raises InputError where a training fails otherwise than by a collapse."""
+    todo = trainings(settings, more)
+    untouched = _weights_run(settings)
+    if not untouched.is_dir():
+        import_file(settings.weights, untouched)
+    _test_untouched(settings, untouched)
+    left = [training for training in todo if not training.finished]
+    print(f"{settings.question}: {len(todo)} trainings, {len(left)} to go{hours_left([t.command for t in left])}")
+    for training in tqdm(left, desc=settings.question, unit="run"):
+        _train(training)
+    arms: dict[str, list[Path]] = {}
+    for training in todo:
+        arms.setdefault(training.arm_name, []).append(training.run.path)
+    question = QUESTIONS[settings.question]
+    answer = settings.results / ANSWERS / f"{settings.question}.json"
+    write_answer(answer, question.asks, [ArmRuns(name, paths) for name, paths in arms.items()], untouched)
+    print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
+
+
+def _test_untouched(settings: StudySettings, run: Path) -> None:
+    if not (run / FIGURES_FILE).is_file():
+        halves = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
+        two_folds(TwoFoldSettings(run, root=settings.eval, **halves))
+
+
+def _train(training: Training) -> None:
+    path = training.run.path
+    if not (path / "metrics.json").is_file():
+        code = subprocess.run(training.command, check=False).returncode
+        if not (path / "metrics.json").is_file():
+            raise InputError(f"{training.name} ended with code {code} and without a test; see what it says above")
+    two_folds(TwoFoldSettings(path))
+    publish(path, path.parent / ANSWERS)
+    shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
+
+
+def main() -> None:
+    """The command."""
+    arguments = sys.argv[1:]
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    run(tyro.cli(StudySettings, description=__doc__, args=arguments[:at]), arguments[at + 1 :])
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,45 @@
+"""The study's trainings are commands that the scripts understand."""
+
+import runpy
+
+import pytest
+
+from configs.cli import parse_settings
+from runtime.errors import InputError
+from study.questions import QUESTIONS, WEIGHTS
+from study.run import StudySettings, trainings
+
+
+def _study(tmp_path, question, **options):
+    return StudySettings(question, train=tmp_path / "t", eval=tmp_path / "e", weights=tmp_path / "w.pt", **options)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_command_says_what_its_arm_says(tmp_path, question):
+    for training in trainings(_study(tmp_path, question, seeds=2), ["--device", "cpu"]):
+        _, script, *options = training.command
+        settings = parse_settings(runpy.run_path(script, run_name="constants")["SETTINGS"], "", options)
+        arm = QUESTIONS[question].arms[training.arm_name]
+        assert training.name == f"{question}_{training.arm_name}_s{settings.seed}"
+        for name, value in arm.options.items():
+            assert getattr(settings, name) == ("results/w" if value == WEIGHTS else value), name
+        assert (settings.device, settings.keep_checkpoints >= settings.epochs) == ("cpu", True)
+
+
+def test_arms_of_a_question_see_the_same_number_of_images(tmp_path):
+    """Epochs count differently where an arm takes another part of the faces: those say so themselves."""
+    for name, question in QUESTIONS.items():
+        same = {arm.options["epochs"] for arm in question.arms.values() if _takes_all_plain_faces(arm)}
+        assert len(same) == (2 if name == "teacher" else 1), name
+
+
+def _takes_all_plain_faces(arm):
+    return arm.options["train_faces"] == "plain" and "most_images" not in arm.options
+
+
+def test_unknown_questions_and_arms_are_named(tmp_path):
+    with pytest.raises(InputError, match="no question loses; ask one of losses"):
+        trainings(_study(tmp_path, "loses"), [])
+    with pytest.raises(InputError, match="masks has no arm fresh_33; it has fresh_75"):
+        trainings(_study(tmp_path, "masks", only=("fresh_33",)), [])
+    assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("fresh_0",)), [])} == {"fresh_0"}
