@@ -20,7 +20,6 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from eval.table import publish
 from eval.two_folds import FIGURES_FILE, TwoFoldSettings, two_folds
 from models.import_original import import_file
 from runtime.errors import InputError, one_line_errors
@@ -29,6 +28,8 @@ from study.answers import ArmRuns, write_answer
 from study.hours import hours_left
 from study.page import ANSWERS
 from study.questions import QUESTIONS, WEIGHTS, Arm
+
+_PUBLISHED = ("config.json", "log.jsonl", "metrics.json", FIGURES_FILE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +142,10 @@ def _train(training: Training) -> None:
         if not (path / "metrics.json").is_file():
             raise InputError(f"{training.name} ended with code {code} and without a test; see what it says above")
     two_folds(TwoFoldSettings(path))
-    publish(path, path.parent / ANSWERS)
+    published = path.parent / ANSWERS / path.name
+    published.mkdir(parents=True, exist_ok=True)
+    for name in _PUBLISHED:
+        shutil.copy(path / name, published / name)
     shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
 
 
