@@ -1,0 +1,62 @@
+"""The page's tables from a hand-made answer."""
+
+import json
+
+import pytest
+
+from runtime.errors import InputError
+from study.page import fill
+
+PAGE = "Before.\n<!-- table masks -->\nold\n<!-- end -->\nAfter.\n"
+
+
+def _parts(accuracy):
+    return dict.fromkeys(("plain-plain", "plain-masked", "masked-masked"), accuracy)
+
+
+def _arm(name, accuracies, stopped=None):
+    return {
+        "name": name,
+        "seeds": [0, 1],
+        "images_seen": 51200,
+        "collapsed": [None, stopped],
+        "accuracy": _parts(accuracies),
+        "errors_removed": _parts([1 - (1 - a) / 0.1 for a in accuracies]),
+    }
+
+
+@pytest.fixture
+def answers(tmp_path):
+    difference = {"first": "fresh", "second": "once", "pairs": "masked-masked", "figure": "accuracy"}
+    answer = {
+        "untouched": {name: {"accuracy": value} for name, value in _parts(0.9).items()},
+        "arms": [_arm("fresh", [0.97, 0.99]), _arm("once", [0.94, 0.96], "the embeddings have collapsed")],
+        "differences": [
+            difference | {"difference": 0.01, "low": -0.01, "high": 0.02, "p": 0.5, "pairs": "plain-plain"},
+            difference | {"difference": 0.03, "low": 0.01, "high": 0.05, "p": 0.002},
+        ],
+    }
+    (tmp_path / "masks.json").write_text(json.dumps(answer))
+    return tmp_path
+
+
+def test_a_table_has_means_and_deviations_over_seeds_and_what_is_more_than_luck(answers):
+    lines = fill(PAGE, answers).splitlines()
+    assert (lines[0], lines[-1]) == ("Before.", "After.")
+    untouched, fresh, once = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:7])
+    assert untouched[3:6] == ["90.00 %"] * 3
+    # The deviation of two values is their distance by √2.
+    assert fresh == ["fresh", "2", "51,200", *["98.00 ± 1.41 %"] * 3, "80 ± 14 %", "", ""]
+    assert once[0] == "once (1 of 2 stopped early)"
+    assert once[-2:] == ["-3.00 (-5.0 to -1.0)", "0.002"]
+
+
+def test_the_words_stay_and_the_tables_are_made_anew(answers):
+    once = fill(PAGE, answers)
+    assert "old" not in once
+    assert fill(once, answers) == once
+
+
+def test_a_table_without_an_answer_names_the_command_that_gives_it(tmp_path):
+    with pytest.raises(InputError, match="run python -m study.run masks first"):
+        fill(PAGE, tmp_path)
