@@ -39,6 +39,19 @@ class TextArray(Sequence[str]):
         text, ends = self.text.tobytes(), self.ends.tolist()
         return [text[start:end].decode() for start, end in itertools.pairwise(ends)]
 
+    def subset(self, indices: np.ndarray) -> "TextArray":
+        """Some strings, each once, in the order in which they stand here."""
+        keep, lengths = np.zeros(len(self), bool), np.diff(self.ends)
+        keep[indices] = True
+        return TextArray(self.text[np.repeat(keep, lengths)], np.concatenate([[0], np.cumsum(lengths[keep])]))
+
+    def places_of(self, others: "TextArray") -> np.ndarray:
+        """Index here of each of ``others``, -1 where it is not here: int64 (len(others),)."""
+        if np.array_equal(self.ends, others.ends) and np.array_equal(self.text, others.text):
+            # Looking up millions of strings takes seconds.
+            return np.arange(len(self))
+        return pd.Index(self.tolist()).get_indexer(others.tolist())
+
 
 class ImagePaths(Sequence[str]):
     """The path of each of N rows: ``distinct`` holds the F different ones, ``rows`` int64 (N,) says which is whose."""
@@ -61,4 +74,4 @@ class ImagePaths(Sequence[str]):
     def take(self, rows: np.ndarray | slice) -> "ImagePaths":
         """Some rows, in their order."""
         used, places = np.unique(self.rows[rows], return_inverse=True)
-        return ImagePaths(TextArray.of(self.distinct[image] for image in used), places)
+        return ImagePaths(self.distinct.subset(used), places)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from data.image_paths import ImagePaths
 from data.pack_file import Pack
@@ -74,10 +73,10 @@ def _locate(paths: ImagePaths, packs: Sequence[Pack]) -> tuple[np.ndarray, np.nd
     """Per distinct image: number of the pack that holds it (−1: none) and of the image in it."""
     if not packs:
         return np.empty(0, np.int16), np.empty(0, np.int64)
-    distinct = paths.distinct.tolist()
-    in_pack, place = np.full(len(distinct), -1, np.int16), np.zeros(len(distinct), np.int64)
+    count = len(paths.distinct)
+    in_pack, place = np.full(count, -1, np.int16), np.zeros(count, np.int64)
     for number, pack in reversed(list(enumerate(packs))):
-        found = pd.Index(pack.paths.tolist()).get_indexer(distinct)
+        found = pack.paths.places_of(paths.distinct)
         in_pack[found >= 0] = number
         place[found >= 0] = found[found >= 0]
     return in_pack, place

@@ -23,6 +23,7 @@ import json
 import mmap
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,15 +103,17 @@ class Pack:
             return False
         return True
 
-    def frame(self) -> pd.DataFrame:
-        """The CSV's columns, text as Python strings."""
+    def frame(self, categories: Sequence[str] = ()) -> pd.DataFrame:
+        """The CSV's columns, text as Python strings; of those in ``categories`` as a pandas category."""
         columns = {}
         for key, values in self.arrays.items():
             kind, _, name = key.partition(".")
             if kind != "column" or name.endswith((".text", ".ends")):
                 continue
             texts = self._texts(name)
-            if texts is not None:
+            if texts is not None and name in categories:
+                values = pd.Categorical.from_codes(values, texts.tolist())
+            elif texts is not None:
                 # Taken at −1, the last one is the empty field.
                 values = np.array([*texts.tolist(), None], dtype=object)[values]
             columns[name] = values

@@ -2,12 +2,13 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
+from data.image_paths import ImagePaths
 from data.pack_file import SUFFIX, Pack
 from runtime.errors import InputError
 
@@ -17,12 +18,13 @@ _TEXT = ("path", "target", "pair_path", "pair_target", "mask_kind", "pair_mask_k
 _ODD = ("\\", "\n/", "//", "/.", "\n.", ":", "/\n")
 
 
-def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) -> pd.DataFrame:
     """All columns of a CSV or a pack, text as Python strings, empty fields as missing.
 
-    Raises InputError: no such file, not readable, one of ``columns`` is lacking, or no rows.
+    Columns of few different values, named in ``categories``, become a pandas category, which spares millions of rows a
+    string each. Raises InputError: no such file, not readable, one of ``columns`` is lacking, or no rows.
     """
-    frame = Pack(path).frame() if path.suffix == SUFFIX else _read_csv(path)
+    frame = Pack(path).frame(categories) if path.suffix == SUFFIX else _read_csv(path, categories)
     lacking = [c for c in columns if c not in frame.columns]
     if lacking:
         have = ", ".join(map(str, frame.columns))
@@ -32,11 +34,11 @@ def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
     try:
         # Only the empty field is missing: somebody may be called "NA" or "None".
         missing = {key: [""] for key in _TEXT}
-        kinds = dict.fromkeys(_TEXT, object)
+        kinds = dict.fromkeys(_TEXT, object) | dict.fromkeys(categories, "category")
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
@@ -70,6 +72,15 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
     if unclean.any():
         paths = paths.where(~unclean, paths.map(lambda p: str(PurePosixPath(p))))
     return paths.to_numpy(object)
+
+
+def image_paths(column: pd.Series, table: Path, path_prefix: str) -> ImagePaths:
+    """The column ``path`` as arrays, relative to the root; raises InputError as ``relative_paths`` does."""
+    if table.suffix == SUFFIX:
+        # To number millions of strings again takes seconds.
+        pack = Pack(table)
+        return ImagePaths(pack.paths, pack.arrays["column.path"].astype(np.int64))
+    return ImagePaths.of(relative_paths(column, table, path_prefix))
 
 
 def _any_odd(paths: np.ndarray) -> bool:

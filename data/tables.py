@@ -17,7 +17,7 @@ import pandas as pd
 
 from data.image_paths import ImagePaths
 from data.pair_faults import COLUMNS, MISSING, none_left_out, split_empty, split_repeats
-from data.table_files import missing_files, read_rows, relative_paths
+from data.table_files import image_paths, missing_files, read_rows, relative_paths
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -117,12 +117,11 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
 
     Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
     """
-    frame = read_rows(path, ["path", "target"])
+    frame = read_rows(path, ["path", "target"], categories=["target"])
     _refuse_empty(frame, ["path", "target"], path)
-    # Sorting the names is quick, sorting the rows by them is not.
-    codes, found = pd.factorize(frame["target"].to_numpy(object))
-    names, rank = np.unique(found, return_inverse=True)
-    targets = rank[codes]
+    found = frame["target"].cat
+    names, rank = np.unique(found.categories.to_numpy(object), return_inverse=True)
+    targets = rank[found.codes]
     if len(names) < 2:
         raise InputError(f"{path} has one identity only ({names[0]}); training needs at least two")
     landmarks = None
@@ -131,7 +130,7 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     masked = _flags(frame, "masked", path) if "masked" in frame else None
     if landmarks is not None:
         _refuse_unknown_landmarks(landmarks, masked, path)
-    paths = ImagePaths.of(relative_paths(frame["path"], path, path_prefix))
+    paths = image_paths(frame["path"], path, path_prefix)
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 

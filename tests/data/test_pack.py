@@ -273,6 +273,16 @@ def test_text_arrays_give_back_their_strings(strings):
     assert list(texts) == texts.tolist() == strings
 
 
+@given(st.lists(st.text(max_size=3), unique=True, max_size=9), st.lists(st.text(max_size=3), unique=True, max_size=9))
+def test_text_arrays_find_strings_and_keep_some(strings, others):
+    texts = TextArray.of(strings)
+    places = [strings.index(other) if other in strings else -1 for other in others]
+    assert texts.places_of(TextArray.of(others)).tolist() == places
+    assert texts.places_of(TextArray.of(strings)).tolist() == list(range(len(strings)))
+    kept = sorted({place for place in places if place >= 0})
+    assert list(texts.subset(np.array(kept, np.int64))) == [strings[i] for i in kept]
+
+
 @given(st.lists(st.sampled_from(["a/1.jpg", "b/ü.jpg", "c"]), min_size=1, max_size=30), st.data())
 def test_image_paths_are_the_rows_they_were_made_of(paths, data):
     arrays = ImagePaths.of(paths)

@@ -1,10 +1,8 @@
-"""One start for ``benchmarks.loader``: read a train CSV or pack, take a P×K batch from two workers, say what it cost.
+"""The process that ``benchmarks.loader`` starts and times: read a train CSV or pack, take a P×K batch from two workers.
 
-    python -m benchmarks.first_batch CSV ROOT TIME_OF_START
-
-It imports what the main scripts import. Prints a line of JSON: ``seconds`` since the start, ``cpu_seconds``, and
-``worker_mb`` and ``parent_mb``: the private memory of the larger worker, and all memory of this process (Linux;
-elsewhere 0).
+It imports what the main scripts import. Arguments: the table, its root, the time of the start. Prints a line of JSON:
+``seconds`` since the start, ``cpu_seconds``, and ``worker_mb`` and ``parent_mb``: the private memory of the larger
+worker, and all memory of this process (Linux; elsewhere 0).
 """
 
 import json
@@ -12,9 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-import eval.reporting  # noqa: F401  what a main script loads counts
+import configs  # noqa: F401  what a main script loads counts
+import data.faces  # noqa: F401
+import eval.reporting
+import eval.teacher  # noqa: F401
 import losses  # noqa: F401
 import models  # noqa: F401
+import train  # noqa: F401
 from data.datasets import TrainFaces, train_loader
 from data.images import Images
 from data.pack_file import SUFFIX, Pack
