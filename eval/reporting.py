@@ -55,14 +55,15 @@ class PairEvaluator:
         return gather_rows(torch.from_numpy(own))[0].numpy()
 
     def readable_pairs(self) -> Pairs:
-        """The pairs without those of unreadable images, which are counted and said."""
+        """The pairs without those of unreadable images, which are counted and named."""
         pairs = self.pairs
         unreadable = np.array(sorted(self.loader.unreadable), dtype=np.int64)
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
+            first = ", ".join(pairs.paths[unreadable[:10]]) + (", …" if len(unreadable) > 10 else "")
             lost_images = counted(len(unreadable), "image")
-            tqdm.write(f"{lost_images} can't be read: {counted(self.lost_pairs, 'pair')} left out")
+            tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")
         self.left_out = readable.left_out
         return readable

@@ -175,7 +175,8 @@ def test_pairs_with_an_unreadable_image_are_left_out_and_counted(world, tmp_path
     assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
     written = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())
     assert (written["lost_pairs"], written["pairs"], written["accuracy"]) == (2, 2, 1.0)
-    assert "2 pairs left out" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 image can't be read (bert/2.png): 2 pairs left out" in out
 
 
 def test_faces_of_the_stated_crop_are_taken_and_others_refused(world, tmp_path, monkeypatch, capsys):
