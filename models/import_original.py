@@ -11,7 +11,8 @@ it (not --resume: the optimiser's state is left behind, as it belongs to other f
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,8 @@ from runtime.run_folder import RunFolder
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict")
+# The largest network here, EfficientNet-B7, has 1,000 modules; one that contains itself has endlessly many.
+_MOST_MODULES = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +49,24 @@ def import_file(path: Path, out: Path) -> Imported:
     Raises InputError: no such file, damaged, refused (see ``read_pickled``), a network that is not here, or a
     folder that exists.
     """
+    if out.exists():
+        raise InputError(f"{out} exists; set --out to another folder")
     network = read_network(path)
     settings = {**network.settings, "dropout": 0.0}
     model = build_model(**settings, pretrained="none")
     load_state(model, network.state, str(path))
-    run = RunFolder.create(out.parent, out.name)
-    origin = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "kind": network.kind}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {"file": path.name, "sha256": digest, "kind": network.kind}
     content = {"model": model.state_dict(), "settings": settings, "preprocessing": network.preprocessing}
     if network.class_centres is not None:
         content["criterion"] = {"weight": network.class_centres}
-    save_checkpoint(run.best, {**content, "epoch": 0, "images_seen": 0, "history": [], "origin": origin})
-    run.write_config({**settings, "imported_from": origin})
+    run = RunFolder.create(out.parent, out.name, {**settings, "imported_from": origin})
+    try:
+        save_checkpoint(run.best, {**content, "epoch": 0, "images_seen": 0, "history": [], "origin": origin})
+    except BaseException:  # a full disk, Ctrl-C: no run without its weights
+        shutil.rmtree(run.path)
+        raise
     return network
 
 
@@ -67,23 +77,34 @@ def read_network(path: Path) -> Imported:
     if isinstance(content, Mapping):
         held = next((content[key] for key in _NETWORK_KEYS if key in content), content)
     if isinstance(held, StandIn):
-        try:
-            return recognise(module_state(held), path, padded_for=_padded_for(held))
-        except RecursionError:
-            raise InputError(f"{path} holds a network that contains itself; give a checkpoint") from None
-    if isinstance(held, Mapping) and held and all(isinstance(value, Tensor) for value in held.values()):
-        return recognise(dict(held), path)
-    raise InputError(f"{path} holds no network: neither a pickled one nor names and tensors; give a checkpoint")
+        modules = list(_modules(held, path))
+        return recognise(_state(modules), path, padded_for=_padded_for(modules))
+    named = isinstance(held, Mapping) and all(isinstance(k, str) and isinstance(x, Tensor) for k, x in held.items())
+    if not named or not held:
+        raise InputError(f"{path} holds no network: neither a pickled one nor names and tensors; give a checkpoint")
+    return recognise(dict(held), path)
 
 
-def module_state(module: StandIn, prefix: str = "") -> dict[str, Tensor]:
-    """The state dict of a pickled module and all modules in it."""
-    passing = module.state.get("_non_persistent_buffers_set") or ()
-    own = _named(module, "_parameters") | _named(module, "_buffers")
-    state = {f"{prefix}{name}": x for name, x in own.items() if isinstance(x, Tensor) and name not in passing}
-    for name, child in _named(module, "_modules").items():
-        if isinstance(child, StandIn):
-            state |= module_state(child, f"{prefix}{name}.")
+def _modules(network: StandIn, path: Path) -> Iterator[tuple[str, StandIn]]:
+    """A pickled network and all modules in it, each after its name with a dot behind it."""
+    found = [("", network)]
+    for prefix, module in found:
+        if len(found) > _MOST_MODULES:
+            raise InputError(f"{path} holds a network of too many modules, or one that contains itself")
+        yield prefix, module
+        children = _named(module, "_modules").items()
+        found += [(f"{prefix}{name}.", child) for name, child in children if isinstance(child, StandIn)]
+
+
+def _state(modules: list[tuple[str, StandIn]]) -> dict[str, Tensor]:
+    """Their state dict."""
+    state = {}
+    for prefix, module in modules:
+        passing = module.state.get("_non_persistent_buffers_set")
+        own = _named(module, "_parameters") | _named(module, "_buffers")
+        for name, value in own.items():
+            if isinstance(value, Tensor) and not (isinstance(passing, set) and name in passing):
+                state[f"{prefix}{name}"] = value
     return state
 
 
@@ -92,15 +113,18 @@ def _named(module: StandIn, kind: str) -> dict:
     return dict(held) if isinstance(held, dict) else {}
 
 
-def _padded_for(module: StandIn) -> int | None:
-    """The image size that a pickled EfficientNet's padding was made for; None where the file does not say."""
-    parameters = module.state.get("_global_params")
-    if isinstance(parameters, StandIn):
-        # efficientnet-pytorch 0.7 has image_size as the third of eleven fields, older ones as the last of ten.
-        size = parameters.args[2 if len(parameters.args) > 10 else -1] if parameters.args else None
-        return size if isinstance(size, int) else None
-    children = _named(module, "_modules").values()
-    return next((size for c in children if isinstance(c, StandIn) and (size := _padded_for(c))), None)
+def _padded_for(modules: list[tuple[str, StandIn]]) -> int | None:
+    """The image size for which EfficientNetFeatures pads as a pickled EfficientNet does; None where no such is there
+    or the file does not say."""
+    held = (module.state.get("_global_params") for _, module in modules)
+    fields = next((parameters.args for parameters in held if isinstance(parameters, StandIn)), ())
+    if len(fields) > 2 and isinstance(fields[2], int):
+        return fields[2]
+    if fields and isinstance(fields[-1], int):
+        # efficientnet-pytorch before 0.7, where image_size came last, padded all layers for the image's own size, even
+        # or odd. Now each is padded for its own input's size: of 256 px all are even, of 257 px all odd.
+        return 256 + fields[-1] % 2
+    return None
 
 
 def main() -> None:

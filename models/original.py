@@ -58,6 +58,15 @@ def recognise(state: dict[str, Tensor], path: Path, padded_for: int | None = Non
 
     Raises InputError for a network that is not here; ``path`` is named in it.
     """
+    try:
+        return _recognised(state, path, padded_for)
+    except (RuntimeError, TypeError) as error:  # the arithmetic on tensors of wrong shapes
+        raise InputError(f"{path} is damaged: its tensors don't fit together ({str(error).splitlines()[0]})") from None
+
+
+def _recognised(state: dict[str, Tensor], path: Path, padded_for: int | None) -> Imported:
+    if not state:
+        raise InputError(f"{path} holds a network without tensors; give a checkpoint")
     state = {_without(key, "module."): value for key, value in state.items()}
     net = {key.removeprefix("model.net."): x for key, x in state.items() if key.startswith("model.net.")}
     rest = {key.removeprefix("model."): x for key, x in state.items() if not key.startswith("model.net.")}

@@ -6,7 +6,9 @@ state and does nothing; for anything else, an end. Nothing is ever imported by a
 the file's own classes nor the version of torch that wrote it need to be here.
 """
 
+import io
 import pickle
+import pickletools
 import sys
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
@@ -53,8 +55,8 @@ _PLAIN = {
     "torch.serialization._get_layout",
     "functools.partial",
     "numpy.dtype",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
 }
 
 
@@ -78,6 +80,12 @@ class StandIn:
 
     def extend(self, values: object) -> None:
         """The same for many values."""
+
+
+class _PlainOrderedDict(OrderedDict):
+    """Takes no attributes: they could stand in the place of its methods."""
+
+    def __setstate__(self, state: object) -> None: ...
 
 
 class _Function:
@@ -123,6 +131,16 @@ class _Refused(Exception):
     """Its text is the name."""
 
 
+def _load(file: BinaryIO, storage: Callable[..., Tensor] | None = None) -> object:
+    """The next pickle of a file. A place of the memo beyond the file's length would fill the memory: refused."""
+    start = file.tell()
+    for opcode, argument, position in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > position:
+            raise pickle.UnpicklingError("a memo larger than the file")
+    file.seek(start)
+    return _Unpickler(file, storage).load()
+
+
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: BinaryIO, storage: Callable[..., Tensor] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
@@ -163,7 +181,7 @@ def _installed() -> frozenset[str]:
 
 def _tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: object) -> Tensor:
     """A view into a storage, as large as the file says; torch refuses one that leaves it."""
-    return storage.as_strided(tuple(size), tuple(stride), offset)
+    return storage.as_strided(tuple(size), tuple(stride), storage.storage_offset() + offset)
 
 
 def _parameter(data: Tensor, *_: object) -> Tensor:
@@ -180,7 +198,7 @@ ALLOWED: dict[str, object] = {
     "torch._utils._rebuild_parameter": _Function(_parameter),
     "torch._utils._rebuild_parameter_with_state": _Function(_parameter),
     "torch.Size": _Function(tuple),
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": _PlainOrderedDict,
     "collections.Counter": _Function(Counter),
     "collections.defaultdict": _Function(lambda *_: {}),
     "builtins.set": _Function(set),
@@ -204,23 +222,28 @@ def _read_zip(archive: zipfile.ZipFile) -> object:
 
     def storage(dtype: torch.dtype, key: str, device: str, count: int, *_: object) -> Tensor:
         if key not in storages:
-            record = archive.getinfo(f"{folder}data/{key}")
-            # torch stores without compression: what is larger unpacked is no tensor but a bomb.
-            if record.file_size > record.compress_size or record.file_size < count * dtype.itemsize:
+            data = bytearray(_stored(archive, f"{folder}data/{key}"))
+            if len(data) < count * dtype.itemsize:
                 raise pickle.UnpicklingError(f"the storage {key} has a wrong length")
-            data = bytearray(archive.read(record))
             storages[key] = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
         return storages[key]
 
-    with archive.open(pickles[0]) as file:
-        return _Unpickler(file, storage).load()
+    return _load(io.BytesIO(_stored(archive, pickles[0])), storage)
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
+    """torch stores without compression: what is larger unpacked is a bomb."""
+    record = archive.getinfo(name)
+    if record.file_size > record.compress_size:
+        raise pickle.UnpicklingError(f"{name} has a wrong length")
+    return archive.read(record)
 
 
 def _read_legacy(file: BinaryIO, file_size: int) -> object:
     """Pickles one after the other: magic number, protocol, machine, content, names of storages; then their bytes."""
-    if _Unpickler(file).load() != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
+    if _load(file) != _LEGACY_MAGIC or _load(file) != _LEGACY_PROTOCOL:
         raise pickle.UnpicklingError("a pickle, but none of torch.save")
-    if not _Unpickler(file).load()["little_endian"]:
+    if not _load(file)["little_endian"]:
         raise pickle.UnpicklingError("written on a big-endian machine")
     storages: dict[str, Tensor] = {}
 
@@ -234,9 +257,11 @@ def _read_legacy(file: BinaryIO, file_size: int) -> object:
         _, start, length = view
         return storages[key][start : start + length]
 
-    content = _Unpickler(file, storage).load()
-    for key in _Unpickler(file).load():
-        _fill(file, storages[key])
+    content = _load(file, storage)
+    for key in _load(file):
+        _fill(file, storages.pop(key))
+    if storages:
+        raise pickle.UnpicklingError("storages without content")
     return content
 
 

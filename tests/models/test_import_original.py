@@ -1,5 +1,7 @@
 """Files of the original's three kinds, written with classes of its names: imported, embeddings as before."""
 
+import collections
+import math
 import sys
 import types
 from collections import OrderedDict
@@ -14,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models import build_model, weights_preprocessing
+from models import import_original as command
 from models.import_original import import_file
 from runtime.checkpoint import load_checkpoint
 from runtime.errors import InputError
@@ -88,7 +91,7 @@ def embed(network: FaceNet2) -> torch.Tensor:
 def original(monkeypatch):
     """The classes as those of a module ``model``, which is gone again before anything is imported."""
     module = types.ModuleType("model")
-    for cls in (FaceNet, FaceNet2, Backboned, GeM):
+    for cls in (FaceNet, FaceNet2, Backboned, GeM, GlobalParams):
         monkeypatch.setattr(cls, "__module__", "model")
         setattr(module, cls.__name__, cls)
 
@@ -156,6 +159,28 @@ def test_a_pickled_efficientnet_for_another_size(original, tmp_path):
     assert close(imported(path, tmp_path / "run"), embed(network))
 
 
+# As in efficientnet-pytorch 0.6.3, utils.py.
+GlobalParams = collections.namedtuple(
+    "GlobalParams",
+    "batch_norm_momentum batch_norm_epsilon dropout_rate num_classes width_coefficient depth_coefficient depth_divisor "
+    "min_depth drop_connect_rate image_size",
+)
+
+
+@pytest.mark.parametrize("size", [260, 129])
+def test_an_efficientnet_of_the_package_before_0_7_with_its_padding(original, tmp_path, size):
+    net = EfficientNet.from_name("efficientnet-b0", image_size=size)
+    for conv in net.modules():
+        if isinstance(conv, nn.Conv2d):
+            # Every layer was padded for the image's size.
+            pad = max((math.ceil(size / conv.stride[0]) - 1) * conv.stride[0] + conv.kernel_size[0] - size, 0)
+            conv.static_padding = nn.ZeroPad2d((pad // 2, pad - pad // 2) * 2)
+    net._global_params = GlobalParams(0.99, 1e-3, 0.2, 1000, 1.0, 1.0, 8, None, 0.2, size)
+    network = unusual(FaceNet(net, net._conv_head.out_channels))
+    path = original(network, tmp_path / "network.pt")
+    assert close(imported(path, tmp_path / "run"), embed(network))
+
+
 @pytest.mark.parametrize("name", ["seresnext101_32x4d", "legacy_seresnext101_32x4d"])
 def test_a_dict_of_state_dicts(original, tmp_path, name):
     network = unusual(FaceNet2(timm.create_model(name), 2048))
@@ -212,6 +237,8 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
         ({"epoch": torch.ones(3)}, "not known here"),
         ({"epoch": 3}, "holds no network"),
         ([1, 2], "holds no network"),
+        ({1: torch.ones(2)}, "holds no network"),
+        (nn.Identity(), "without tensors"),
         (OrderedDict({"layer1.0.prelu.weight": torch.ones(2)}), "IResNets"),
         ({"model.net.stem.weight": torch.ones(2)}, "neck.0.weight"),
         (
@@ -220,6 +247,13 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
             "backbone that is not known",
         ),
         ({"conv2d_1a.conv.weight": torch.ones(2), "last_linear.weight": torch.ones(512, 1792)}, "another architecture"),
+        ({"conv2d_1a.conv.weight": torch.ones(2), "last_linear.weight": torch.tensor(1.0)}, "don't fit together"),
+        (
+            {"model.net._conv_stem.weight": torch.ones(2), "model.net._conv_head.weight": torch.ones(1280, 2)}
+            | {f"model.net._blocks.{i}.x": torch.ones(2) for i in range(16)}
+            | {"neck.0.weight": torch.ones(2, 2), "neck.0.bias": torch.ones(3), "neck.1.running_mean": torch.ones(2)},
+            "don't fit together",
+        ),
     ],
 )
 def test_unknown_contents_get_one_line(tmp_path, content, words):
@@ -228,3 +262,25 @@ def test_unknown_contents_get_one_line(tmp_path, content, words):
         import_file(tmp_path / "file.pt", tmp_path / "run")
     assert "\n" not in str(caught.value) and "file.pt" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_contains_itself_or_a_part_endlessly_often_gets_one_line(tmp_path):
+    itself, doubled = nn.Sequential(), nn.Linear(2, 2)
+    itself.add_module("itself", itself)
+    for _ in range(40):
+        doubled = nn.Sequential(doubled, doubled)
+    for network in (itself, doubled):
+        torch.save(network, tmp_path / "file.pt")
+        with pytest.raises(InputError, match="too many modules"):
+            import_file(tmp_path / "file.pt", tmp_path / "run")
+
+
+def test_a_failure_while_writing_leaves_no_run(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    torch.save(InceptionResnetV1().state_dict(), tmp_path / "mine.pt")
+    monkeypatch.setattr(command, "save_checkpoint", full)
+    with pytest.raises(OSError, match="space"):
+        import_file(tmp_path / "mine.pt", tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.pt"]

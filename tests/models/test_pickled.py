@@ -99,12 +99,18 @@ def opcodes(path: Path, program: bytes) -> Path:
         b"csys\nmodules\n.",
         b"c__builtin__\neval\n.",  # Python 2's name
         b"(S'storage'\nS'torch.FloatStorage'\nS'0'\nS'cpu'\nK\x03tQ.",  # a storage type that is no type
+        b"K\x01r\xff\xff\xff\x7f.",  # a place of the memo for which 32 GB are needed
         b"\x80\x02X\x0f\x00\x00\x00.",  # cut off
         b"",
     ],
 )
 def test_handmade_programs_end_in_one_line(tmp_path, program):
     refused(opcodes(tmp_path / "file.pt", program))
+
+
+def test_attributes_dont_replace_methods(tmp_path):
+    path = opcodes(tmp_path / "file.pt", b"ccollections\nOrderedDict\n)R}S'items'\nK\x01sb.")
+    assert list(read_pickled(path).items()) == []
 
 
 def test_tensors_cant_leave_their_storage(tmp_path):
@@ -129,6 +135,32 @@ def test_a_storage_that_unpacks_to_more_than_its_bytes_is_refused(tmp_path):
         for name in good.namelist():
             bad.writestr(name, good.read(name))
     assert "wrong length" in refused(tmp_path / "bomb.pt")
+    with zipfile.ZipFile(tmp_path / "program.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"N0" * 100_000 + b"N.")
+    assert "wrong length" in refused(tmp_path / "program.pt")
+
+
+def old_file(path: Path, storage: bytes, names: list[str], content: bytes) -> Path:
+    """A file of the format before torch 1.6 with one tensor: the second and third value of ``storage``."""
+    machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    head = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, machine))
+    view = b"(" + storage + b"QK\x01(K\x02t(K\x01tI00\nccollections\nOrderedDict\n)RtR."
+    path.write_bytes(head + b"ctorch._utils\n_rebuild_tensor_v2\n" + view + pickle.dumps(names, 2) + content)
+    return path
+
+
+def test_views_of_storages_in_old_files_are_as_torch_reads_them(tmp_path):
+    storage = b"(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cuda:0'\nK\x06(S'view'\nK\x02K\x04tt"
+    content = (6).to_bytes(8, "little") + np.arange(6, dtype="<f4").tobytes()
+    path = old_file(tmp_path / "old.pt", storage, ["0"], content)
+    expected = torch.load(path, map_location="cpu", weights_only=False)
+    assert torch.equal(read_pickled(path), expected) and expected.tolist() == [3, 4]
+
+
+def test_old_storages_without_content_are_refused(tmp_path):
+    """Their values would be what the memory held before."""
+    storage = b"(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nK\x06Nt"
+    assert "without content" in refused(old_file(tmp_path / "old.pt", storage, [], b""))
 
 
 def test_damaged_and_foreign_files_get_one_line(tmp_path):
