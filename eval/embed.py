@@ -20,6 +20,8 @@ class Embedder:
 
     ::
 
+        import numpy as np
+
         from eval.embed import Embedder
 
         embedder = Embedder("results/RUN")

@@ -7,6 +7,7 @@ network saw them into same.png. Exit code 0: same or different was said; 2: it c
 """
 
 import dataclasses
+import textwrap
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,6 +60,8 @@ def compare(settings: SameSettings) -> Comparison:
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if threshold is None:
         raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
+    if not 0 <= threshold <= 2:
+        raise InputError(f"threshold is {threshold}, but distances are from 0 to 2")
     faces = embedder.face(settings.a), embedder.face(settings.b)
     a, b = embedder.embed_aligned(np.stack([face.image for face in faces]))
     return Comparison(faces, float(np.linalg.norm(a - b)), threshold)
@@ -73,13 +76,13 @@ def draw(found: Comparison, settings: SameSettings) -> None:
     left, right, scale = figure.subplot_mosaic("AB;CC", height_ratios=[5, 0.45]).values()
     for axes, face, path in zip((left, right), found.faces, (settings.a, settings.b), strict=True):
         axes.imshow(face.image)
-        axes.set_title(path.name, fontsize=12, parse_math=False)
-        axes.set_xlabel(face.remark, color=FAINT, fontsize=10)
+        axes.set_title(textwrap.fill(path.name, 34), fontsize=12, parse_math=False)
+        axes.set_xlabel(face.remark.replace("; ", "\n"), color=FAINT, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     scale.axvspan(0, found.threshold, color=SAME, alpha=0.25, linewidth=0)
     scale.axvspan(found.threshold, 2, color=DIFFERENT, alpha=0.25, linewidth=0)
-    scale.plot(found.distance, 0.5, "o", color=SAME if found.same else DIFFERENT, markersize=12)
+    scale.plot(found.distance, 0.5, "o", color=SAME if found.same else DIFFERENT, markersize=12, clip_on=False)
     scale.set_xlim(0, 2)
     scale.set_ylim(0, 1)
     scale.set_yticks([])

@@ -110,6 +110,13 @@ def test_what_cant_be_compared_ends_in_one_line(photos, tmp_path, monkeypatch, c
         assert words in error and path.name in error and error.count("\n") == 1
 
 
+def test_a_threshold_must_be_a_distance(photos, monkeypatch, capsys):
+    ann = str(photos / "ann.png")
+    for threshold in ("nan", "2.5", "-1"):
+        assert run(ann, ann, "--threshold", threshold, monkeypatch=monkeypatch) == 2
+        assert "distances are from 0 to 2" in capsys.readouterr().err
+
+
 def test_wrong_arguments_of_the_embedder_get_one_line(photos):
     embedder = Embedder("net", device="cpu")
     for images, words in (("ann.png", "brackets"), ([], "empty"), ([np.zeros((4, 4))], "uint8")):
