@@ -20,7 +20,7 @@ import tyro
 from torch import Tensor
 
 from models.build import build_model
-from models.original import Imported, recognise
+from models.original import ORIGINAL_PREPROCESSING, Imported, recognise
 from models.pickled import StandIn, read_pickled
 from models.weights import read_state
 from runtime.checkpoint import load_state, save_checkpoint
@@ -29,8 +29,8 @@ from runtime.run_folder import RunFolder
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict")
-# The largest network here, EfficientNet-B7, has 1,000 modules; one that contains itself has endlessly many.
-_MOST_MODULES = 20_000
+# The largest network here, EfficientNet-B7, has 824 modules; one that contains itself has endlessly many.
+_MOST_MODULES = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +73,18 @@ def import_file(path: Path, out: Path) -> Imported:
 def read_network(path: Path) -> Imported:
     """The network of a file, under this project's names. Raises InputError as ``import_file`` does."""
     content = read_state(path) if path.suffix == ".safetensors" else read_pickled(path)
-    held = content
     if isinstance(content, Mapping):
-        held = next((content[key] for key in _NETWORK_KEYS if key in content), content)
+        content = next((content[key] for key in _NETWORK_KEYS if key in content), content)
+    try:
+        return _network(content, path)
+    except InputError:
+        raise
+    except Exception as error:  # tensors and objects of wrong shapes can fail with anything
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{path} is damaged: its parts don't fit together ({reason}); get it again") from None
+
+
+def _network(held: object, path: Path) -> Imported:
     if isinstance(held, StandIn):
         modules = list(_modules(held, path))
         return recognise(_state(modules), path, padded_for=_padded_for(modules))
@@ -113,18 +122,20 @@ def _named(module: StandIn, kind: str) -> dict:
     return dict(held) if isinstance(held, dict) else {}
 
 
-def _padded_for(modules: list[tuple[str, StandIn]]) -> int | None:
-    """The image size for which EfficientNetFeatures pads as a pickled EfficientNet does; None where no such is there
-    or the file does not say."""
-    held = (module.state.get("_global_params") for _, module in modules)
-    fields = next((parameters.args for parameters in held if isinstance(parameters, StandIn)), ())
-    if len(fields) > 2 and isinstance(fields[2], int):
-        return fields[2]
-    if fields and isinstance(fields[-1], int):
-        # efficientnet-pytorch before 0.7, where image_size came last, padded all layers for the image's own size, even
-        # or odd. Now each is padded for its own input's size: of 256 px all are even, of 257 px all odd.
-        return 256 + fields[-1] % 2
-    return None
+def _padded_for(modules: list[tuple[str, StandIn]]) -> int:
+    """The image size for which efficientnet-pytorch 0.7.1 pads as the pickled network does.
+
+    It halves the image five times. Where a size is odd it pads on both sides alike, else less on the first. Versions
+    before pad after other rules (0.7.0 always on both sides), but the sides tell sizes that lead to the same.
+    """
+    strided = [_named(module, "_modules") for _, module in modules if 2 in module.state.get("stride", ())]
+    paddings = [parts["static_padding"].state["padding"] for parts in strided if "static_padding" in parts]
+    if not paddings:
+        return ORIGINAL_PREPROCESSING["size"]  # padded for what comes
+    size = 8
+    for left, right, *_ in reversed(paddings):
+        size = 2 * size - (left == right)
+    return size
 
 
 def main() -> None:
@@ -136,7 +147,8 @@ def main() -> None:
     print(f"input: {shown['crop']} crops of {shown['size']} px, mean {shown['mean']}, std {shown['std']}")
     for remark in network.remarks:
         print(remark)
-    print(f"written to {settings.out}; choose its threshold with: python -m eval.threshold {settings.out} PAIRS.csv")
+    print(f"written to {settings.out}; choose its threshold with:")
+    print(f"python -m eval.threshold {settings.out} PAIRS.csv --root FACES")
 
 
 if __name__ == "__main__":

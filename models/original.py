@@ -58,13 +58,6 @@ def recognise(state: dict[str, Tensor], path: Path, padded_for: int | None = Non
 
     Raises InputError for a network that is not here; ``path`` is named in it.
     """
-    try:
-        return _recognised(state, path, padded_for)
-    except (RuntimeError, TypeError) as error:  # the arithmetic on tensors of wrong shapes
-        raise InputError(f"{path} is damaged: its tensors don't fit together ({str(error).splitlines()[0]})") from None
-
-
-def _recognised(state: dict[str, Tensor], path: Path, padded_for: int | None) -> Imported:
     if not state:
         raise InputError(f"{path} holds a network without tensors; give a checkpoint")
     state = {_without(key, "module."): value for key, value in state.items()}
@@ -161,11 +154,11 @@ def _backbone(net: dict[str, Tensor], path: Path, padded_for: int | None) -> tup
 def _padded_efficientnet(variant: str, padded_for: int | None) -> tuple[str, int, list[str]]:
     """efficientnet-pytorch fixes its padding when it is built, by default for the variant's own image size; the
     network is therefore built for that size here, too, though its images are of another."""
-    default = EfficientNet.get_image_size(f"efficientnet-{variant}")
-    remarks = []
-    if padded_for is None:
-        remarks.append(f"the file does not say for which image size it was padded: {default}, the package's default")
-    return f"efficientnet_{variant}", padded_for or default, remarks
+    if padded_for is not None:
+        return f"efficientnet_{variant}", padded_for, []
+    size = EfficientNet.get_image_size(f"efficientnet-{variant}")
+    remark = f"the file does not say how its layers pad: taken to be as in efficientnet-pytorch 0.7.1, for {size} px"
+    return f"efficientnet_{variant}", size, [remark]
 
 
 def _settings(backbone: str, embedding_size: int, exponent: Tensor | None, image_size: int) -> dict:

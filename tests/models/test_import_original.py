@@ -1,7 +1,5 @@
 """Files of the original's three kinds, written with classes of its names: imported, embeddings as before."""
 
-import collections
-import math
 import sys
 import types
 from collections import OrderedDict
@@ -67,6 +65,14 @@ def inception(gem: bool) -> InceptionResnetV1:
     return net
 
 
+def efficientnet(variant: str, **changes: object) -> EfficientNet:
+    net = EfficientNet.from_name(f"efficientnet-{variant}", **changes)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):  # the package's own start makes the same of all images
+            nn.init.kaiming_normal_(module.weight, a=0.4)
+    return net
+
+
 def unusual(network: nn.Module) -> nn.Module:
     """Evaluation mode, with BatchNorm statistics that are not those of a fresh network."""
     for module in network.modules():
@@ -90,8 +96,9 @@ def embed(network: FaceNet2) -> torch.Tensor:
 @pytest.fixture
 def original(monkeypatch):
     """The classes as those of a module ``model``, which is gone again before anything is imported."""
+    torch.manual_seed(0)
     module = types.ModuleType("model")
-    for cls in (FaceNet, FaceNet2, Backboned, GeM, GlobalParams):
+    for cls in (FaceNet, FaceNet2, Backboned, GeM):
         monkeypatch.setattr(cls, "__module__", "model")
         setattr(module, cls.__name__, cls)
 
@@ -145,7 +152,7 @@ def test_a_dict_of_pickled_objects(original, tmp_path, old, gem):
 def test_a_whole_pickled_network_with_the_padding_it_was_built_with(original, tmp_path, variant):
     torch.manual_seed(1)
     # B2 is built for 260 px by default: its padding at 128 px is then another than that of a B2 for 128 px.
-    net = EfficientNet.from_name(f"efficientnet-{variant}")
+    net = efficientnet(variant)
     network = unusual(FaceNet(net, net._conv_head.out_channels))
     path = original(network, tmp_path / "network.pt")
     assert close(imported(path, tmp_path / "run"), embed(network))
@@ -153,29 +160,28 @@ def test_a_whole_pickled_network_with_the_padding_it_was_built_with(original, tm
 
 
 def test_a_pickled_efficientnet_for_another_size(original, tmp_path):
-    net = EfficientNet.from_name("efficientnet-b2", image_size=128)
+    net = efficientnet("b2", image_size=128)
     network = unusual(FaceNet(net, net._conv_head.out_channels))
     path = original(network, tmp_path / "network.pt")
     assert close(imported(path, tmp_path / "run"), embed(network))
 
 
-# As in efficientnet-pytorch 0.6.3, utils.py.
-GlobalParams = collections.namedtuple(
-    "GlobalParams",
-    "batch_norm_momentum batch_norm_epsilon dropout_rate num_classes width_coefficient depth_coefficient depth_divisor "
-    "min_depth drop_connect_rate image_size",
-)
+@pytest.mark.parametrize("both_sides", [True, False], ids=["0.7.0", "before 0.7"])
+def test_efficientnets_of_older_packages_keep_their_padding(original, tmp_path, both_sides):
+    """0.7.0 padded strided layers on both sides whatever the size, versions before 0.7 those of an even image never."""
+    net = efficientnet("b2")  # B2's own size, 260, becomes 130 and 65: padded in both ways
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.stride[0] == 2:
+            more = (module.kernel_size[0] - 1) // 2
+            less = more if both_sides else more - 1
+            module.static_padding = nn.ZeroPad2d((less, more, less, more))
+    network = unusual(FaceNet(net, net._conv_head.out_channels))
+    path = original(network, tmp_path / "network.pt")
+    assert close(imported(path, tmp_path / "run"), embed(network))
 
 
-@pytest.mark.parametrize("size", [260, 129])
-def test_an_efficientnet_of_the_package_before_0_7_with_its_padding(original, tmp_path, size):
-    net = EfficientNet.from_name("efficientnet-b0", image_size=size)
-    for conv in net.modules():
-        if isinstance(conv, nn.Conv2d):
-            # Every layer was padded for the image's size.
-            pad = max((math.ceil(size / conv.stride[0]) - 1) * conv.stride[0] + conv.kernel_size[0] - size, 0)
-            conv.static_padding = nn.ZeroPad2d((pad // 2, pad - pad // 2) * 2)
-    net._global_params = GlobalParams(0.99, 1e-3, 0.2, 1000, 1.0, 1.0, 8, None, 0.2, size)
+def test_an_efficientnet_that_pads_for_what_comes(original, tmp_path):
+    net = efficientnet("b2", image_size=None)
     network = unusual(FaceNet(net, net._conv_head.out_channels))
     path = original(network, tmp_path / "network.pt")
     assert close(imported(path, tmp_path / "run"), embed(network))
