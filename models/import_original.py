@@ -74,6 +74,8 @@ def read_network(path: Path) -> Imported:
     """The network of a file, under this project's names. Raises InputError as ``import_file`` does."""
     content = read_state(path) if path.suffix == ".safetensors" else read_pickled(path)
     if isinstance(content, Mapping):
+        if "preprocessing" in content:
+            raise InputError(f"{path} is a checkpoint of this project: use it, or its run folder, as it is")
         content = next((content[key] for key in _NETWORK_KEYS if key in content), content)
     try:
         return _network(content, path)
@@ -128,8 +130,9 @@ def _padded_for(modules: list[tuple[str, StandIn]]) -> int:
     It halves the image five times. Where a size is odd it pads on both sides alike, else less on the first. Versions
     before pad after other rules (0.7.0 always on both sides), but the sides tell sizes that lead to the same.
     """
-    strided = [_named(module, "_modules") for _, module in modules if 2 in module.state.get("stride", ())]
-    paddings = [parts["static_padding"].state["padding"] for parts in strided if "static_padding" in parts]
+    padded = [module for _, module in modules if "static_padding" in _named(module, "_modules")]
+    strided = [module for module in padded if 2 in module.state["stride"]]
+    paddings = [_named(module, "_modules")["static_padding"].state["padding"] for module in strided]
     if not paddings:
         return ORIGINAL_PREPROCESSING["size"]  # padded for what comes
     size = 8

@@ -150,10 +150,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except _UNREADABLE as error:
         reason = type(error).__name__
         raise InputError(
-            f"can't read weights from {path} ({reason}): damaged or no weight file; get it again"
+            f"can't read weights from {path} ({reason}): damaged or no weight file; get it again, or if it is a "
+            "training's checkpoint, bring it in with python -m models.import_original"
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state dict (names and tensors alone); give a file of weights")
+        raise InputError(
+            f"{path} holds no state dict (names and tensors alone); give a file of weights, or bring a training's "
+            "checkpoint in with python -m models.import_original"
+        )
     return dict(state)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models import build_model, weights_preprocessing
 from models import import_original as command
 from models.import_original import import_file
-from runtime.checkpoint import load_checkpoint
+from runtime.checkpoint import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
 
 IMAGES = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))
@@ -228,6 +228,12 @@ def test_training_starts_from_an_imported_run(original, tmp_path):
             build_model("inception_resnet_v1", **{**settings, **change})
     with pytest.raises(InputError, match="backbone inception_resnet_v1"):
         build_model("efficientnet_b0", pooling="average", **settings)
+
+
+def test_a_checkpoint_of_this_project_needs_no_import(tmp_path):
+    save_checkpoint(tmp_path / "best.pt", {"model": {"weight": torch.ones(2)}, "preprocessing": {"size": 112}})
+    with pytest.raises(InputError, match="of this project"):
+        import_file(tmp_path / "best.pt", tmp_path / "run")
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):
