@@ -60,7 +60,7 @@ summary { cursor: pointer; font-weight: 600; margin: .75rem 0; }
   table { font-size: .8rem; }
   th, td { padding: .3rem .4rem; }
   thead th, th[scope=row] { white-space: normal; vertical-align: bottom; }
-  th[scope=row] { max-width: 6.5rem; vertical-align: top; overflow-wrap: anywhere; }
+  th[scope=row] { max-width: 6.5rem; vertical-align: top; overflow-wrap: break-word; }
   td { vertical-align: top; }
   td small { display: block; }
   figure input:checked ~ img { width: 54rem; }

@@ -223,9 +223,9 @@ def _rate_axis(axes: Axes, rates: np.ndarray, stepped: bool) -> None:
     if stepped and positive.max() / positive.min() >= 5:
         axes.set_yscale("log")
         axes.set_ylim(positive.min() / 2, positive.max() * 2)
-        axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     else:
         axes.set_ylim(0, positive.max() * 1.25)
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
 
 
 def _mark_steps(axes: Axes, steps: list[float]) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 import tyro
 
 from eval import page
+from eval.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.conditions import ALL_PAIRS
 from eval.panels import counted, number, percent
 from eval.tables import TOO_FEW, figure_rows
@@ -98,10 +99,9 @@ def _test_part(run: Path, metrics: dict) -> list[str]:
         page.heading("Test"),
         page.table(["", *columns], _as_lines(columns)),
         page.paragraph(
-            "In brackets: 95 % intervals from 1,000 resamples of the people, in percent for shares; none where all "
-            "resamples agree, as where no error was made, which does not make a figure certain. Accuracy to F1 are "
-            f"at the threshold {number(metrics['threshold'], 4)}, chosen on the evaluation pairs for the best balanced "
-            f"accuracy; TAR is given with at least 10/FAR different pairs, else “{TOO_FEW}”.",
+            f"{_about_intervals(metrics)} Accuracy to F1 are at the threshold {number(metrics['threshold'], 4)}, "
+            "chosen on the evaluation pairs for the best balanced accuracy; TAR is given with at least 10/FAR "
+            f"different pairs, else “{TOO_FEW}”.",
             faint=True,
         ),
         page.side_by_side([*_pictures(run, words), _confusion(metrics["confusion_matrix"])]),
@@ -110,6 +110,15 @@ def _test_part(run: Path, metrics: dict) -> list[str]:
         parts += [page.heading("By mask", 3), page.table(["", *by_mask], _as_lines(by_mask))]
         parts.append(page.paragraph("A pair counts for every mask that one of its two faces wears.", faint=True))
     return parts
+
+
+def _about_intervals(metrics: dict) -> str:
+    if metrics.get("intervals") is None:
+        return f"No 95 % intervals: they need {LEAST_PEOPLE} people at least."
+    return (
+        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares; none where "
+        "all resamples agree, as where no error was made, which does not make a figure certain."
+    )
 
 
 def _confusion(counts: list[list[int]]) -> str:

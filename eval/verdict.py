@@ -40,6 +40,8 @@ def _result(metrics: Mapping) -> str:
     interval = _interval(metrics, "accuracy")
     spread = f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
     text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are judged rightly{spread}."
+    if metrics.get("people", LEAST_PEOPLE) < LEAST_PEOPLE:
+        text += f" They are of {metrics['people']} people: too few to say how sure any figure is."
     return f"{text} That is no better than chance." if _is_chance(metrics) else text
 
 

@@ -115,6 +115,16 @@ def test_the_report_of_one_epoch_judges_no_trend(finished_runs):
     assert "Distances of the evaluation pairs, the epoch kept" in found and "first epoch" not in found
 
 
+def test_few_people_are_said_where_the_intervals_would_be(finished_runs, tmp_path):
+    run = shutil.copytree(finished_runs["healthy"], tmp_path / "few")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**metrics, "people": 6, "intervals": None}))
+    write_report(run)
+    found = words(run)
+    assert "They are of 6 people: too few to say how sure any figure is." in found
+    assert "No 95 % intervals: they need 10 people at least." in found and "In brackets" not in found
+
+
 def test_a_run_of_an_older_version_has_a_report_of_what_it_has(finished_runs, tmp_path):
     run = shutil.copytree(finished_runs["healthy"], tmp_path / "old")
     metrics = json.loads((run / "metrics.json").read_text())
@@ -187,6 +197,7 @@ def test_a_browser_opens_the_report_without_a_word_of_complaint(finished_runs, t
         "fit:d.querySelector('img.plot').width<=d.documentElement.clientWidth,"
         "larger:(i=>(i.click(),i.width))(d.querySelector('img.plot')),"
         "wideAfter:d.documentElement.scrollWidth,"
+        "tallest:Math.max(...[...d.querySelector('tbody').rows].map(row=>row.offsetHeight)),"
         "paper:getComputedStyle(d.body).backgroundColor})}</script>"
     )
     arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
@@ -204,5 +215,6 @@ def test_a_browser_opens_the_report_without_a_word_of_complaint(finished_runs, t
     assert "CONSOLE" not in ended.stderr
     assert seen["images"] == 8 and seen["broken"] == 0
     assert seen["wide"] <= width and seen["wideAfter"] <= width and seen["fit"]
+    assert seen["tallest"] < 70  # no name is broken into letters
     assert (seen["larger"] > width) is (width < 500)  # a tap on a phone
     assert (seen["paper"] == "rgb(255, 255, 255)") is not dark
