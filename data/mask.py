@@ -15,6 +15,7 @@ The landmarks of a photograph come from ``data.align.FaceDetector``; faces made 
 CSV. The cost is nearly independent of the image's size.
 """
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ import cv2
 import numpy as np
 
 from data.mask_fabric import STYLES, TEXTURE_WIDTHS, VARIANTS, MaskStyle, mask_style, textures
-from data.mask_light import composite
+from data.mask_light import composite, measure_blur
 from data.mask_pose import HeadPose, fit_pose
-from data.mask_view import View, view
+from data.mask_view import BORDER_MM, View, view
 from runtime.errors import InputError
 
 __all__ = [
@@ -40,7 +41,8 @@ __all__ = [
 MASK_KINDS = tuple(STYLES)
 
 _STRAP_MM = 1.6
-_EDGE_MIDDLE = np.array([0, 0, 0.2, 0], np.float32)
+# A ramp as wide as this many sigmas is as soft as the edge that a Gaussian blurs: their variances are equal.
+_RAMP = 3.46
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,10 @@ def render_mask(
         left, top, right, bottom = window
         face = out[top:bottom, left:right]
         offset -= complex(left, top)
-        cover = _sample(textures(style, fit.variant), seen, factor, offset, (right - left, bottom - top))
+        blur = measure_blur(face)
+        cover = _sample(textures(style, fit.variant), seen, factor, offset, (right - left, bottom - top), blur)
         _draw_straps(cover, seen, factor, offset, style.strap_colour)
-        composite(face, cover, brightness=fit.brightness, shadow=fit.shadow, reach=int(5 * pose.scale))
+        composite(face, cover, brightness=fit.brightness, shadow=fit.shadow, reach=int(BORDER_MM * pose.scale))
     return out
 
 
@@ -132,18 +135,23 @@ def _window(seen: View, factor: complex, offset: complex, shape: tuple[int, ...]
     corners = [factor * p + offset for p in (low, high, complex(low.real, high.imag), complex(high.real, low.imag))]
     x, y = [c.real for c in corners], [c.imag for c in corners]
     # Not further than the image: a wild landmark must not ask for a huge window.
-    left, top = max(int(max(min(x), 0)) - 3, 0), max(int(max(min(y), 0)) - 3, 0)
-    right, bottom = int(min(max(x) + 5, shape[1])), int(min(max(y) + 5, shape[0]))
+    left, top = int(max(min(x), 0)), int(max(min(y), 0))
+    right, bottom = int(min(max(x) + 1, shape[1])), int(min(max(y) + 1, shape[0]))
     return None if right - left < 2 or bottom - top < 2 else (left, top, right, bottom)
 
 
 def _sample(
-    pyramid: tuple[np.ndarray, ...], seen: View, factor: complex, offset: complex, size: tuple[int, int]
+    pyramid: tuple[np.ndarray, ...],
+    seen: View,
+    factor: complex,
+    offset: complex,
+    size: tuple[int, int],
+    blur: float,
 ) -> np.ndarray:
-    """The texture as it is seen in the window: premultiplied RGBA uint8 (h, w, 4)."""
-    # From ear to ear the texture spans about 240 mm.
+    """The texture as it is seen in the window, as blurred as its picture: premultiplied RGBA uint8 (h, w, 4)."""
     scale = abs(factor)
-    texture = pyramid[int(np.searchsorted(TEXTURE_WIDTHS[:-1], 240 * scale))]
+    # From ear to ear the texture spans about 240 mm; its details are as wide as the blur.
+    texture = pyramid[bisect(TEXTURE_WIDTHS[:-1], 240 * scale / max(1, 2 * blur))]
     rows, columns = texture.shape[:2]
     # Window pixel → point of the view → cell of its lattice.
     back = 1 / factor
@@ -153,16 +161,15 @@ def _sample(
     affine = np.array(
         [[back.real * kx, -back.imag * kx, start.real * kx], [back.imag * ky, back.real * ky, start.imag * ky]]
     )
-    # The edge where the surface turns away from the viewer is about a pixel and a half soft.
-    units = np.array([columns - 1, rows - 1, 0.7 * scale, 1], np.float32)
-    lattice = seen.lattice * units + _EDGE_MIDDLE
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(lattice, affine, size, flags=flags, borderValue=(0, 0, -99, 0))
-    x, y, edge, facing = cv2.split(warped)
-    np.minimum(np.maximum(edge, 0, out=edge), 1, out=edge)
-    facing *= edge
-    mask = cv2.remap(texture, x, y, cv2.INTER_LINEAR)
-    return cv2.multiply(mask, cv2.merge([facing, facing, facing, edge]), dtype=cv2.CV_8U)
+    lattice = seen.lattice * np.array([columns - 1, rows - 1, 1, 1], np.float32)
+    x, y, inside, light = cv2.split(cv2.warpAffine(lattice, affine, size, flags=flags, borderValue=(0, 0, -99, 0)))
+    # A ramp from 0 half a blur outside to 255 as far inside; saturated beyond.
+    ramp = 255 * scale / (_RAMP * blur)
+    edge = cv2.addWeighted(inside, ramp, inside, 0, 127.5, dtype=cv2.CV_8U)
+    lit = cv2.multiply(light, edge, dtype=cv2.CV_8U)
+    fabric = cv2.remap(texture, x, y, cv2.INTER_LINEAR)
+    return cv2.multiply(fabric, cv2.merge([lit, lit, lit, edge]), scale=1 / 255)
 
 
 def _draw_straps(cover: np.ndarray, seen: View, factor: complex, offset: complex, colour: tuple[int, int, int]) -> None:

@@ -9,17 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.mask_cuts import CUTS, Cut
+from data.mask_cuts import CUTS, SIDE, Cut, cup_radius, top_edge
 from data.read_image import UnreadableImage, read_image
 from runtime.errors import InputError
 
 # Texture widths: the renderer takes the smallest that is not coarser than the picture (a mip pyramid).
-TEXTURE_WIDTHS = (96, 192, 384)
+TEXTURE_WIDTHS = (48, 96, 192, 384)
 _WIDTH, _HEIGHT = 384, 192
 # No two masks are folded alike: so many drawings of each cut, with wrinkles, folds and valves of their own.
 VARIANTS = 6
-# Half of the texture's width that a mask fills, and so how wide a texture image is laid out.
-_HALF_WIDTH = 0.71
 
 Colour = tuple[int, int, int]
 # Ear loops of paper masks are white, an N95's bands rubber, a cloth mask's loops as the cloth.
@@ -81,7 +79,7 @@ def _fabric_picture(path: Path) -> np.ndarray:
         picture = read_image(path)
     except UnreadableImage as error:
         raise InputError(f"can't read the mask texture {path}: {error}") from None
-    width = round(_WIDTH * _HALF_WIDTH)
+    width = round(_WIDTH * SIDE)
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     side = (_WIDTH - width) // 2
@@ -94,23 +92,22 @@ def _fabric_picture(path: Path) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def textures(style: MaskStyle, variant: int) -> tuple[np.ndarray, ...]:
-    """One RGBA picture per TEXTURE_WIDTHS: uint8 (H, W, 4), colour premultiplied with the soft-edged alpha."""
-    shade, alpha = _shading(style.cut, variant)
+    """One RGBA picture per TEXTURE_WIDTHS: uint8 (H, W, 4), opaque all over; its outline is the view's."""
+    shade = _shading(style.cut, variant)
     colour = np.array(style.colour) if style.texture is None else _fabric_picture(style.texture)
     # Cloth reflects a little even where it is black, and white fabric swallows a little.
     fabric = (16 + 0.88 * colour) * shade[..., None]
-    rgba = np.dstack([fabric * alpha[..., None], 255 * alpha]).clip(0, 255).astype(np.float32)
+    rgba = np.dstack([fabric, np.full_like(shade, 255)]).clip(0, 255).astype(np.float32)
     sizes = [(width, width * _HEIGHT // _WIDTH) for width in TEXTURE_WIDTHS]
     return tuple(cv2.resize(rgba, size, interpolation=cv2.INTER_AREA).round().astype(np.uint8) for size in sizes)
 
 
 @cache
-def _shading(cut: Cut, variant: int) -> tuple[np.ndarray, np.ndarray]:
-    """Light and dark of a cut, about 1 on plain fabric, and its soft-edged outline: float32 (H, W) each."""
+def _shading(cut: Cut, variant: int) -> np.ndarray:
+    """Light and dark of a cut, about 1 on plain fabric: float32 (H, W)."""
     u, v = np.meshgrid(np.linspace(-1, 1, _WIDTH, dtype=np.float32), np.linspace(0, 1, _HEIGHT, dtype=np.float32))
     rng = np.random.default_rng((CUTS.index(cut), variant))
-    shade, alpha = _DRAWINGS[cut](u, v, rng)
-    return np.clip(shade, 0, 1.06), alpha
+    return np.clip(_DRAWINGS[cut](u, v, rng), 0, 1.06)
 
 
 # ==== drawing ====
@@ -143,23 +140,14 @@ def _wrinkles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, strength: 
     for side in (-1, 1):
         for _ in range(3):
             start, slope, width = rng.uniform(0.2, 0.8), rng.uniform(-0.5, 0.5), rng.uniform(0.008, 0.02)
-            distance = v - start - slope * (_HALF_WIDTH - side * u)
+            distance = v - start - slope * (SIDE - side * u)
             creases += rng.choice([-1, 1]) * _line(distance, width) * _step(side * u, rng.uniform(0.3, 0.5), 0.2)
     return strength * (dents + 1.5 * creases)
 
 
-def _outline(u: np.ndarray, v: np.ndarray, half_width: np.ndarray, top: np.ndarray, bottom: float) -> np.ndarray:
-    """Soft-edged inside of |u| < half_width, top < v < bottom, with rounded corners."""
-    side = (half_width - np.abs(u)) / 0.08
-    up, down = (v - top) / 0.10, (bottom - v) / 0.10
-    across, along = np.clip(1 - side, 0, None), np.clip(1 - np.minimum(up, down), 0, None)
-    return _step(1 - np.hypot(across, along), 0.0, 0.12)
-
-
-def _surgical(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _surgical(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pleated rectangle: three folds, a nose wire under the top hem, stitched sides."""
-    top = 0.035 + 0.03 * np.abs(u)
-    alpha = _outline(u, v, _HALF_WIDTH - 0.03 * v, top, 0.97)
+    top = top_edge("surgical", u)
     shade = _round(u, v) + _wrinkles(u, v, rng, 0.022)
     pleat_depth = 0.6 + 0.4 * np.abs(u / 0.64)
     for fold in (0.36, 0.52, 0.68):
@@ -170,15 +158,12 @@ def _surgical(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[n
     shade += (0.09 * _line(wire, 0.014) - 0.10 * _line(wire - 0.03, 0.010)) * (1 - _step(np.abs(u), 0.3, 0.08))
     shade -= 0.08 * _line(v - top - 0.03, 0.008) + 0.08 * _line(v - 0.93, 0.008)
     shade -= 0.10 * _line(np.abs(u) - 0.67 + 0.03 * v, 0.008)
-    return shade, alpha
+    return shade
 
 
-def _n95(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _n95(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Moulded cup: an egg-shaped outline with a pressed rim, a nose clip; every second one with a valve."""
-    centre_v, reach = 0.50, 0.47
-    width = 0.62 - 0.06 * np.clip(centre_v - v, 0, None)
-    radius = (np.abs(u / width) ** 2.7 + np.abs((v - centre_v) / reach) ** 2.7) ** (1 / 2.7)
-    alpha = 1 - _step(radius, 0.985, 0.03)
+    radius = cup_radius(u, v)
     shade = 1.02 - 0.12 * radius**4 - 0.08 * _step(v, 0.8, 0.35) + _wrinkles(u, v, rng, 0.008)
     shade -= 0.13 * _line(radius - 0.87, 0.014) - 0.05 * _line(radius - 0.91, 0.02)
     shade -= 0.10 * _line(v - 0.17, 0.02) * (1 - _step(np.abs(u), 0.18, 0.1))
@@ -189,34 +174,32 @@ def _n95(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
     else:
         # The cup's cross-wise embossing.
         shade -= 0.06 * (_line(v - 0.40 - 0.15 * u * u, 0.010) + _line(v - 0.66 - 0.1 * u * u, 0.010)) * (radius < 0.8)
-    return shade, alpha
+    return shade
 
 
-def _kn95(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _kn95(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Folded flat: a vertical fold with its seam, slanted upper and lower edges, welded rims, side hems."""
     a = np.abs(u)
-    top = 0.02 + 0.13 * np.clip(a / 0.62, 0, 1.2) ** 1.4
-    alpha = _outline(u, v, 0.73 - 0.10 * np.abs(v - 0.55), top, 0.98)
+    top = top_edge("kn95", u)
     shade = 1.02 - 0.12 * a**2 - 0.10 * _step(v, 0.85, 0.3)
     shade += _wrinkles(u, v, rng, 0.018)
     shade -= 0.18 * _line(u, 0.010) - 0.05 * _line(a - 0.03, 0.02)
     shade -= 0.09 * (_line(v - top - 0.045, 0.008) + _line(v - 0.92, 0.008))
     shade -= 0.11 * (_line(a - 0.67 + 0.10 * np.abs(v - 0.55), 0.008))
     shade -= 0.06 * _line(v - 0.30 - 0.35 * a, 0.05) - 0.05 * _line(v - 0.38 - 0.35 * a, 0.05)
-    return shade, alpha
+    return shade
 
 
-def _cloth(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _cloth(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two sewn panels: a curved middle seam, hems, soft wrinkles, a knit grain."""
     a = np.abs(u)
-    top = 0.02 + 0.08 * np.clip(a / 0.66, 0, 1.2) ** 1.2
-    alpha = _outline(u, v, 0.73 - 0.12 * np.abs(v - 0.5), top, 0.96)
+    top = top_edge("cloth", u)
     shade = _round(u, v) + 0.12 * _line(u - 0.25, 0.22) * _line(v - 0.35, 0.25)
     shade -= 0.30 * _line(u, 0.008) - 0.16 * _line(a - 0.022, 0.012)
     shade -= 0.20 * (_line(v - top - 0.05, 0.007) + _line(v - 0.90, 0.007))
     shade += _wrinkles(u, v, rng, 0.05) + 0.06 * np.sin(9 * v + 14 * a) * _step(a, 0.3, 0.3)
     shade += 0.03 * np.sin(u * 420) * np.sin(v * 210)
-    return shade, alpha
+    return shade
 
 
 _DRAWINGS: dict[Cut, Callable] = {"surgical": _surgical, "n95": _n95, "kn95": _kn95, "cloth": _cloth}

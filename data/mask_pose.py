@@ -1,5 +1,7 @@
 """The head's pose from five landmarks: scaled orthographic projection of a canonical face."""
 
+import cmath
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +51,16 @@ def _pose_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points -= points.mean(-1, keepdims=True)
     norms = np.linalg.norm(points, axis=-1)
     prior = -0.5 * ((_YAWS[:, None] / _YAW_SPREAD) ** 2 + (_PITCHES / _PITCH_SPREAD) ** 2)
-    return points / norms[:, None], norms, prior.ravel().astype(np.float32)
+    return points / norms[:, None], norms, prior.ravel()
 
 
-_POINTS, _NORMS, _PRIOR = _pose_grid()
+_POINTS, _NORMS, _LOG_PRIOR = _pose_grid()
 # Real rows whose products with (real, imaginary) give both parts of <canonical points, landmarks>: (2 · poses, 10).
 _PARTS = np.block([[_POINTS.real, _POINTS.imag], [-_POINTS.imag, _POINTS.real]]).astype(np.float32)
-# Squared norm of the centred canonical points in units of the eyes' distance, for the weight of the residual.
+# Squared norm of the centred canonical points in units of the eyes' distance, for the weight of the residual; the prior
+# in units of the residual.
 _SPREAD = float(np.sum((FACE_POINTS - FACE_POINTS.mean(0))[:, :2] ** 2) / 63**2)
-_WEIGHT = _SPREAD / (2 * _LANDMARK_NOISE**2)
+_PRIOR = (_LOG_PRIOR * 2 * _LANDMARK_NOISE**2 / _SPREAD).astype(np.float32)
 # The middle of the canonical points as it is projected, from the point between the eyes.
 _CENTRES = np.array([rotation(y, p)[:2] @ FACE_POINTS.mean(0) for y in _YAWS for p in _PITCHES]) @ [1, 1j]
 
@@ -68,17 +71,16 @@ def fit_pose(landmarks: np.ndarray) -> HeadPose:
     For a given yaw and pitch the best scale, roll and offset are closed form (a complex regression), so that the
     search runs over those two angles alone. Raises ValueError where the five are one point.
     """
-    points = landmarks[:, 0] + 1j * landmarks[:, 1]
-    centre = complex(points.mean())
-    points = points - centre
-    norm = float(np.sqrt(np.vdot(points, points).real))
+    points = [complex(x, y) for x, y in landmarks.tolist()]
+    centre = sum(points) / len(points)
+    points = [point - centre for point in points]
+    norm = math.hypot(*map(abs, points))
     if not norm > 0:
         raise ValueError("the five landmarks are one point")
-    parts = (np.concatenate([points.real, points.imag]) / norm).astype(np.float32)
+    parts = np.array([p.real / norm for p in points] + [p.imag / norm for p in points], np.float32)
     real, imaginary = (_PARTS @ parts).reshape(2, -1)
-    best = int((_WEIGHT * (real * real + imaginary * imaginary) + _PRIOR).argmax())
+    best = int((real * real + imaginary * imaginary + _PRIOR).argmax())
     turn = complex(float(real[best]), float(imaginary[best])) * (norm / _NORMS[best])
-    offset = centre - turn * _CENTRES[best]
+    offset = centre - turn * complex(_CENTRES[best])
     i, j = divmod(best, len(_PITCHES))
-    roll = float(np.arctan2(turn.imag, turn.real))
-    return HeadPose(float(_YAWS[i]), float(_PITCHES[j]), roll, abs(turn), (offset.real, offset.imag))
+    return HeadPose(float(_YAWS[i]), float(_PITCHES[j]), cmath.phase(turn), abs(turn), (offset.real, offset.imag))

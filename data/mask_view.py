@@ -1,19 +1,23 @@
 """How a mask's surface looks from one side: where each point of the view lies on it.
 
-The surface is inverted on a coarse lattice by a two-pass mesh warp (Catmull and Smith 1980, "3-D transformations of
-images in scanline order"; Wolberg 1990, ch. 7). Poses come in steps, so that each view is made once and kept; size,
-tilt and place of a single mask are a similarity of the view.
+The surface's points are drawn on a picture, the far ones first, which is then read on a coarse lattice. Poses come in
+steps, so that each view is made once and kept; size, tilt and place of a single mask are a similarity of the view.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
-from data.mask_cuts import STRAP_ASIDE, Cut, straps, surface
+from data.mask_cuts import STRAP_ASIDE, Cut, Skin, skin, straps
 from data.mask_pose import rotation
 
-_CELLS = 29
+_CELLS = 31
+# A view reaches so far beyond the surface: room for soft edges and the shadow at the rim.
+BORDER_MM = 5.0
+# A pixel of the picture, about as wide as the surface's points are apart.
+_PIXEL_MM = 1.5
 # A strap is seen as far as the skin under it turns away from the viewer by less than about 70°: as a share of the
 # surface's 125 mm from the middle to the ear.
 _FACING_MM = 0.33 * 125 * STRAP_ASIDE
@@ -28,7 +32,8 @@ class View:
     """A mask's surface seen from one side, before roll and scale; points are complex numbers x + iy in millimetres.
 
     ``lattice`` float32 (cells, cells, 4), from ``low`` to ``high``: the texture's u and v, 0 … 1; millimetres inside
-    the outline of the visible side, negative outside; the light on the surface, less as it turns away from the viewer.
+    the outline of the fabric that is seen, negative outside; the light on the surface, less as it turns away from the
+    viewer.
     ``straps`` complex (n,): the points of all visible straps; ``strap_ends``: where each ends in it.
     ``across`` and ``down``: what a millimetre of the head's x and y is in the view.
     """
@@ -43,19 +48,17 @@ class View:
     down: complex
 
 
-# 3,000 poses within 45°, but a data set's heads and cuts keep to far fewer; 10 KB each.
+# 3,000 poses within 45°, but a data set's heads and cuts keep to far fewer; 13 KB each.
 @lru_cache(maxsize=3_000)
 def view(cut: Cut, nose_free: bool, yaw: float, pitch: float) -> View:
     """The view of a mask under a pose of the head; angles as in HeadPose."""
     turn = rotation(yaw, pitch)
-    grid = np.moveaxis(surface(cut, nose_free) @ turn.T, -1, 0)
+    # A face that turns to one side has that side farther away.
+    lattice, low, high = _lattice(skin(cut, nose_free), turn.astype(np.float32), np.s_[:: -1 if yaw > 0 else 1])
     turn = turn[:2]
-    low, high = grid[:2].min((1, 2)), grid[:2].max((1, 2))
-    xs, ys = np.linspace(low, high, _CELLS, axis=1)
-    u, v, inside, z = _invert_grid(grid, xs, ys)
     lines = _visible(straps(cut, nose_free) @ turn.T)
     return View(
-        lattice=np.dstack([u, v, inside, _facing(z, xs, ys)]).astype(np.float32),
+        lattice=lattice,
         low=complex(*low),
         high=complex(*high),
         straps=np.concatenate([[0j], *lines])[1:],
@@ -74,50 +77,53 @@ def _visible(lines: np.ndarray) -> list[np.ndarray]:
     return [points[i][: counts[i]] for i in np.ndindex(counts.shape) if counts[i] > 1]
 
 
-def _facing(depth: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Light from the viewer and a little from above on a surface (ys, xs) of that depth."""
-    down, across = np.gradient(depth, ys, xs)
-    facing = (1 - _FROM_ABOVE * down) / np.sqrt(1 + across**2 + down**2)
-    return 1 - _TURNING + _TURNING * np.clip(facing, 0, 1.1)
+def _lattice(surface: Skin, turn: np.ndarray, far_first: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``View.lattice`` of a turned surface, and its ends ``low`` and ``high`` (x, y); ``far_first`` orders the
+    points of the surface."""
+    points = turn[:2] @ surface.points
+    low, high = points.min(1) - BORDER_MM, points.max(1) + BORDER_MM
+    width, height = (int(n) for n in np.ceil((high - low) / _PIXEL_MM) + 1)
+    column, row = ((points - low[:, None]) * np.float32(1 / _PIXEL_MM) + np.float32(0.5)).astype(np.int32)
+    facing = np.flatnonzero(turn[2] @ surface.normals > 0)[far_first]
+    shown = np.full(height * width, -1, np.int32)
+    # Of several points in one pixel the last stays.
+    shown[(row * width + column)[facing]] = facing
+    shown, beyond = _filled(shown.reshape(height, width))
+    light = _light(turn, surface.normals)
+    values = cv2.merge(
+        [
+            *(values.take(shown) for values in surface.uv),
+            _inside(surface.fabric.take(shown) & ~beyond),
+            light.take(shown),
+        ]
+    )
+    step = (high - low) / (_CELLS - 1) / _PIXEL_MM
+    matrix = np.array([[step[0], 0, 0], [0, step[1], 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    lattice = cv2.warpAffine(cv2.blur(values, (3, 3)), matrix, (_CELLS, _CELLS), flags=flags)
+    return lattice, low, high
 
 
-def _invert_grid(grid: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Two-pass inversion of ``grid`` (3, rings, columns): u, v, the distance inside the outline, and the depth at
-    every (y, x) of the lattice, (ys, xs) each.
-
-    First each ring is resampled at ``xs``, then each column of that at ``ys``. Only the side that faces the viewer
-    counts: from the middle outwards, a ring ends where it turns back.
-    """
-    rings, columns = grid.shape[1:]
-    u = np.broadcast_to(np.linspace(0, 1, columns), grid.shape[1:])
-    x, y, u, z = _until_fold(grid[0], columns // 2, grid[1], u, grid[2])
-    y, u, z = _resample(x, np.broadcast_to(xs, (rings, len(xs))), y, u, z)
-    inside = np.minimum(xs - x[:, :1], x[:, -1:] - xs)
-    v = np.broadcast_to(np.linspace(0, 1, rings), (len(xs), rings))
-    y, u, inside, v, z = _until_fold(y.T, rings // 2, u.T, inside.T, v, z.T)
-    u, inside, v, z = _resample(y, np.broadcast_to(ys, (len(xs), len(ys))), u, inside, v, z)
-    inside = np.minimum(inside, np.minimum(ys - y[:, :1], y[:, -1:] - ys))
-    return u.T, v.T, inside.T, z.T
+def _filled(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The picture ``shown`` (H, W) with its nearest value in each pixel that has none (−1), and which of these lie
+    beyond its border, not in gaps between points."""
+    drawn = (shown >= 0).astype(np.uint8)
+    _, label = cv2.distanceTransformWithLabels(1 - drawn, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
+    values = np.zeros(label.max() + 1, shown.dtype)
+    values[label[drawn > 0]] = shown[drawn > 0]
+    return values[label], cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) == 0
 
 
-def _until_fold(key: np.ndarray, middle: int, *others: np.ndarray) -> list[np.ndarray]:
-    """Rows of ``key`` and ``others`` (R, M) held constant beyond the first fold on each side of ``middle``."""
-    rising = np.diff(key, axis=1) > 0
-    before = np.argmin(rising[:, middle - 1 :: -1], axis=1)
-    after = np.argmin(rising[:, middle:], axis=1)
-    before = np.where(rising[:, :middle].all(1), middle, before)
-    after = np.where(rising[:, middle:].all(1), key.shape[1] - 1 - middle, after)
-    at = np.clip(np.arange(key.shape[1]), (middle - before)[:, None], (middle + after)[:, None])
-    rows = np.arange(len(key))[:, None]
-    return [a[rows, at] for a in (key, *others)]
+def _inside(fabric: np.ndarray) -> np.ndarray:
+    """How far each pixel lies inside the outline of the fabric (H, W) that is seen, float32 millimetres."""
+    within, beyond = (
+        cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) for part in (fabric, ~fabric)
+    )
+    # The outermost points lie somewhere in the outermost pixels, and the outline a little beyond them.
+    return np.float32(_PIXEL_MM) * np.where(fabric, within - 0.75, 0.25 - beyond)
 
 
-def _resample(key: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
-    """Row by row linear interpolation of ``values`` (R, M) given at non-decreasing ``key``, at ``wanted`` (R, K).
-
-    All rows at once: shifted apart, they are one increasing sequence.
-    """
-    wanted = np.clip(wanted, key[:, :1], key[:, -1:])
-    shift = (np.arange(len(key)) * (2 * (key.max() - key.min()) + 1))[:, None]
-    at, knots = (wanted + shift).ravel(), (key + shift).ravel()
-    return [np.interp(at, knots, v.ravel()).reshape(wanted.shape) for v in values]
+def _light(turn: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Light from the viewer and a little from above on surfaces with those normals (3, n) after a turn, (n,)."""
+    facing = (turn[2] - np.float32(_FROM_ABOVE) * turn[1]) @ normals
+    return np.float32(1 - _TURNING) + np.float32(_TURNING) * np.clip(facing, 0, 1)
