@@ -147,7 +147,7 @@ def main() -> None:
         if settings.balanced
         else ShuffledBatchSampler(len(faces.train.targets), settings.batch_size, settings.seed)
     )
-    sampler = RankBatchSampler(sampler, rank(), ranks())
+    sampler = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
     train_faces = TrainFaces(
         faces.train_images,
         faces.train.labelled_by_row() if settings.teacher else faces.train,

@@ -144,7 +144,7 @@ def main() -> None:
         settings.seed,
         settings.epoch_mode,
     )
-    sampler = RankBatchSampler(sampler, rank(), ranks())
+    sampler = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
     train_faces = TrainFaces(
         faces.train_images,
         faces.train.labelled_by_row() if settings.teacher else faces.train,

@@ -31,6 +31,8 @@ from runtime.watch import Diverged, Watch
 # BatchNorm's running statistics take about so many steps to follow the weights; until then a healthy network may
 # look collapsed in evaluation.
 STEPS_UNTIL_EVALUATION_COUNTS = 100
+# Of what the network sees at once: BatchNorm needs two.
+FEWEST_IMAGES = 2
 
 
 def fit(
@@ -55,11 +57,6 @@ def fit(
     Raises InputError where more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
     written, and Stopped (a SystemExit) where a signal asked for a stop; the state is saved then.
     """
-    if loader.batch_sampler.batch_size < 2 * options.accumulate_steps:
-        raise InputError(
-            f"accumulate_steps is {options.accumulate_steps}, but a batch of {loader.batch_sampler.batch_size} images "
-            "must have two for each part; lower it"
-        )
     watch = Watch(state, run, options, carry, names)
     if state.history:
         after_epoch(state.history)  # which a kill may have prevented
@@ -157,10 +154,9 @@ def _step(
     norm = clip_gradients(parameters, options.clip_grad_norm or math.inf)
     loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
     searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
-    if finite or scaler.is_enabled():
-        # The scaler passes over a step of infinite gradients itself and tries a smaller scale next.
+    if finite:
         scaler.step(state.optimiser)
-        scaler.update()
+    scaler.update()  # after infinite gradients to a smaller scale
     if not finite:
         buffers.restore()
         state.sums.skipped += 1
@@ -188,7 +184,8 @@ def _forward(
         with state.precision.autocast():
             return state.model(normalise(part))
 
-    if parts == 1:
+    parts = min(parts, len(images) // FEWEST_IMAGES)  # an epoch's last batch may be smaller than the others
+    if parts <= 1:
         embeddings = network(images)
     else:
         embeddings = torch.cat([recomputed(network, part, module=state.model) for part in images.tensor_split(parts)])
@@ -220,7 +217,7 @@ def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: floa
     for path in paths:
         tqdm.write(f"unreadable image left out: {path}")
     sums.unreadable += len(paths)
-    if sums.unreadable > allowed or not all(readable for _, readable in parts):
+    if paths and (sums.unreadable > allowed or min(readable for _, readable in parts) < FEWEST_IMAGES):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
             f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"

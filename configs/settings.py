@@ -9,6 +9,7 @@ from typing import Literal
 from runtime.collapse import OnCollapse
 from runtime.errors import InputError
 from runtime.optim import OptimiserName, ScheduleName
+from runtime.tensorboard import check_tensorboard
 
 BUILT_IN = "builtin"
 
@@ -166,6 +167,13 @@ class Settings:
         ):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
+        for name in ("weight_decay", "warmup_epochs", "clip_grad_norm", "checkpoint_minutes", "seed"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must not be below zero")
+        if self.workers < -1:
+            raise InputError(f"workers is {self.workers}; choose a number of processes, or -1 to let the cores decide")
+        if self.tensorboard:
+            check_tensorboard()
 
     def to_dict(self) -> dict:
         """Plain values, for config.json and the checkpoint."""
@@ -204,6 +212,8 @@ class ArcFaceSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.batch_size < 2:
+            raise InputError(f"batch_size is {self.batch_size}; BatchNorm needs two images at the least")
         if not 0 < self.sampled_share <= 1:
             raise InputError(f"sampled_share is {self.sampled_share}; it must lie above 0 and be 1 at the most")
         if self.sampled_share < 1 and self.optimiser != "sgd":

@@ -186,13 +186,21 @@ class RankBatchSampler(Sampler[list[SampleKey]]):
 
     Parts are contiguous and differ by at most one image, in an epoch's last, smaller batch only. The keys keep their
     positions, so that flips and masks are those of one process too. Raises InputError where the batch can't be cut
-    into equal parts, or where a part of the last batch would be too small for BatchNorm.
+    into equal parts, or where a part of the last batch would be too small for BatchNorm; so too where a process
+    can't compute its part in ``accumulate_steps`` of two images or more.
     """
 
-    def __init__(self, batches: ShuffledBatchSampler | PKBatchSampler, rank: int, ranks: int):
+    def __init__(
+        self, batches: ShuffledBatchSampler | PKBatchSampler, rank: int, ranks: int, accumulate_steps: int = 1
+    ):
         self.batches, self.rank, self.ranks = batches, rank, ranks
         batches.check_ranks(ranks)
         self.batch_size = batches.batch_size // ranks
+        if self.batch_size < 2 * accumulate_steps:
+            raise InputError(
+                f"accumulate_steps is {accumulate_steps}, but a batch of {self.batch_size} images must have two for "
+                "each part; lower it"
+            )
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
         """As that of the whole batches."""

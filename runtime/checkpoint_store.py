@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from runtime.checkpoint import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
+from runtime.files import flush_folder
 
 DIGITS = 16  # of SHA-256 in hexadecimal, as torch.hub names its files
 _NAME = re.compile(rf"epoch(\d+)_batch(\d+)-([0-9a-f]{{{DIGITS}}})\.pt")
@@ -41,6 +42,7 @@ class CheckpointStore:
             raise InputError(self._not_written(error)) from None
         path = self.folder / f"epoch{position.epoch:04d}_batch{position.batch:06d}-{_digest(draft)}.pt"
         os.replace(draft, path)
+        flush_folder(self.folder)  # before older ones are gone
         # After a return to an older position the checkpoints beyond it belong to a course that is given up.
         for old in self._paths():
             if old != path and _position(old) >= position:
@@ -50,15 +52,16 @@ class CheckpointStore:
                 old.unlink()
         return path
 
-    def newest(self) -> tuple[dict, Path] | None:
-        """Content and path of the newest whole checkpoint; None where there is none at all.
+    def newest(self) -> Path | None:
+        """The newest whole checkpoint; None where there is none at all.
 
-        Damaged ones are passed over with a line, and renamed. Raises InputError where all are damaged.
+        Damaged ones are passed over with a line, and renamed: of several processes only one may ask. Raises
+        InputError where all are damaged.
         """
         paths = self._paths()
         for path in paths:
-            if _digest(path) == _NAME.fullmatch(path.name)[3]:
-                return load_checkpoint(path), path
+            if _is_whole(path):
+                return path
             tqdm.write(f"{path} is damaged (its checksum differs); it is passed over")
             path.rename(path.with_suffix(".damaged"))
         if paths:
@@ -68,7 +71,7 @@ class CheckpointStore:
     def load(self, position: Position) -> dict | None:
         """The whole checkpoint of one position, None where there is none."""
         for path in self._paths():
-            if _position(path) == position and _digest(path) == _NAME.fullmatch(path.name)[3]:
+            if _position(path) == position and _is_whole(path):
                 return load_checkpoint(path)
         return None
 
@@ -96,6 +99,13 @@ class CheckpointStore:
 def _position(path: Path) -> Position:
     epoch, batch, _ = _NAME.fullmatch(path.name).groups()
     return Position(int(epoch), int(batch))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return _digest(path) == _NAME.fullmatch(path.name)[3]
+    except OSError:  # a disk that has lost it
+        return False
 
 
 def _digest(path: Path) -> str:

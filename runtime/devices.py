@@ -1,7 +1,7 @@
 """Devices and precision: the chosen GPUs through DataParallel, the CPU otherwise."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,7 @@ def to_device(
     with several processes their gradients are summed.
 
     ``compiled``: torch.compile makes kernels of it. ``recompute``: its blocks compute their inside again in the
-    backward pass. Raises InputError where these don't go together.
+    backward pass. Raises InputError where these don't go together, or where nothing can be compiled.
     """
     model = model.to(device, memory_format=torch.channels_last)
     several = device.type == "cuda" and gpu_count(gpus) > 1 and ranks() == 1
@@ -65,8 +65,38 @@ def to_device(
     if recompute and not recompute_blocks(model):
         raise InputError("this backbone has no blocks to recompute; set activation_checkpointing off")
     if compiled:
+        _check_compiler(device)
         model.compile()  # in place: state dicts keep their keys
-    return nn.DataParallel(model, device_ids=list(gpus) or None) if several else distribute(model, device)
+    return _Replicated(model, device_ids=list(gpus) or None) if several else distribute(model, device)
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Compiles a sum, before a network's minutes. Raises InputError where there is no compiler that works."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(3, device=device))
+    except Exception as error:  # of the compiler's many layers, each has its own
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(
+            f"torch.compile does not work here ({reason[:150]}); install a C++ compiler, or set compile off"
+        ) from None
+
+
+class _Replicated(nn.DataParallel):
+    """DataParallel whose threads compute in the caller's precision: torch's take fp16 for any autocast."""
+
+    def parallel_apply(self, replicas: Sequence[Callable], *arguments: object) -> list:
+        return super().parallel_apply([in_autocast_of_now(replica, "cuda") for replica in replicas], *arguments)
+
+
+def in_autocast_of_now(function: Callable, device_type: str) -> Callable:
+    """The function with the autocast of now, in whichever thread and context it will be called."""
+    enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+
+    def call(*arguments: object, **options: object) -> object:
+        with torch.autocast(device_type, dtype, enabled=enabled):
+            return function(*arguments, **options)
+
+    return call
 
 
 def gpu_count(gpus: Sequence[int]) -> int:

@@ -42,6 +42,8 @@ def make_optimiser(
     match name:
         case "sgd":
             kind = RowSGD if by_rows else torch.optim.SGD
+            # The fp16 scaler leaves it to a fused step to see infinite gradients, which sparse ones would pass.
+            fused = None if by_rows else fused
             return kind(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
         case "adam":
             return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=fused)

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+STDERR = 2
 
 
 class Stopped(SystemExit):
@@ -54,7 +54,8 @@ class StopSignals:
         for each, handler in self._before.items():
             signal.signal(each, handler)
         name = signal.Signals(number).name
-        print(f"\n{name}: stopping after this step; once more to stop without saving", file=sys.stderr, flush=True)
+        # Not print(), which fails where the signal came in the middle of another one to the same stream.
+        os.write(STDERR, f"\n{name}: stopping after this step; once more to stop without saving\n".encode())
         if self._at_once:
             raise Stopped(number)
 

@@ -23,7 +23,6 @@ class Board:
     """What one run shows, in the folder ``tensorboard`` of its own; several may write there."""
 
     def __init__(self, run: Path):
-        check_tensorboard()
         from torch.utils.tensorboard import SummaryWriter  # an import of seconds that few runs need
 
         self._writer = SummaryWriter(str(run / "tensorboard"))

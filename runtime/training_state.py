@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from runtime.checkpoint import copy_checkpoint, load_state
+from runtime.checkpoint import copy_checkpoint, load_checkpoint, load_state
 from runtime.checkpoint_store import Position
 from runtime.devices import Precision, unwrap
-from runtime.distributed import equal_buffers, from_all, is_first, rank
+from runtime.distributed import equal_buffers, from_all, from_first, is_first, rank
 from runtime.ema import EMA
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
@@ -147,10 +147,10 @@ def resume(state: TrainingState, run: RunFolder, carry: dict) -> None:
     Raises InputError where all its checkpoints are damaged, of another architecture, or of other identities than
     ``carry`` (class centres would belong to other people).
     """
-    newest = run.store.newest()
-    if newest is None:
+    path = from_first(run.store.newest() if is_first() else None)
+    if path is None:
         return
-    content, path = newest
+    content = load_checkpoint(path)
     if content["identities"] != carry["identities"]:
         raise InputError(
             f"{path} was trained on other identities than the training CSV has; restore that CSV, "

@@ -1,8 +1,10 @@
 """Both scripts as a user runs them, on a handful of drawn faces."""
 
 import json
+import os
 import runpy
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -150,6 +152,42 @@ def test_a_teacher_of_another_embedding_size_is_one_clear_line(run, drawn_faces)
     assert not Path("results/student").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "number", "code"), [(SCRIPTS[0], signal.SIGINT, 130), (SCRIPTS[1], signal.SIGTERM, 143)]
+)
+def test_a_signal_saves_exits_with_its_code_and_the_same_command_goes_on(
+    run, drawn_faces, monkeypatch, script, number, code
+):
+    real, steps = train._step, []
+
+    def step(*arguments):
+        steps.append(1)
+        if len(steps) == 2:
+            os.kill(os.getpid(), number)
+        return real(*arguments)
+
+    monkeypatch.setattr(train, "_step", step)
+    left, said, _ = run(script, *_options(script, drawn_faces, epochs=1))
+    assert left == code
+    assert "saved after epoch 0 and 2 batches of the next; the same command goes on from there" in said
+    assert not Path("results/run/log.jsonl").exists()
+    monkeypatch.setattr(train, "_step", real)
+    assert run(script, *_options(script, drawn_faces, epochs=1))[0] == 0
+    assert run(script, *_options(script, drawn_faces, "whole", epochs=1))[0] == 0
+    assert _log(Path("results/run")) == _log(Path("results/whole"))
+    assert Path("results/run/metrics.json").read_text() == Path("results/whole/metrics.json").read_text()
+
+
+def test_more_identities_than_a_run_was_trained_on_are_refused_on_its_resume(run, broken_faces):
+    options = _options("main_arcface.py", broken_faces, epochs=1)
+    assert run("main_arcface.py", *options)[0] == 0
+    _rewrite(broken_faces / "train.csv", lambda f: pd.concat([f, f[:3].assign(target="somebody new")]))
+    code, _, error = run("main_arcface.py", "--resume", "results/run", "--epochs", 2)
+    assert code == 2
+    assert "other identities" in error and "--resume never" in error
+    assert len(_log(Path("results/run"))) == 1
+
+
 def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run, drawn_faces, tmp_path):
     assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "together", 1))[0] == 0
     apart = tmp_path / "apart"
@@ -261,6 +299,8 @@ def test_bad_data_is_one_clear_line_and_leaves_no_run(run, broken_faces, script,
         ),
         ("main_arcface.py", ["--backbone", "mobilefacenet", "--embedding-size", 128], "112"),
         ("main_arcface.py", ["--data-root", "nowhere"], "nowhere"),
+        ("main_arcface.py", ["--gpus", 99], "gpus are 99"),
+        ("main_arcface.py", ["--accumulate-steps", 5], "accumulate_steps is 5"),
         ("main_triplet.py", ["--margin", "2"], "margin"),
         ("main_triplet.py", ["--people-per-batch", "7"], "has 6 identities"),
     ],

@@ -121,6 +121,18 @@ class _Damaged(Faces):
         return Batch(batch.images[kept], batch.labels[kept], [f"{i}.jpg" for i in lost])
 
 
+def test_a_batch_with_one_readable_image_is_too_few_whatever_is_allowed(tmp_path):
+    class Lost(Faces):
+        def __getitems__(self, keys):
+            batch = super().__getitems__(keys)
+            return Batch(batch.images[:1], batch.labels[:1], [f"{key.index}.jpg" for key in keys[1:]])
+
+    state, loader, run = setup(tmp_path, epochs=1)
+    loader = DataLoader(Lost(), batch_sampler=loader.batch_sampler, collate_fn=lambda batch: batch)
+    with pytest.raises(InputError, match="can't be read"):
+        fit(state, loader, run, evaluation(FOUR), epochs=1, max_unreadable=1.0)
+
+
 @pytest.mark.parametrize(("allowed", "stops"), [(0.0, True), (0.05, False)])
 def test_unreadable_images_are_counted_and_named_up_to_the_share_allowed(tmp_path, capsys, allowed, stops):
     state, loader, run = setup(tmp_path, epochs=1)
@@ -223,6 +235,22 @@ def test_the_search_of_the_fp16_scale_is_no_divergence(tmp_path):
     assert not run.skipped.exists(), "nothing of it is the images' fault"
 
 
+def test_an_infinite_loss_of_finite_gradients_moves_nothing_under_the_fp16_scaler(tmp_path):
+    class Infinite(Softmax):
+        def forward(self, embeddings, labels):
+            loss, stats = super().forward(embeddings, labels)
+            return (loss + math.inf if len(self.progress) == 2 else loss), stats
+
+    state, loader, run = setup(tmp_path, criterion=Infinite, epochs=1)
+    state.precision.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1000)
+    moved = []
+    state.optimiser.register_step_post_hook(lambda *_: moved.append(len(state.criterion.progress)))
+    assert fit(state, loader, run, evaluation(FOUR), epochs=1) is None
+    assert moved == [1, 3, 4]
+    assert lines(run)[0]["skipped_steps"] == 1
+    assert run.skipped.exists()
+
+
 def test_skipped_steps_are_filed_with_their_images(tmp_path):
     state, loader, run = setup(tmp_path, criterion=lambda: Softmax(spoiled={6}), epochs=2)
     fit(state, loader, run, evaluation(FOUR), epochs=2)
@@ -245,10 +273,14 @@ def test_the_estimate_leaves_no_trace(tmp_path, capsys):
     assert not state.optimiser.state
 
 
-def test_a_batch_too_small_for_its_parts_is_refused_before_it_is_read(tmp_path):
-    state, loader, run = setup(tmp_path)
-    with pytest.raises(InputError, match="accumulate_steps"):
-        fit(state, loader, run, evaluation(FOUR), accumulate_steps=4)
+def test_a_smaller_last_batch_is_computed_in_fewer_parts(tmp_path):
+    state, _, _ = setup(tmp_path)
+    rows = []
+    state.model.layers[2].register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
+    for images, parts in ((6, 3), (5, 3), (3, 3)):
+        with torch.no_grad():
+            train._forward(state, IMAGES[:images], torch.arange(images) % 3, normalise, parts)
+    assert rows == [2, 2, 2, 3, 2, 3]
 
 
 def test_tensorboard_gets_the_epochs_figures(tmp_path):

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from runtime import checkpoint_store, training_state
+from runtime.checkpoint_store import Position
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from runtime.training_state import resume
 from tests.engine import CARRY, FOUR, Softmax, evaluation, fit, lines, setup
+from tests.processes import in_processes
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +143,23 @@ def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_p
     assert state.position == ((1, 2) if where == "step" else (1, 4))
     fit(state, loader, cut, evaluation(FOUR))
     _assert_same_end(cut, whole)
+
+
+def _resumed(tmp_path):
+    state, _, run = setup(tmp_path)
+    resume(state, run, CARRY)
+    return [*state.position, state.model.state_dict()["layers.1.weight"]]
+
+
+def test_several_processes_pass_over_a_damaged_checkpoint_together(tmp_path):
+    state, loader, run = setup(tmp_path)
+    fit(state, loader, run, evaluation(FOUR))
+    before = run.store.load(Position(3, 0))
+    next(run.store.folder.glob("epoch0004*")).write_bytes(b"half")
+    for epoch, batch, weight in in_processes(3, _resumed, tmp_path):
+        assert (epoch, batch) == (3, 0)
+        assert torch.equal(weight, before["model"]["layers.1.weight"])
+    assert [path.suffix for path in sorted(run.store.folder.iterdir())] == [".pt", ".damaged"]
 
 
 def test_lowest_iou_is_best_and_a_tie_goes_to_the_higher_auc(tmp_path):

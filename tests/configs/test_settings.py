@@ -89,10 +89,22 @@ def test_a_resumed_run_brings_its_own_settings_and_options_count_on_top(tmp_path
         parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path / "none")])
 
 
-@pytest.mark.parametrize(("name", "value"), [("dropout", 1.0), ("epochs", 0), ("mask_probability", -0.1), ("lr", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dropout", 1.0), ("epochs", 0), ("mask_probability", -0.1), ("lr", 0.0), ("batch_size", 1), ("seed", -1),
+        ("workers", -2), ("clip_grad_norm", -1.0),
+    ],
+)  # fmt: skip
 def test_senseless_values_are_refused(name, value):
     with pytest.raises(InputError, match=name):
         dataclasses.replace(main_arcface.SETTINGS, **{name: value})
+
+
+def test_tensorboard_that_is_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="requirements-extras.txt"):
+        dataclasses.replace(main_arcface.SETTINGS, tensorboard=True)
 
 
 @pytest.mark.parametrize(("share", "optimiser"), [(0.0, "sgd"), (1.5, "sgd"), (0.5, "adamw")])

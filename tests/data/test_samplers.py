@@ -144,3 +144,10 @@ def test_a_process_gets_every_image_of_its_people():
 def test_batches_that_cannot_be_shared_are_refused(make, ranks, said):
     with pytest.raises(InputError, match=said):
         RankBatchSampler(make(), 0, ranks)
+
+
+def test_a_batch_too_small_for_its_parts_is_refused():
+    batches = ShuffledBatchSampler(48, 12, 5)
+    assert RankBatchSampler(batches, 0, 2, accumulate_steps=3).batch_size == 6
+    with pytest.raises(InputError, match="accumulate_steps is 4, but a batch of 6 images"):
+        RankBatchSampler(batches, 0, 2, accumulate_steps=4)

@@ -1,8 +1,10 @@
+import threading
+
 import pytest
 import torch
 from torch import nn
 
-from runtime.devices import loader_workers, pick_device, to_device
+from runtime.devices import in_autocast_of_now, loader_workers, pick_device, to_device
 from runtime.errors import InputError
 
 
@@ -25,3 +27,31 @@ def test_what_does_not_go_together_is_refused():
         to_device(blocks, torch.device("cpu"), compiled=True, recompute=True)
     with pytest.raises(InputError, match="no blocks"):
         to_device(nn.Linear(2, 2), torch.device("cpu"), recompute=True)
+
+
+def test_a_replicas_thread_computes_in_the_precision_of_its_caller():
+    """torch's DataParallel asks for autocast in each thread without saying of which type: its default would count."""
+    layer, x, seen = nn.Linear(2, 2), torch.ones(1, 2), []
+
+    def in_a_thread(function):
+        def body():
+            with torch.amp.autocast("cpu", enabled=torch.is_autocast_enabled("cpu")):
+                seen.append(function(x).dtype)
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+
+    with torch.autocast("cpu", torch.float16):  # a CPU's default is bfloat16
+        in_a_thread(in_autocast_of_now(layer, "cpu"))
+    in_a_thread(in_autocast_of_now(layer, "cpu"))
+    assert seen == [torch.float16, torch.float32]
+
+
+def test_a_machine_that_cannot_compile_says_so(monkeypatch):
+    def no_compiler(function):
+        raise RuntimeError("\nNo working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(InputError, match=r"\(No working C\+\+ compiler found\); install a C\+\+ compiler"):
+        to_device(nn.Linear(2, 2), torch.device("cpu"), compiled=True)

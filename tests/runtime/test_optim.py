@@ -91,3 +91,15 @@ def test_parameters_without_gradient_stay_out():
     model.bias.requires_grad_(False)
     optimiser = make_optimiser("adamw", [model], lr=1.0, momentum=0.9, weight_decay=0.1, decay_norms=False)
     assert [p.shape for group in optimiser.param_groups for p in group["params"]] == [(3, 3)]
+
+
+def test_infinite_sparse_gradients_do_not_pass_the_fp16_scaler():
+    table, layer = nn.Embedding(4, 2, sparse=True), nn.Linear(2, 1)
+    settings = {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0, "decay_norms": True}
+    optimiser = make_optimiser("sgd", [table, layer], **settings, by_rows=True)
+    assert not optimiser.defaults["fused"]  # else the scaler hands every step on
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    before = table.weight.detach().clone()
+    scaler.scale(layer(table(torch.tensor([1, 2]))).sum() * torch.inf).backward()
+    scaler.step(optimiser)
+    assert torch.equal(table.weight, before)
