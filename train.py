@@ -307,7 +307,8 @@ def _start_line(
     device = state.precision.device.type
     return (
         f"{run.path}: {len(loader.dataset):,} images, {parameters / 1e6:.1f} M parameters, on {device} with "
-        f"{torch.get_num_threads()} threads; {estimate(loader, trial, state.model, state.precision, steps)}"
+        f"{torch.get_num_threads()} threads; "
+        f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
 
 

@@ -1,12 +1,15 @@
 """What a run will take, from a few steps that leave no trace."""
 
+import copy
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from runtime.devices import Precision
@@ -31,7 +34,14 @@ class Trial:
         return max(self.computing, self.reading / workers) if workers else self.computing + self.reading
 
 
-def estimate(loader: DataLoader, run_step: Callable, model: nn.Module, precision: Precision, steps: int) -> str:
+def estimate(
+    loader: DataLoader,
+    run_step: Callable,
+    model: nn.Module,
+    optimiser: Optimizer,
+    precision: Precision,
+    steps: int,
+) -> str:
     """Time and memory of ``steps`` steps, in words.
 
     ``run_step(images, labels)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
@@ -43,12 +53,27 @@ def estimate(loader: DataLoader, run_step: Callable, model: nn.Module, precision
     seconds = trial.step_seconds(loader.num_workers) * steps
     text = (
         f"about {in_words(seconds)} for {steps:,} steps of {trial.step_seconds(loader.num_workers):.2g} s "
-        f"(evaluation comes on top), {trial.memory / 2**30:.1f} GiB of memory"
+        f"(evaluation comes on top), {(trial.memory + bytes_to_come(optimiser)) / 2**30:.1f} GiB of memory"
     )
     faster = _bfloat16_gain(loader, run_step, model, precision, trial) if seconds > SECONDS_WORTH_A_TRIAL else 1.0
     if faster > GAIN_WORTH_A_WORD:
         text += f"; with --precision bf16 about {in_words(seconds / faster)}"
     return text
+
+
+def bytes_to_come(optimiser: Optimizer) -> int:
+    """Of what an optimiser keeps beside its parameters from its first step on, such as Adam's two moments; 0 where it
+    has them already. Seen in a step of its kind on a few numbers."""
+    if optimiser.state:
+        return 0
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    sample = torch.zeros(2, 2, device=parameters[0].device, requires_grad=True)
+    sample.grad = torch.zeros_like(sample)
+    small = copy.copy(optimiser)
+    small.state, small.param_groups = defaultdict(dict), [{**optimiser.param_groups[0], "params": [sample]}]
+    small.step()
+    copies = sum(isinstance(value, Tensor) and value.shape == sample.shape for value in small.state[sample].values())
+    return copies * sum(p.nbytes for p in parameters)
 
 
 def in_words(seconds: float) -> str:
