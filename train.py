@@ -6,6 +6,7 @@ It knows no face: the loader, the criterion and the evaluation are given to it.
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -91,7 +92,7 @@ def train_one_epoch(
     """
     state.model.train()
     state.criterion.train()
-    sums, device = state.sums, state.precision.device
+    sums, device, buffers = state.sums, state.precision.device, _BufferCopy(state.model)
     batches = _set_epoch(state, loader)
     allowed = options.max_unreadable * batches * loader.batch_sampler.batch_size * ranks()
     clock = StepClock(sums)
@@ -105,7 +106,7 @@ def train_one_epoch(
             sums.lr = state.lr
             state.criterion.set_progress((state.epoch + sums.batches / batches) / options.epochs)
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            stats = _step(state, images, labels, normalise, options)
+            stats = _step(state, images, labels, normalise, options, buffers)
             sums.batches += 1
             sums.images += count
             state.images_seen += count
@@ -138,12 +139,13 @@ def _step(
     labels: Tensor,
     normalise: Callable[[Tensor], Tensor],
     options: EngineOptions,
+    buffers: "_BufferCopy",
 ) -> dict[str, float] | None:
     """One optimiser step; its figures are added to the state's sums. None where loss or gradient were not finite:
 
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
     """
-    buffers = _BufferCopy(state.model)
+    buffers.keep()
     scaler = state.precision.scaler
     state.optimiser.zero_grad(set_to_none=True)
     with _gradients_of_parts(state, options):
@@ -202,12 +204,18 @@ class _BufferCopy:
     """BatchNorm's running statistics before a step: a non-finite batch would stay in them for good."""
 
     def __init__(self, model: nn.Module):
-        self.buffers = list(model.buffers())
-        self.copies = [buffer.clone() for buffer in self.buffers]
+        same_type = defaultdict(list)  # which is copied at once: hundreds of small copies would keep a GPU waiting
+        for buffer in model.buffers():
+            same_type[buffer.dtype].append(buffer)
+        self._lists = [(buffers, [b.clone() for b in buffers]) for buffers in same_type.values()]
+
+    def keep(self) -> None:
+        for buffers, copies in self._lists:
+            torch._foreach_copy_(copies, buffers)
 
     def restore(self) -> None:
-        for buffer, copy in zip(self.buffers, self.copies, strict=True):
-            buffer.copy_(copy)
+        for buffers, copies in self._lists:
+            torch._foreach_copy_(buffers, copies)
 
 
 def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: float) -> int:
