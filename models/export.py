@@ -125,6 +125,7 @@ def built_in_faces(opened: TrainedModel, count: int) -> np.ndarray:
 def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
     """The metadata of a file: pre- and post-processing in words and numbers, as texts."""
     shown = opened.preprocessing
+    before = "add the embedding of the mirrored image, divide the sum by its length" if opened.mirror else "none"
     threshold = "none stored" if opened.threshold is None else repr(opened.threshold)
     if shown.crop == "arcface5":
         points = json.dumps(template(shown.size).astype(float).round(3).tolist())
@@ -140,7 +141,7 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
         "preprocessing": f"(value / 255 - mean) / std by channel, of a face of {shown.size}×{shown.size} pixels",
         "crop": shown.crop,
         "crop_meaning": crop,
-        "postprocessing": "none: rows have length 1; compare two by their L2 distance, from 0 to 2",
+        "postprocessing": f"{before}: rows have length 1; compare two by their L2 distance, from 0 to 2",
         "threshold": threshold,
         "threshold_meaning": "same person where the distance is at most this",
         "threshold_source": opened.threshold_source or "none stored",

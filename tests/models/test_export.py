@@ -1,5 +1,6 @@
 """Exports run elsewhere and give the same embeddings; their metadata say how to use them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from eval.trained_model import open_model
 from models import build_model, formats
-from models.export import ExportSettings, export
+from models.export import ExportSettings, describe, export
 from runtime.checkpoint import save_checkpoint
 from runtime.errors import InputError
 
@@ -80,6 +81,12 @@ def test_safetensors_hold_weights_and_metadata(run):
     assert all(torch.equal(saved[name], own[name]) for name in own)
     with safe_open(path, "pt") as file:
         check_metadata(file.metadata())
+
+
+def test_the_mirror_that_a_threshold_was_chosen_with_is_described(run):
+    opened, settings = open_model(str(run)), ExportSettings(str(run), "onnx")
+    assert describe(opened, settings)["postprocessing"].startswith("none")
+    assert "mirrored" in describe(dataclasses.replace(opened, mirror=True), settings)["postprocessing"]
 
 
 def test_pt2_is_loaded_by_torch_alone(run):
