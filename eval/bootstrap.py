@@ -60,6 +60,25 @@ class PersonWeights:
             yield weights
 
 
+class _Sums:
+    """Sums of the weights of pairs by a key, int (P,) in 0 … K−1: from the weights (P,) of a resample to float64 (K,).
+
+    It puts the pairs of ``weights`` in the order of their keys, so that neighbours are summed: of few keys ten times
+    as quick as a bincount.
+    """
+
+    def __init__(self, key: np.ndarray, size: int, weights: PersonWeights):
+        order = np.argsort(key, kind="stable")
+        key, weights.left, weights.right = key[order], weights.left[order], weights.right[order]
+        self._starts = np.flatnonzero(np.diff(key, prepend=-1))
+        self._filled, self._size = key[self._starts], size
+
+    def __call__(self, weight: np.ndarray) -> np.ndarray:
+        sums = np.zeros(self._size)
+        sums[self._filled] = np.add.reduceat(weight, self._starts, dtype=np.int64)
+        return sums
+
+
 class _Bins(NamedTuple):
     """``upper`` (K,): the largest distance of each bin, ascending; ``code`` (P,): the bin of each pair."""
 
@@ -138,9 +157,11 @@ def losses_of_accuracy(
     plain = np.bincount(codes, right) / np.bincount(codes)
     weights = PersonWeights(people)
     shares = np.full((weights.resamples, len(names)), np.nan)
+    sums = _Sums(codes * 2 + right, 2 * len(names), weights)
     for number, weight in enumerate(weights if weights.people >= LEAST_PEOPLE else []):
-        totals = np.bincount(codes, weight, len(names))
-        shares[number] = np.bincount(codes, weight * right, len(names)) / np.where(totals > 0, totals, np.nan)
+        wrong, rightly = sums(weight).reshape(-1, 2).T
+        totals = wrong + rightly
+        shares[number] = rightly / np.where(totals > 0, totals, np.nan)
     return {
         name: {
             "loss": float(plain[here[base]] - plain[number]),
@@ -201,16 +222,10 @@ def _resampled_counts(
     """Weighted counts of each fold, kind (same, different) and bin: float64 (B, F, 2, K) for B resamples at a time."""
     shape = (1 if folds is None else FOLDS, 2, len(bins.upper))
     fold = 0 if folds is None else folds
-    key = (fold * 2 + ~same) * shape[2] + bins.code
-    order = np.argsort(key, kind="stable")
-    key, weights.left, weights.right = key[order], weights.left[order], weights.right[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    filled = key[starts]
+    sums = _Sums((fold * 2 + ~same) * shape[2] + bins.code, int(np.prod(shape)), weights)
     block = []
     for weight in weights:
-        counts = np.zeros(shape)
-        counts.reshape(-1)[filled] = np.add.reduceat(weight, starts, dtype=np.int64)
-        block.append(counts)
+        block.append(sums(weight).reshape(shape))
         if len(block) == _BLOCK:
             yield np.stack(block)
             block = []
