@@ -40,14 +40,14 @@ def write_int8(float_file: Path, calibration: np.ndarray, metadata: dict[str, st
 
 
 def _kept_float(file: Path) -> list[str]:
-    """Names of the last two convolutions and of the embedding's matrix product, which cost little time.
+    """Names of the last three layers with weights, the embedding's among them, and of all between and behind them.
 
-    MobileFaceNet's embeddings keep a cosine of 0.99 to the float ones with these, 0.93 without.
+    They cost little time. MobileFaceNet's embeddings keep a cosine of 0.99 to the float ones with these, 0.93 without;
+    GeM, whose roots magnify what is near zero, falls to 0.7 on some faces when it is quantised.
     """
     nodes = onnx.load_model(str(file)).graph.node
-    convolutions = [node.name for node in nodes if node.op_type == "Conv"]
-    products = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")]
-    return convolutions[-2:] + products[-1:]
+    layers = [place for place, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul")]
+    return [node.name for node in nodes[layers[-3] :]]
 
 
 class _Faces(CalibrationDataReader):
