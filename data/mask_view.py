@@ -48,7 +48,7 @@ class View:
     down: complex
 
 
-# 3,000 poses within 45°, but a data set's heads and cuts keep to far fewer; 13 KB each.
+# 3,000 poses within 45°, but a data set's heads and cuts keep to far fewer; 15 KB each.
 @lru_cache(maxsize=3_000)
 def view(cut: Cut, nose_free: bool, yaw: float, pitch: float) -> View:
     """The view of a mask under a pose of the head; angles as in HeadPose."""
