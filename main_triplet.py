@@ -61,6 +61,7 @@ SETTINGS = TripletSettings(
     embedding_size=512,  # values
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
+    norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
     # ---- objective ----
     people_per_batch=16,  # P
     images_per_person=4,  # K
@@ -176,6 +177,7 @@ def main() -> None:
         embedding_size=settings.embedding_size,
         pooling=settings.pooling,
         dropout=settings.dropout,
+        norm_momentum=settings.norm_momentum,
         pretrained=settings.pretrained,
         image_size=settings.image_size,
     )

@@ -68,6 +68,9 @@ class Settings:
     """Feature map to vector: the backbone's own, average, or generalised mean with a learned exponent."""
     dropout: float
     """Share of pooled features dropped in training."""
+    norm_momentum: float
+    """Share of a batch in BatchNorm's running statistics, which evaluation uses: the smaller, the farther behind the
+    weights (with EfficientNet's own 0.01 a network that learns looks collapsed for hundreds of steps)."""
 
     # ---- teacher ----
     teacher: str
@@ -147,6 +150,7 @@ class Settings:
             ("mask_probability", 0, 1),
             ("max_unreadable", 0, 1),
             ("dropout", 0, 0.999),
+            ("norm_momentum", 0, 1),
             ("teacher_share", 0, 1),
             ("momentum", 0, 0.9999),
             ("ema_decay", 0, 0.999999),

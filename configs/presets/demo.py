@@ -30,6 +30,7 @@ SHARED = {
     "embedding_size": 512,
     "pooling": "average",
     "dropout": 0.0,
+    "norm_momentum": 0.1,
     "teacher": "",
     "teacher_share": 0.5,
     "epochs": 3,

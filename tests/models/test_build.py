@@ -121,6 +121,24 @@ def test_dropout_takes_effect_in_training_alone(dropout):
     assert dropped[0] == pytest.approx(dropout, abs=0.04) and dropped[1] == 0
 
 
+@pytest.mark.parametrize("backbone", LIGHT)
+def test_norm_momentum_reaches_every_batchnorm(backbone):
+    norms = [
+        m for m in build(backbone, norm_momentum=0.3).modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    assert norms and all(norm.momentum == 0.3 for norm in norms)
+
+
+@pytest.mark.parametrize(("norm_momentum", "looks_collapsed"), [(0.01, True), (0.1, False)])
+def test_efficientnets_own_norm_momentum_looks_collapsed_in_evaluation(norm_momentum, looks_collapsed):
+    """No weight moves and every batch is the same: what differs is how soon the running statistics are those of it."""
+    model, images = build("efficientnet_b0", image_size=32, norm_momentum=norm_momentum), torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        for _ in range(40):
+            assert torch.pdist(model(images)).mean() > 1
+        assert (torch.pdist(model.eval()(images)).mean() < 0.1) == looks_collapsed
+
+
 def test_mobilefacenets_fixed_gamma_stays_1_in_training():
     model = build("mobilefacenet")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
