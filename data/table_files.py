@@ -38,8 +38,10 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
     try:
         # Only the empty field is missing: somebody may be called "NA" or "None".
         missing = {key: [""] for key in _TEXT}
-        kinds = dict.fromkeys(_TEXT, object) | dict.fromkeys(categories, "category")
-        return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
+        kinds = dict.fromkeys(_TEXT, object)
+        frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
+        # Not by the reader, which takes categories that look like numbers for numbers: "007" would be 7.
+        return frame.astype({name: "category" for name in categories if name in frame})
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

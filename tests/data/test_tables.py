@@ -47,6 +47,11 @@ def test_landmarks_and_masked_flags_are_read(tmp_path):
     assert table.landmarks[0].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
 
 
+def test_targets_are_text_also_where_all_look_like_numbers(tmp_path):
+    table = read_train_csv(_csv(tmp_path, "path,target\na,007\nb,7\nc,007\nd,7.0\n"))
+    assert [table.names[t] for t in table.targets] == ["007", "7", "007", "7.0"]
+
+
 def test_plain_or_masked_rows_are_chosen_and_identities_without_one_drop_out(tmp_path):
     path = _csv(tmp_path, "path,target,masked\na1,a,0\na2,a,1\nb1,b,1\nc1,c,0\nc2,c,1\n")
     plain, masked = (choose_faces(read_train_csv(path), faces) for faces in ("plain", "masked"))
