@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
-import timm
 import torch
 from efficientnet_pytorch.utils import url_map as efficientnet_urls
 from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
@@ -52,7 +51,11 @@ def known_weights(backbone: str) -> dict[str, WeightFile]:
     if backbone.startswith("efficientnet_"):
         url = efficientnet_urls[backbone.replace("_", "-")]
         return {"imagenet": WeightFile(url.rsplit("/", 1)[1], url)}
-    config = timm.get_pretrained_cfg(_timm_name(backbone)) if _timm_name(backbone) else None
+    if not _timm_name(backbone):
+        return {}
+    import timm
+
+    config = timm.get_pretrained_cfg(_timm_name(backbone))
     if config is None or not config.hf_hub_id:
         return {}
     repository = config.hf_hub_id
