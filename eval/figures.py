@@ -1,12 +1,18 @@
 """All figures of a list of pairs as one dict of plain values, ready for a JSON file."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from eval import verification as v
 from eval.bootstrap import intervals, losses_of_accuracy
 from eval.conditions import NO_MASKS, condition_names
+from runtime.cores import available_cores
+
+# So many pairs are worth a thread for each core: NumPy works on them without the interpreter's lock. Of fewer pairs the
+# threads would wait for each other.
+_MANY_PAIRS = 100_000
 
 
 def figures(
@@ -35,16 +41,23 @@ def figures(
     def part(chosen: np.ndarray) -> dict:
         return _figures(distances[chosen], same[chosen], threshold, None if people is None else people[chosen])
 
+    def losses() -> dict:
+        if people is None or threshold is None or NO_MASKS not in names:
+            return {}
+        return losses_of_accuracy(distances, same, condition, people, threshold, NO_MASKS)
+
     names = condition_names(condition)
     kinds = [] if masks is None else sorted({str(kind) for kind in np.unique(masks)} - {""})
-    losses = {}
-    if people is not None and threshold is not None and NO_MASKS in names:
-        losses = losses_of_accuracy(distances, same, condition, people, threshold, NO_MASKS)
+    with ThreadPoolExecutor(available_cores() if len(same) >= _MANY_PAIRS else 1) as pool:
+        of_all = pool.submit(_figures, distances, same, threshold, people)
+        lost = pool.submit(losses)
+        by_condition = pool.map(part, [condition == name for name in names])
+        by_mask = pool.map(part, [(masks == kind).any(axis=1) for kind in kinds])
     return {
-        **_figures(distances, same, threshold, people),
-        "by_condition": {name: part(condition == name) for name in names},
-        "losses_against_plain": losses,
-        "by_mask": {kind: part((masks == kind).any(axis=1)) for kind in kinds},
+        **of_all.result(),
+        "by_condition": dict(zip(names, by_condition, strict=True)),
+        "losses_against_plain": lost.result(),
+        "by_mask": dict(zip(kinds, by_mask, strict=True)),
     }
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import bootstrap
+from eval import figures as module_of_figures
 from eval import verification as v
 from eval.bootstrap import PersonWeights, intervals, losses_of_accuracy
 from eval.figures import figures
@@ -201,6 +202,18 @@ def test_every_figure_of_a_list_has_an_interval_around_it():
             for figure, (low, high) in pairs:
                 assert low - 0.02 <= figure <= high + 0.02 and high > low, name
         assert set(part["intervals"]["tar_at_far"]) == {r for r, tar in part["tar_at_far"].items() if tar is not None}
+
+
+def test_threads_change_no_figure(monkeypatch):
+    distances, same, people = made_up(7, people=40, pairs=1500, digits=3)
+    condition = np.array(["plain-plain", "plain-masked", "masked-masked"])[np.arange(1500) % 3]
+    masks = np.where(condition == "plain-plain", "", "cloth")[:, None].repeat(2, axis=1)
+    found = []
+    for many in (10**9, 1):
+        monkeypatch.setattr(module_of_figures, "_MANY_PAIRS", many)
+        monkeypatch.setattr(module_of_figures, "available_cores", lambda: 3)
+        found.append(figures(distances, same, condition, 1.05, people=people, masks=masks))
+    assert found[0] == found[1]
 
 
 def test_a_pair_counts_for_every_mask_that_one_of_its_faces_wears():
