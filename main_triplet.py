@@ -50,6 +50,7 @@ SETTINGS = TripletSettings(
     most_images=0,  # of an identity, 0: all
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
+    mask_fit="varied",  # varied | fixed | flat
     max_unreadable=0.01,  # share of an epoch's images
     mirror=False,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
@@ -153,6 +154,7 @@ def main() -> None:
         disk_size=faces.disk_size,
         mask_probability=settings.mask_probability,
         mask_kinds=settings.mask_kinds,
+        mask_fit=settings.mask_fit,
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, preprocessing.size) if settings.cache == "memory" else None,
     )

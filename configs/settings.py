@@ -46,6 +46,8 @@ class Settings:
     mask_kinds: tuple[str, ...]
     """Masks to draw from: surgical_green, surgical_blue, n95, kn95, cloth, or surgical, n95, kn95, cloth with a colour
     (cloth:#b03050) or a picture of the fabric (cloth:tartan.png)."""
+    mask_fit: Literal["varied", "fixed", "flat"]
+    """varied: each mask sits and is lit a little differently; fixed: all alike; flat: none turns with the head."""
     max_unreadable: float
     """Share of images an epoch may lose to damaged files before the run stops."""
     mirror: bool

@@ -18,6 +18,7 @@ CSV. The cost is nearly independent of the image's size.
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from runtime.errors import InputError
 __all__ = [
     "MASK_KINDS",
     "MaskFit",
+    "MaskFitKind",
     "MaskStyle",
     "check_mask_kinds",
     "mask_style",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 MASK_KINDS = tuple(STYLES)
+# Each mask placed and lit a little differently; all alike; or differently, but drawn as on a face that looks straight
+# ahead, however this one is turned.
+MaskFitKind = Literal["varied", "fixed", "flat"]
 
 _STRAP_MM = 1.6
 # A ramp as wide as this many sigmas is as soft as the edge that a Gaussian blurs: their variances are equal.
@@ -64,9 +69,14 @@ class MaskFit:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "MaskFit":
-        """A random fit within natural bounds: 6 mm up to 2 mm down, 2.5 mm aside, 5° of tilt, 3 % smaller to 14 %
-        larger; three in a hundred leave the nose free."""
-        lower, aside, tilt, size, brightness, shadow, free, variant = rng.random(8)
+        """A random fit."""
+        return cls.at(rng.random(8))
+
+    @classmethod
+    def at(cls, shares: np.ndarray) -> "MaskFit":
+        """The fit at eight shares, 0 … 1, of the natural bounds: 6 mm up to 2 mm down, 2.5 mm aside, 5° of tilt, 3 %
+        smaller to 14 % larger; three in a hundred leave the nose free."""
+        lower, aside, tilt, size, brightness, shadow, free, variant = shares
         return cls(
             lower_mm=8 * lower - 6,
             aside_mm=5 * aside - 2.5,
@@ -94,9 +104,13 @@ def random_mask_kind(rng: np.random.Generator, kinds: Sequence[str] = MASK_KINDS
 
 
 def render_mask(
-    image: np.ndarray, landmarks: np.ndarray, kind: str | MaskStyle, rng: np.random.Generator
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    kind: str | MaskStyle,
+    rng: np.random.Generator,
+    fit_kind: MaskFitKind = "varied",
 ) -> np.ndarray:
-    """Put a mask on a face, with a random fit from ``rng``.
+    """Put a mask on a face, with a random fit from ``rng`` (``fixed``: in the middle of all fits).
 
     ``image`` uint8 (H, W, 3) RGB; ``landmarks`` float (5, 2), pixels in it: left eye, right eye, nose tip, left and
     right corner of the mouth, as seen in the image; ``kind`` a style, or what ``mask_style`` takes: one of
@@ -105,7 +119,9 @@ def render_mask(
     """
     style = kind if isinstance(kind, MaskStyle) else mask_style(kind)
     fit = MaskFit.draw(rng)
-    pose = fit_pose(np.asarray(landmarks, dtype=np.float64))
+    if fit_kind == "fixed":
+        fit = MaskFit.at(np.full(8, 0.5))
+    pose = fit_pose(np.asarray(landmarks, dtype=np.float64), frontal=fit_kind == "flat")
     seen = view(style.cut, fit.nose_free, pose.yaw, pose.pitch)
     factor, offset = _similarity(seen, pose, fit)
     out = image.copy()

@@ -65,8 +65,11 @@ _PRIOR = (_LOG_PRIOR * 2 * _LANDMARK_NOISE**2 / _SPREAD).astype(np.float32)
 _CENTRES = np.array([rotation(y, p)[:2] @ FACE_POINTS.mean(0) for y in _YAWS for p in _PITCHES]) @ [1, 1j]
 
 
-def fit_pose(landmarks: np.ndarray) -> HeadPose:
-    """The likeliest pose for five landmarks, float (5, 2) in pixels.
+_FRONTAL = len(_YAWS) * len(_PITCHES) // 2  # the middle of the grid: neither turned nor nodding
+
+
+def fit_pose(landmarks: np.ndarray, *, frontal: bool = False) -> HeadPose:
+    """The likeliest pose for five landmarks, float (5, 2) in pixels; ``frontal``: among those that look straight ahead.
 
     For a given yaw and pitch the best scale, roll and offset are closed form (a complex regression), so that the
     search runs over those two angles alone. Raises ValueError where the five are one point.
@@ -79,7 +82,7 @@ def fit_pose(landmarks: np.ndarray) -> HeadPose:
         raise ValueError("the five landmarks are one point")
     parts = np.array([p.real / norm for p in points] + [p.imag / norm for p in points], np.float32)
     real, imaginary = (_PARTS @ parts).reshape(2, -1)
-    best = int((real * real + imaginary * imaginary + _PRIOR).argmax())
+    best = _FRONTAL if frontal else int((real * real + imaginary * imaginary + _PRIOR).argmax())
     turn = complex(float(real[best]), float(imaginary[best])) * (norm / _NORMS[best])
     offset = centre - turn * complex(_CENTRES[best])
     i, j = divmod(best, len(_PITCHES))

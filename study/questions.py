@@ -123,6 +123,8 @@ QUESTIONS: dict[str, Question] = {
             "all": RECIPE,
             "without_cloth_and_blue": _changed(RECIPE, mask_kinds=("surgical_green", "n95", "kn95")),
             "surgical_only": _changed(RECIPE, mask_kinds=("surgical_green", "surgical_blue")),
+            "one_fit": _changed(RECIPE, mask_fit="fixed"),
+            "flat": _changed(RECIPE, mask_fit="flat"),
             "more_colours": _changed(
                 RECIPE,
                 mask_kinds=(

@@ -21,6 +21,7 @@ SHARED = {
     "most_images": 0,
     "mask_probability": 0.0,
     "mask_kinds": ("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),
+    "mask_fit": "varied",
     "mirror": False,
     "cache": "none",
     "builtin_people": 260,

@@ -89,6 +89,19 @@ def test_a_run_draws_only_the_masks_it_names(faces):
         TrainFaces(images, table, SIZE, mask_kinds=[], **masks)
 
 
+def test_a_run_fits_its_masks_as_it_says(faces):
+    root, table = faces
+    draws = {}
+    for fit in ("varied", "fixed", "flat"):
+        masks = {"mask_kinds": ["n95"], "mask_fit": fit, "mask_probability": 1.0}
+        dataset = TrainFaces(Images(root, table.paths), table, SIZE, disk_size=SIZE, seed=0, **masks)
+        draws[fit] = {
+            dataset.__getitems__([SampleKey(0, 1, position)]).images.numpy().tobytes() for position in range(12)
+        }
+    assert len(draws["fixed"]) == 2, "the face and its mirror"
+    assert len(draws["varied"]) > 6 and len(draws["flat"]) > 6
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(faces, workers):
     _, table = faces

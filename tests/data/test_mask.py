@@ -225,6 +225,24 @@ def test_random_fits_keep_within_natural_bounds_and_few_leave_the_nose_free():
     assert 0.01 < np.mean([f.nose_free for f in fits]) < 0.10
 
 
+def test_fixed_masks_are_all_alike_and_varied_ones_are_not():
+    points = turned(20, 5, 10)
+    for fit, different in (("fixed", 1), ("varied", 5)):
+        drawn = {render_mask(flat(), points, "n95", np.random.default_rng(seed), fit).tobytes() for seed in range(5)}
+        assert len(drawn) == different
+
+
+def test_a_flat_mask_is_symmetric_on_a_turned_head_and_a_fitted_one_is_not():
+    """Along the line through the mouth, measured from the middle of the face as the flat one sees it."""
+    points = turned(35, 0, 0, scale=0.5, at=(64, 40))
+    sides = {}
+    for fit in ("flat", "varied"):
+        hit = changed(flat(), render_mask(flat(), points, "kn95", covering(3), fit))
+        columns = np.flatnonzero(hit[int(points[3:, 1].mean())])
+        sides[fit] = np.array([columns.max(), columns.min()]) - points[:, 0].mean()
+    assert abs(sides["flat"].sum()) < 8 < 16 < abs(sides["varied"].sum()), sides
+
+
 @pytest.mark.parametrize("kind", MASK_KINDS)
 def test_a_mask_below_the_nose_still_covers_mouth_and_chin(kind):
     seed = next(s for s in range(1000) if MaskFit.draw(np.random.default_rng(s)).nose_free)
