@@ -27,15 +27,6 @@ SMALL = {
 TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """The networks are too small for a second one to help."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """``run(script, *options)`` in an empty working folder → (exit code, stdout, stderr)."""
@@ -50,6 +41,22 @@ def run(tmp_path, monkeypatch, capsys):
             code = stop.code
         said = capsys.readouterr()
         return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """``interrupt_after(n)``: from here on Ctrl-C comes after n epochs; None: no more."""
+    real = train.train_one_epoch
+
+    def call(epochs):
+        def interrupted(state, *arguments, **options):
+            if state.epoch == epochs:
+                raise KeyboardInterrupt
+            return real(state, *arguments, **options)
+
+        monkeypatch.setattr(train, "train_one_epoch", interrupted)
 
     return call
 
@@ -94,21 +101,16 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(run, drawn_faces, monkeypatch, script):
+def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(
+    run, drawn_faces, interrupt_after, script
+):
     masks = ["--mask-probability", 0.5, "--dropout", 0.2]
     assert run(script, *_options(script, drawn_faces, "whole", 4), *masks)[0] == 0
 
-    real = train.train_one_epoch
-
-    def interrupted(state, *arguments, **options):
-        if state.epoch == 2:
-            raise KeyboardInterrupt
-        return real(state, *arguments, **options)
-
-    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    interrupt_after(2)
     code, _, _ = run(script, *_options(script, drawn_faces, "cut", 4), *masks)
     assert (code, len(_log(Path("results/cut")))) == (130, 2)
-    monkeypatch.setattr(train, "train_one_epoch", real)
+    interrupt_after(None)
     # Another number of workers must not change a bit either.
     assert run(script, "--resume", "results/cut", "--workers", 1)[0] == 0
 
@@ -120,7 +122,7 @@ def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(ru
 
 
 @pytest.mark.parametrize(("script", "share"), [("main_arcface.py", 1.0), ("main_triplet.py", 0.5)])
-def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_faces, monkeypatch, script, share):
+def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_faces, interrupt_after, script, share):
     assert run(script, *_options(script, drawn_faces, "teacher", 1))[0] == 0
     options = ["--teacher", "results/teacher", "--teacher-share", share, "--train-faces", "plain"]
     options += [*_options(script, drawn_faces, "student"), "--mask-probability", 0.5]
@@ -129,16 +131,9 @@ def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_fac
     assert log[1]["teacher_cosine"] > log[0]["teacher_cosine"]
     assert ("positive_distance" in log[0]) == (script == "main_triplet.py")
 
-    real = train.train_one_epoch
-
-    def interrupted(state, *arguments, **named):
-        if state.epoch == 1:
-            raise KeyboardInterrupt
-        return real(state, *arguments, **named)
-
-    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    interrupt_after(1)
     assert run(script, *options, "--run-name", "cut")[0] == 130
-    monkeypatch.setattr(train, "train_one_epoch", real)
+    interrupt_after(None)
     assert run(script, *options, "--run-name", "cut")[0] == 0
     assert _log(Path("results/cut")) == log
 
@@ -369,20 +364,13 @@ def test_a_results_folder_that_cannot_be_written_is_said(run, drawn_faces):
 
 
 def test_the_same_command_again_goes_on_with_what_is_unfinished_and_leaves_what_is_finished(
-    run, drawn_faces, monkeypatch
+    run, drawn_faces, interrupt_after
 ):
     """In date-named folders, as without --run-name."""
     options = _options("main_arcface.py", drawn_faces, name="")
-    real = train.train_one_epoch
-
-    def interrupted(state, *arguments, **named):
-        if state.epoch == 1:
-            raise KeyboardInterrupt
-        return real(state, *arguments, **named)
-
-    monkeypatch.setattr(train, "train_one_epoch", interrupted)
+    interrupt_after(1)
     assert run("main_arcface.py", *options)[0] == 130
-    monkeypatch.setattr(train, "train_one_epoch", real)
+    interrupt_after(None)
     (first,) = Path("results").iterdir()
     assert run("main_arcface.py", *options, "--seed", 1)[0] == 0  # other settings: another run
     (second,) = set(Path("results").iterdir()) - {first}

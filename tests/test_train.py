@@ -18,15 +18,6 @@ from runtime.options import EngineOptions
 from tests.engine import FOUR, IMAGES, NAMES, Faces, Softmax, evaluation, fit, lines, normalise, setup
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """A second one would have nothing to do but wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_the_steps_equal_plain_torch(tmp_path):
     """The engine's epoch against ten lines that anybody can believe."""
     state, loader, run = setup(tmp_path, epochs=2)

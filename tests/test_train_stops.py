@@ -15,15 +15,6 @@ from tests.engine import CARRY, FOUR, Softmax, evaluation, fit, lines, setup
 from tests.processes import in_processes
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """A second one would have nothing to do but wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class _Killed(Exception):
     """What takes a process away in the middle of something."""
 

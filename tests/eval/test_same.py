@@ -5,7 +5,6 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from data.synthetic.draw import draw_face
@@ -24,15 +23,6 @@ class Colours(nn.Module):
 
     def forward(self, x):
         return nn.functional.normalize(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """The detector's small networks give two threads nothing to share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,6 @@ def _evaluate(model, epoch):
 
 
 def _start(tmp_path, objective):
-    torch.set_num_threads(1)
     seed_everything(0, deterministic=True)
     model = _Network()
     labels = TRAIN[1].numpy()
