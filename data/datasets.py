@@ -59,8 +59,8 @@ class _Faces(Dataset):
 class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
 
-    ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises InputError
-    where a kind is unknown.
+    ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
+    InputError where a kind is unknown.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
