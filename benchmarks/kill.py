@@ -2,32 +2,36 @@
 
     python -m benchmarks.kill [--quick] [--check] [--json FILE]
 
-Both scripts train a small network on a few drawn faces and save after each step. Every third kill waits until a
-checkpoint is being written, every third until an epoch is being evaluated; the others come at any moment. Where a run
-ends before all kills are used up, the next begins with another seed. Compared at the end: the weights of best.pt and
-last.pt, class centres, the optimiser's state, metrics.json and the log's lines, all but times and speeds.
+Both scripts train a small network on a few drawn faces and save after each step. Of four kills one comes in a step, one
+while a checkpoint is being written, one in an evaluation, each up to a tenth of a second after it has begun, and one at
+any moment. Where a run ends before all kills are used up, the next begins with another seed. Compared at the end: the
+weights of best.pt and last.pt, class centres, the optimiser's state, metrics.json and the log's lines, all but times
+and speeds.
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
 import random
-import re
 import runpy
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
 import tyro
 
+import train
 from benchmarks.table import Options, Report
 from data.synthetic import FaceSet, make_faces
+from eval.reporting import EpochReport
+from runtime import checkpoint_store
 
 ROOT = Path(__file__).resolve().parent.parent
 FACES = FaceSet(
@@ -41,11 +45,18 @@ OBJECTIVES = {
     "main_arcface.py": ["--batch-size", "8"],
     "main_triplet.py": ["--people-per-batch", "2", "--images-per-person", "4"],
 }
-BATCHES = 5  # an epoch, with either
-MOMENTS = ("anywhere", "while saving", "while evaluating")
+# Where a kill strikes: shortly after the run has begun one of these calls. Anywhere else, reading and testing
+# included: at a random time.
+CALLS = {
+    "step": (train, "_step"),
+    "save": (checkpoint_store, "save_checkpoint"),
+    "evaluation": (EpochReport, "__call__"),
+}
+MOMENTS = ("anywhere", *CALLS)
 TIMES = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
-LONGEST = 3.0  # seconds until a kill that waits for nothing
-PATIENCE = 20.0  # seconds for the moment that a kill waits for; then it comes all the same
+LATEST_CALL = 3  # of the chosen kind that a kill waits for, so that the run gets on between two kills
+LONGEST_INSIDE = 0.1  # seconds from the beginning of the call to the kill
+LONGEST = 3.0  # seconds from the start to a kill that waits for no call
 
 
 @dataclass
@@ -54,8 +65,10 @@ class Tally:
 
     kills: int = 0
     runs: int = 0
-    saving: int = 0  # kills that left a half-written file
-    evaluating: int = 0
+    steps: int = 0  # kills in a step, or just after it
+    saves: int = 0  # in a save
+    evaluations: int = 0  # in an evaluation
+    half_written: int = 0  # kills that left a half-written file
     unequal: int = 0
     failed: int = 0  # runs that could not go on
 
@@ -77,12 +90,16 @@ def run_in_peace(script: str, options: list[str], folder: Path) -> None:
 
 def run_killed(script: str, options: list[str], folder: Path, kills: int, rng: random.Random, tally: Tally) -> None:
     """Start, kill, start again, until the run has ended; after ``kills`` of them it is left alone."""
+    context = multiprocessing.get_context("forkserver")  # new processes find torch and the scripts' modules imported
+    context.set_forkserver_preload(["main_arcface", "main_triplet"])
     left = kills
     while True:
-        child = _context().Process(target=_run_script, args=(script, options, str(folder)))
+        moment, begun = MOMENTS[left % len(MOMENTS)], context.Event()
+        strike = (moment, rng.randint(1, LATEST_CALL), begun) if left and moment in CALLS else None
+        child = context.Process(target=_run_script, args=(script, options, str(folder), strike))
         child.start()
         if left:
-            _wait_for(MOMENTS[left % 3], child, folder, rng)
+            _wait_for(begun if strike else None, child, rng)
         else:
             child.join()
         if not child.is_alive():
@@ -92,41 +109,39 @@ def run_killed(script: str, options: list[str], folder: Path, kills: int, rng: r
         child.join()
         left -= 1
         tally.kills += 1
-        tally.saving += any(folder.glob("results/run/**/.*.tmp"))
-        tally.evaluating += _between_training_and_epoch_end(folder)
+        tally.half_written += any(folder.glob("results/run/**/.*.tmp"))
+        if strike:
+            setattr(tally, f"{moment}s", getattr(tally, f"{moment}s") + 1)
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """New processes that find torch and the scripts' modules imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["main_arcface", "main_triplet"])
-    return context
-
-
-def _run_script(script: str, options: list[str], folder: str) -> None:
+def _run_script(script: str, options: list[str], folder: str, strike: tuple[str, int, Event] | None) -> None:
     os.chdir(folder)
     torch.set_num_threads(1)
+    if strike:
+        _announce(*strike)
     sys.argv = [script, *options]
     with open("said.txt", "a") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
-def _wait_for(moment: str, child: BaseProcess, folder: Path, rng: random.Random) -> None:
-    there = {
-        "while saving": lambda: any(folder.glob("results/run/checkpoints/.*.tmp")),
-        "while evaluating": lambda: _between_training_and_epoch_end(folder),
-    }.get(moment)
-    deadline = time.monotonic() + (PATIENCE if there else rng.uniform(0, LONGEST))
-    while child.is_alive() and time.monotonic() < deadline and not (there and there()):
-        time.sleep(0.001)
-    if moment == "while evaluating":
-        time.sleep(rng.uniform(0, 0.1))
+def _announce(moment: str, number: int, begun: Event) -> None:
+    """Set ``begun`` at the beginning of the moment's ``number``-th call."""
+    owner, name = CALLS[moment]
+    real, calls = getattr(owner, name), itertools.count(1)
+
+    def announced(*arguments: object, **named: object) -> object:
+        if next(calls) == number:
+            begun.set()
+        return real(*arguments, **named)
+
+    setattr(owner, name, announced)
 
 
-def _between_training_and_epoch_end(folder: Path) -> bool:
-    """Whether the newest checkpoint holds a whole epoch that is not evaluated yet."""
-    newest = max((path.name for path in folder.glob("results/run/checkpoints/epoch*.pt")), default="")
-    return re.match(rf"epoch\d+_batch0*{BATCHES}-", newest) is not None
+def _wait_for(begun: Event | None, child: BaseProcess, rng: random.Random) -> None:
+    """Until a moment inside the call, or until any; or until the child has ended before it."""
+    while begun and child.is_alive() and not begun.wait(0.01):
+        pass
+    child.join(rng.uniform(0, LONGEST_INSIDE if begun else LONGEST))
 
 
 # ==== equal? ====
@@ -191,10 +206,13 @@ def main(options: Options) -> int:
             tally = kill_and_compare(script, faces, Path(scratch), kills=4 if options.quick else 25, epochs=5, seed=0)
             report.add(script=script, **vars(tally))
             report.at_least(f"{script}: kills", tally.kills, 4 if options.quick else 25)
+            for moment in CALLS:
+                report.at_least(f"{script}: kills in {moment}s", vars(tally)[f"{moment}s"], 1 if options.quick else 5)
             report.at_most(f"{script}: runs that differ from one left in peace", tally.unequal, 0)
             report.at_most(f"{script}: runs that could not go on", tally.failed, 0)
     report.note(
-        "saving: kills that left a half-written file; evaluating: kills between an epoch's last step and its end"
+        f"steps, saves, evaluations: kills up to {LONGEST_INSIDE} s after one has begun; half_written: kills that left "
+        "a half-written file"
     )
     return report.finish(options)
 
