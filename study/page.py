@@ -5,6 +5,7 @@ The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!--
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,18 @@ class PageSettings:
 def fill(text: str, answers: Path) -> str:
     """The page with its tables made anew. Raises InputError where a table's answer is not there."""
 
-    def table(found: re.Match) -> str:
-        path = answers / f"{found[2]}.json"
+    def table(name: str) -> str:
+        path = answers / f"{name}.json"
         if not path.is_file():
-            raise InputError(f"{path} is not there: run python -m study.run {found[2]} first")
-        return found[1] + answer_table(json.loads(path.read_text())) + found[3]
+            raise InputError(f"{path} is not there: run python -m study.run {name} first")
+        return answer_table(json.loads(path.read_text()))
 
-    return _TABLE.sub(table, text)
+    return fill_tables(text, table)
+
+
+def fill_tables(text: str, table: Callable[[str], str]) -> str:
+    """The page with what ``table`` gives for each name between the marks."""
+    return _TABLE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
 
 
 def answer_table(answer: dict) -> str:

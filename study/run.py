@@ -27,7 +27,7 @@ from runtime.run_folder import RunFolder
 from study.answers import ArmRuns, write_answer
 from study.hours import hours_left
 from study.page import ANSWERS
-from study.questions import QUESTIONS, WEIGHTS, Arm
+from study.questions import QUESTIONS, WEIGHTS, Arm, option_words
 
 _PUBLISHED = ("config.json", "log.jsonl", "metrics.json", FIGURES_FILE)
 
@@ -91,18 +91,10 @@ def _training(settings: StudySettings, arm_name: str, arm: Arm, seed: int, more:
         **arm.options,
         "seed": seed,
     }
-    words = [word for key, value in options.items() for word in _words(key, value, str(_weights_run(settings)))]
+    options = {key: str(_weights_run(settings)) if value == WEIGHTS else value for key, value in options.items()}
     # The other half chooses among all epochs, so that all are kept until it has.
-    command = [sys.executable, arm.script, *words, "--keep-checkpoints", "1000", *more]
+    command = [sys.executable, arm.script, *option_words(options), "--keep-checkpoints", "1000", *more]
     return Training(name, arm_name, command, RunFolder(settings.results / name))
-
-
-def _words(key: str, value: object, weights: str) -> list[str]:
-    flag = "--" + key.replace("_", "-")
-    if isinstance(value, bool):
-        return [flag] if value else ["--no-" + key.replace("_", "-")]
-    values = value if isinstance(value, tuple) else (value,)
-    return [flag, *(weights if v == WEIGHTS else str(v) for v in values)]
 
 
 def _weights_run(settings: StudySettings) -> Path:
