@@ -1,4 +1,4 @@
-"""Fill the tables of results/STUDY.md from results/published/study: ``python -m study.page``.
+"""Make the tables and plots of results/STUDY.md from results/published/study: ``python -m study.page``.
 
 The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!-- end -->`` stands what this makes.
 """
@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from eval.style import save
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
+from study.plot import CONDITIONS, draw_answer
 
 ANSWERS = Path("published/study")
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,18 @@ class PageSettings:
 
 
 def fill(text: str, answers: Path) -> str:
-    """The page with its tables made anew. Raises InputError where a table's answer is not there."""
+    """The page with its tables, and beside each answer its plot, made anew.
+
+    Raises InputError where a table's answer is not there.
+    """
 
     def table(name: str) -> str:
         path = answers / f"{name}.json"
         if not path.is_file():
             raise InputError(f"{path} is not there: run python -m study.run {name} first")
-        return answer_table(json.loads(path.read_text()))
+        answer = json.loads(path.read_text())
+        save(draw_answer(answer), path.with_suffix(".png"))
+        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{answer_table(answer)}"
 
     return fill_tables(text, table)
 
@@ -47,12 +53,12 @@ def fill_tables(text: str, table: Callable[[str], str]) -> str:
 
 def answer_table(answer: dict) -> str:
     """Markdown: a row for each arm, and one for the untouched network."""
-    head = ["", "seeds", "images seen", *_CONDITIONS, "errors removed masked-masked", "against the first row", "p"]
+    head = ["", "seeds", "images seen", *CONDITIONS, "errors removed masked-masked", "against the first row", "p"]
     untouched = [
         "the weights, untouched",
         "",
         "",
-        *(_percent([answer["untouched"][c]["accuracy"]]) for c in _CONDITIONS),
+        *(_percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
     ]
     rows = [[*untouched, "", "", ""], *(_row(arm, answer) for arm in answer["arms"])]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
@@ -66,7 +72,7 @@ def _row(arm: dict, answer: dict) -> list[str]:
         arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
         str(len(arm["seeds"])),
         f"{arm['images_seen']:,}",
-        *(_percent(arm["accuracy"][condition]) for condition in _CONDITIONS),
+        *(_percent(arm["accuracy"][condition]) for condition in CONDITIONS),
         _percent(removed, digits=0) if removed else "–",
         *_difference(arm["name"], answer),
     ]
@@ -94,7 +100,7 @@ def main() -> None:
     text = fill(page.read_text(encoding="utf-8"), settings.results / ANSWERS)
     with replace_file(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(f"tables made anew in {page}")
+    print(f"tables and plots made anew in {page}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 
 from runtime.errors import InputError
 from study.page import fill
+from study.plot import draw_answer
 
 PAGE = "Before.\n<!-- table masks -->\nold\n<!-- end -->\nAfter.\n"
 
@@ -29,6 +30,9 @@ def _arm(name, accuracies, stopped=None):
 def answers(tmp_path):
     difference = {"first": "fresh", "second": "once", "pairs": "masked-masked", "figure": "accuracy"}
     answer = {
+        "asks": "Once or fresh?",
+        "pairs": 3000,
+        "people": 100,
         "untouched": {name: {"accuracy": value} for name, value in _parts(0.9).items()},
         "arms": [_arm("fresh", [0.97, 0.99]), _arm("once", [0.94, 0.96], "the embeddings have collapsed")],
         "differences": [
@@ -43,7 +47,7 @@ def answers(tmp_path):
 def test_a_table_has_means_and_deviations_over_seeds_and_what_is_more_than_luck(answers):
     lines = fill(PAGE, answers).splitlines()
     assert (lines[0], lines[-1]) == ("Before.", "After.")
-    untouched, fresh, once = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:7])
+    untouched, fresh, once = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[6:9])
     assert untouched[3:6] == ["90.00 %"] * 3
     # The deviation of two values is their distance by √2.
     assert fresh == ["fresh", "2", "51,200", *["98.00 ± 1.41 %"] * 3, "80 ± 14 %", "", ""]
@@ -60,3 +64,13 @@ def test_the_words_stay_and_the_tables_are_made_anew(answers):
 def test_a_table_without_an_answer_names_the_command_that_gives_it(tmp_path):
     with pytest.raises(InputError, match="run python -m study.run masks first"):
         fill(PAGE, tmp_path)
+
+
+def test_the_plot_has_a_dot_a_seed_under_each_condition_and_the_page_shows_it(answers):
+    assert "![Once or fresh?](published/study/masks.png)\n\n| " in fill(PAGE, answers)
+    assert (answers / "masks.png").stat().st_size > 10_000
+    panels = draw_answer(json.loads((answers / "masks.json").read_text())).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["plain–plain", "plain–masked", "masked–masked"]
+    for axes in panels:
+        dots = [(x, y) for line in axes.lines if line.get_marker() == "o" for x, y in line.get_xydata().tolist()]
+        assert dots == [pytest.approx(dot) for dot in [(97, 0), (99, 0), (94, 1), (96, 1)]]

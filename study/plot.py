@@ -1,0 +1,38 @@
+"""The plot of a question: what each arm reached under each condition."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval.style import FAINT, INK, SAME, headline, house_style, new_figure
+
+CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+
+@house_style()
+def draw_answer(answer: dict) -> Figure:
+    """A panel for each condition, a row for each arm, a dot for each seed; ``answer`` as of ``write_answer``."""
+    arms = answer["arms"]
+    figure = new_figure(13, 2.2 + 0.42 * len(arms))
+    headline(
+        figure,
+        answer["asks"],
+        f"Accuracy on {answer['pairs']:,} pairs of {answer['people']:,} people. A dot: one seed; a bar: their mean; "
+        "the dashed line: the weights untouched",
+    )
+    for axes, condition in zip(figure.subplots(1, len(CONDITIONS), sharey=True), CONDITIONS, strict=True):
+        _draw_condition(axes, arms, condition)
+        axes.axvline(100 * answer["untouched"][condition]["accuracy"], color=FAINT, linestyle=(0, (4, 3)))
+        axes.set_title(condition.replace("-", "–"), loc="left", fontsize=13, fontweight="bold")
+        axes.set_xlabel("accuracy (%)")
+        axes.set_yticks(range(len(arms)), [arm["name"].replace("_", " ") for arm in arms])
+        axes.set_ylim(len(arms) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def _draw_condition(axes: Axes, arms: list[dict], condition: str) -> None:
+    for row, arm in enumerate(arms):
+        values = 100 * np.array(arm["accuracy"][condition])
+        axes.plot(values, np.full(len(values), row), "o", color=SAME, markersize=8, markeredgecolor="white")
+        axes.plot(values.mean(), row, "|", color=INK, markersize=18, markeredgewidth=2.5)
