@@ -45,7 +45,7 @@ SETTINGS = TripletSettings(
     eval_root="",  # folder of the eval and test faces where it is another; empty: data_root
     path_prefix="",  # OLD=NEW for CSVs with absolute paths
     crop="arcface5",  # arcface5 | mtcnn_box
-    image_size=80,  # pixels; photographs show more at 112 or 128
+    image_size=96,  # pixels; photographs show more at 112 or 128
     normalisation="auto",  # auto | imagenet | symmetric
     most_images=0,  # of an identity, 0: all
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
@@ -75,7 +75,7 @@ SETTINGS = TripletSettings(
     teacher="",  # a trained run that shows where masked faces are to lie; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     # ---- optimiser ----
-    epochs=4,  # passes over the training faces
+    epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
     momentum=0.9,  # sgd: Nesterov's; adam, adamw: beta1
