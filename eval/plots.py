@@ -198,17 +198,17 @@ def _iou_top(values: np.ndarray) -> float:
 
 
 def _mark_best(axes: Axes, epochs: list[int], values: np.ndarray, best_epoch: int) -> None:
-    """A star, and its label above the stretch of the curve that it would cover (below at the very top)."""
+    """A star, and its label below, where no lower value can be; above the curve where the axis leaves no room."""
     best, top = values[epochs.index(best_epoch)], axes.get_ylim()[1]
     axes.axhline(best, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
     axes.plot(best_epoch, best, marker="*", markersize=20, color=BEST, markeredgecolor="white", clip_on=False)
     reach = 0.4 * (epochs[-1] - epochs[0])
     left_of_star = best_epoch > (epochs[0] + epochs[-1]) / 2
     ends = (best_epoch - reach, best_epoch) if left_of_star else (best_epoch, best_epoch + reach)
-    near = [v for e, v in zip(epochs, values, strict=True) if ends[0] <= e <= ends[1] and np.isfinite(v)]
-    height = max(near) + 0.09 * top
-    if height > 0.95 * top:
-        height = min(near) - 0.09 * top
+    height = best - 0.09 * top
+    if height < 0.05 * top:
+        near = [v for e, v in zip(epochs, values, strict=True) if ends[0] <= e <= ends[1] and np.isfinite(v)]
+        height = max(near) + 0.09 * top
     label = f"best: epoch {best_epoch}, IOU {number(best)}"
     side = "right" if left_of_star else "left"
     axes.text(best_epoch, height, label, ha=side, va="center", color=BEST, fontweight="bold")

@@ -3,7 +3,7 @@
     python main_arcface.py --preset demo
     python main_triplet.py --preset demo
 
-InceptionResNetV1 from scratch on built-in faces, 9,360 images seen. On 2 CPU cores about four minutes, drawing and
+InceptionResNetV1 from scratch on built-in faces, 9,360 images seen. On 2 slow CPU cores eight minutes, drawing and
 test included; the README has the figures.
 """
 
