@@ -21,7 +21,7 @@ import tyro
 
 from benchmarks.table import Options, Report
 from data.datasets import image_loader
-from data.tables import PairTable
+from data.tables import CONDITIONS, PairTable
 from eval import bootstrap
 from eval import verification as v
 from eval.embedding import embed
@@ -151,7 +151,7 @@ def many_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     other = np.where(same, one, (one + rng.integers(1, PEOPLE, PAIRS)) % PEOPLE)
     hard = rng.normal(0, 0.1, PEOPLE)
     distances = np.where(same, rng.normal(0.9, 0.2, PAIRS), rng.normal(1.3, 0.12, PAIRS)) + hard[one] + hard[other]
-    condition = np.array(["plain-plain", "plain-masked", "masked-masked"])[rng.integers(3, size=PAIRS)]
+    condition = np.array(CONDITIONS)[rng.integers(3, size=PAIRS)]
     return np.clip(distances, 0, 2), same, condition, np.stack([one, other], axis=1)
 
 

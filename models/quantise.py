@@ -43,8 +43,7 @@ def _kept_float(file: Path) -> list[str]:
     """Names of the last three layers with weights, the embedding's among them, and of all between and behind them.
 
     They cost little time. MobileFaceNet's embeddings of photographs keep a cosine of 0.98 to the float ones, 0.94
-    without;
-    GeM, whose roots magnify what is near zero, falls to 0.7 on some faces when it is quantised.
+    without; GeM, whose roots magnify what is near zero, falls to 0.7 on some faces when it is quantised.
     """
     nodes = onnx.load_model(str(file)).graph.node
     layers = [place for place, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul")]

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from data.tables import CONDITIONS
 from eval.style import save
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
-from study.plot import CONDITIONS, draw_answer
+from study.plot import draw_answer
 
 ANSWERS = Path("published/study")
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

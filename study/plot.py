@@ -4,9 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data.tables import CONDITIONS
 from eval.style import FAINT, INK, SAME, headline, house_style, new_figure
-
-CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 
 
 @house_style()

@@ -1,4 +1,4 @@
-"""Train with a change to EfficientNet that no setting makes, because the study found no use for it.
+"""Train with a change to EfficientNet that no setting makes: what else is suspected of its collapse.
 
 python -m study.suspects stem_stride=1 drop_path=0 main_arcface.py OPTIONS OF THE SCRIPT
 """
