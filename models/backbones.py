@@ -1,6 +1,7 @@
 """Name → network from images (B, 3, H, W) to a feature map (B, C, h, w), with C as its ``out_channels``.
 
-timm is imported where one of its networks is asked for: it takes a tenth of a script's start.
+timm and facenet-pytorch (with torchvision) are imported where one of their networks is asked for: together they would
+be two fifths of a script's start.
 """
 
 import difflib
@@ -10,7 +11,6 @@ from functools import partial
 
 import torch
 from efficientnet_pytorch import EfficientNet
-from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 
 from models.mobilefacenet import IMAGE_SIZE as MOBILEFACENET_SIZE
@@ -19,29 +19,6 @@ from runtime.errors import InputError
 
 TIMM_PREFIX = "timm:"
 SERESNEXT101 = "seresnext101_32x4d"
-
-
-class InceptionResNetV1Features(InceptionResnetV1):
-    """facenet-pytorch's InceptionResNetV1 up to its last block; its parameter names are kept.
-
-    The last block has no ReLU, so that the map has negative values. An average uses them; GeM clamps them away,
-    so that GeM here is the same as GeM behind a ReLU. Nothing is added to prevent it: GeM is defined for
-    non-negative features. Know it when you choose GeM, above all with VGGFace2's or CASIA-WebFace's weights,
-    which were made with the average.
-    """
-
-    out_channels = 1792
-
-    def __init__(self) -> None:
-        super().__init__()
-        del self.avgpool_1a, self.dropout, self.last_linear, self.last_bn
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, 1792, h, w), signed."""
-        x = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(x)))
-        x = self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(x))))
-        x = self.repeat_2(self.mixed_6a(self.repeat_1(x)))
-        return self.block8(self.repeat_3(self.mixed_7a(x)))
 
 
 class EfficientNetFeatures(nn.Module):
@@ -98,6 +75,8 @@ class TimmFeatures(nn.Module):
 
 
 def _inception_resnet_v1(image_size: int) -> nn.Module:
+    from models.inception_resnet_v1 import InceptionResNetV1Features
+
     return InceptionResNetV1Features()
 
 

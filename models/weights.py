@@ -7,7 +7,6 @@ from pickle import UnpicklingError
 
 import torch
 from efficientnet_pytorch.utils import url_map as efficientnet_urls
-from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -185,6 +184,8 @@ def from_facenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _cache_folders() -> tuple[Path, Path]:
     """torch.hub's, where downloads go, and the one facenet-pytorch itself uses."""
+    from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
+
     return Path(torch.hub.get_dir()) / "checkpoints", Path(get_torch_home()) / "checkpoints"
 
 

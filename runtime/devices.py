@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from runtime.allocator import keep_freed_memory
@@ -146,6 +145,14 @@ def make_precision(name: str, device: torch.device) -> Precision:
     if name == "fp16" and device.type == "cpu":
         raise InputError("precision fp16 needs a GPU; set precision to float32 or bf16")
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    # With several processes all must pass over a step where one has infinite gradients.
-    scaler = torch.amp.GradScaler if ranks() == 1 else ShardedGradScaler
-    return Precision(dtype, device, scaler(device.type, enabled=name == "fp16"))
+    return Precision(dtype, device, _scaler_type()(device.type, enabled=name == "fp16"))
+
+
+def _scaler_type() -> type[torch.amp.GradScaler]:
+    """With several processes all must pass over a step where one has infinite gradients."""
+    if ranks() == 1:
+        return torch.amp.GradScaler
+    # Imported where it is needed: it brings all of FSDP, a fifth of a script's start.
+    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+    return ShardedGradScaler
