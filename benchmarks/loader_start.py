@@ -1,8 +1,9 @@
 """The process that ``benchmarks.loader`` starts and times: read a train CSV or pack, take a P×K batch from two workers.
 
-It imports what the main scripts import; the network, which they build in between, is not part of it. Arguments: the table, its root, the time of the start. Prints a line of JSON:
-``seconds`` since the start, ``cpu_seconds``, and ``worker_mb`` and ``parent_mb``: the private memory of the larger
-worker, and all memory of this process (Linux; elsewhere 0).
+It imports what the main scripts import; the network, which they build in between, is not part of it. Arguments: the
+table, its root, the time of the start. Prints a line of JSON: ``seconds`` since the start, ``cpu_seconds``, and
+``worker_mb`` and ``parent_mb``: the private memory of the larger worker, and all memory of this process (Linux;
+elsewhere 0).
 """
 
 import json
