@@ -15,6 +15,7 @@ The landmarks of a photograph come from ``data.align.FaceDetector``; faces made 
 CSV. The cost is nearly independent of the image's size.
 """
 
+import cmath
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,8 +140,7 @@ def render_mask(
 
 def _similarity(seen: View, pose: HeadPose, fit: MaskFit) -> tuple[complex, complex]:
     """From the view's millimetres to the image's pixels: pixel = factor · point + offset, complex numbers."""
-    turn = pose.scale * complex(np.cos(pose.roll), np.sin(pose.roll))
-    fitted = fit.size * complex(np.cos(fit.tilt), np.sin(fit.tilt))
+    turn, fitted = cmath.rect(pose.scale, pose.roll), cmath.rect(fit.size, fit.tilt)
     moved = fit.aside_mm * seen.across + fit.lower_mm * seen.down
     return turn * fitted, turn * (seen.pivot * (1 - fitted) + moved) + complex(*pose.offset)
 
@@ -168,24 +168,42 @@ def _sample(
     scale = abs(factor)
     # From ear to ear the texture spans about 240 mm; its details are as wide as the blur.
     texture = pyramid[bisect(TEXTURE_WIDTHS[:-1], 240 * scale / max(1, 2 * blur))]
-    rows, columns = texture.shape[:2]
-    # Window pixel → point of the view → cell of its lattice.
-    back = 1 / factor
-    start = -offset * back - seen.low
-    cells = len(seen.lattice) - 1
-    kx, ky = cells / (seen.high.real - seen.low.real), cells / (seen.high.imag - seen.low.imag)
-    affine = np.array(
-        [[back.real * kx, -back.imag * kx, start.real * kx], [back.imag * ky, back.real * ky, start.imag * ky]]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    lattice = seen.lattice * np.array([columns - 1, rows - 1, 1, 1], np.float32)
-    x, y, inside, light = cv2.split(cv2.warpAffine(lattice, affine, size, flags=flags, borderValue=(0, 0, -99, 0)))
+    x, y, inside, light = _seen_through(seen, texture.shape, factor, offset, size)
     # A ramp from 0 half a blur outside to 255 as far inside; saturated beyond.
     ramp = 255 * scale / (_RAMP * blur)
     edge = cv2.addWeighted(inside, ramp, inside, 0, 127.5, dtype=cv2.CV_8U)
     lit = cv2.multiply(light, edge, dtype=cv2.CV_8U)
     fabric = cv2.remap(texture, x, y, cv2.INTER_LINEAR)
     return cv2.multiply(fabric, cv2.merge([lit, lit, lit, edge]), scale=1 / 255)
+
+
+def _seen_through(
+    seen: View, texture_shape: tuple[int, ...], factor: complex, offset: complex, size: tuple[int, int]
+) -> list[np.ndarray]:
+    """What ``View.lattice`` says in each pixel of a window, four float32 (h, w); u and v in pixels of the texture.
+
+    Read at every second pixel and enlarged, which is half the work: the lattice's cells are wider than two pixels.
+    """
+    width, height = size
+    rows, columns = texture_shape[:2]
+    # Window pixel → point of the view → cell of its lattice. Pixel j of the picture below lies between the window's
+    # pixels 2j − 2 and 2j − 1: one more at the border, so that the enlarged one is exact there too.
+    back = 1 / factor
+    start = (complex(-1.5, -1.5) - offset) * back - seen.low
+    cells = len(seen.lattice) - 1
+    kx, ky = cells / (seen.high.real - seen.low.real), cells / (seen.high.imag - seen.low.imag)
+    right, down = 2 * back, 2j * back
+    affine = np.array(
+        [[right.real * kx, down.real * kx, start.real * kx], [right.imag * ky, down.imag * ky, start.imag * ky]]
+    )
+    lattice = cv2.multiply(seen.lattice, (columns - 1, rows - 1, 1, 1))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    half = (width // 2 + 3, height // 2 + 3)
+    values = cv2.warpAffine(lattice, affine, half, flags=flags, borderValue=(0, 0, -99, 0))
+    values = cv2.resize(values, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)
+    values = values[2 : 2 + height, 2 : 2 + width]
+    # Four times faster than cv2.split.
+    return [cv2.extractChannel(values, i) for i in range(4)]
 
 
 def _draw_straps(cover: np.ndarray, seen: View, factor: complex, offset: complex, colour: tuple[int, int, int]) -> None:
