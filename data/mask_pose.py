@@ -55,8 +55,9 @@ def _pose_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _POINTS, _NORMS, _LOG_PRIOR = _pose_grid()
-# Real rows whose products with (real, imaginary) give both parts of <canonical points, landmarks>: (2 · poses, 10).
-_PARTS = np.block([[_POINTS.real, _POINTS.imag], [-_POINTS.imag, _POINTS.real]]).astype(np.float32)
+# Real rows whose products with (real, imaginary) give both parts of <canonical points, landmarks>: (2 · poses, 10). By
+# columns: the product takes half the time.
+_PARTS = np.asfortranarray(np.block([[_POINTS.real, _POINTS.imag], [-_POINTS.imag, _POINTS.real]]), np.float32)
 # Squared norm of the centred canonical points in units of the eyes' distance, for the weight of the residual; the prior
 # in units of the residual.
 _SPREAD = float(np.sum((FACE_POINTS - FACE_POINTS.mean(0))[:, :2] ** 2) / 63**2)
