@@ -175,6 +175,7 @@ class Training:
 
     def train(self, results: Path) -> dict:
         """From nothing, or from where it stopped; its line of the page. Raises InputError where it ends untested."""
+        results.mkdir(parents=True, exist_ok=True)
         log = results / f"{self.name}.txt"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with log.open("a") as file:
