@@ -12,6 +12,7 @@ import numpy as np
 
 from data.mtcnn import Cascade
 from data.transforms import Crop, template
+from runtime.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class FaceDetector:
     """MTCNN in batches. The networks' weights come with the package facenet-pytorch; nothing is downloaded."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self._cascade = Cascade()
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detection | None]:
