@@ -71,10 +71,10 @@ class MaskFit:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "MaskFit":
         """A random fit."""
-        return cls.at(rng.random(8))
+        return cls.at(rng.random(8).tolist())
 
     @classmethod
-    def at(cls, shares: np.ndarray) -> "MaskFit":
+    def at(cls, shares: Sequence[float]) -> "MaskFit":
         """The fit at eight shares, 0 … 1, of the natural bounds: 6 mm up to 2 mm down, 2.5 mm aside, 5° of tilt, 3 %
         smaller to 14 % larger; three in a hundred leave the nose free."""
         lower, aside, tilt, size, brightness, shadow, free, variant = shares
@@ -121,7 +121,7 @@ def render_mask(
     style = kind if isinstance(kind, MaskStyle) else mask_style(kind)
     fit = MaskFit.draw(rng)
     if fit_kind == "fixed":
-        fit = MaskFit.at(np.full(8, 0.5))
+        fit = MaskFit.at([0.5] * 8)
     pose = fit_pose(np.asarray(landmarks, dtype=np.float64), frontal=fit_kind == "flat")
     seen = view(style.cut, fit.nose_free, pose.yaw, pose.pitch)
     factor, offset = _similarity(seen, pose, fit)
