@@ -19,8 +19,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from configs.settings import BUILT_IN
 from data.datasets import ImageLoader
-from data.faces import open_pairs
+from data.faces import built_in_faces, open_pairs
 from data.tables import PairTable
 from eval.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate
 from eval.figures import figures
@@ -142,7 +143,7 @@ def _checkpoints(run: Path) -> dict[int, Path]:
 
 def _open_halves(settings: TwoFoldSettings, opened: TrainedModel) -> list[PairEvaluator]:
     config = read_config(settings.run)
-    root = settings.root or Path(config.get("eval_root") or config.get("data_root", ""))
+    root = settings.root or _root(config)
     names = settings.first or tuple(config.get("eval_csvs", ())), settings.second or (config.get("test_csv", ""),)
     if not all(all(half) and half for half in names):
         raise InputError(f"{settings.run} does not say on which pairs it is tested: set --root, --first and --second")
@@ -157,6 +158,14 @@ def _open_halves(settings: TwoFoldSettings, opened: TrainedModel) -> list[PairEv
     if shared := images_of[0] & images_of[1]:
         raise InputError(f"{root}: both halves have the image {min(shared)}; they must share no person")
     return halves
+
+
+def _root(config: dict) -> Path:
+    """The folder of the pairs that a run was tested on."""
+    root = config.get("eval_root") or config.get("data_root", "")
+    if root == BUILT_IN:
+        return built_in_faces(config["builtin_people"], config["builtin_images"], config["image_size"])
+    return Path(root)
 
 
 def _report(half: int, epochs: list[int], judged: Callable[[int, int], Evaluation]) -> Fold:

@@ -220,6 +220,16 @@ def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_sw
     assert len(set(pairs["person"]) | set(pairs["pair_person"])) == found["people"] == 8
 
 
+def test_two_folds_of_the_demo_find_its_drawn_faces(run, drawn_faces, monkeypatch):
+    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "demo", 1))[0] == 0
+    expected = two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/demo")))
+    config = Path("results/demo/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"data_root": "builtin", "builtin_people": 24}))
+    folders = {(24, 6, 64): drawn_faces}
+    monkeypatch.setattr(two_folds, "built_in_faces", lambda *asked: folders[asked])
+    assert two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/demo")))["auc"] == expected["auc"]
+
+
 def test_two_folds_of_a_run_that_has_not_kept_its_epochs_are_refused(run, drawn_faces):
     assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "forgetful", 3))[0] == 0
     with pytest.raises(InputError, match="no checkpoint of 1 epochs.*--keep-checkpoints 3"):
