@@ -1,6 +1,6 @@
 """What a trained network sees wrong in a set of faces, for a person to look at.
 
-    python -m eval.audit results/RUN train.csv eval_same.csv eval_diff.csv test.csv --root DIR --out AUDIT
+    python -m eval.audit results/RUN DIR/train.csv DIR/eval_same.csv DIR/test.csv --root DIR --out AUDIT
 
 One person under two names, two people under one name, the same picture twice, and the same person in a train and a
 pair CSV. AUDIT gets proposals.csv and a sheet of faces, side by side, for each kind. Delete the rows that are wrong,
