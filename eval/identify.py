@@ -97,7 +97,10 @@ def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: fl
     everything = _pictures(folder, 0)
     listed = [(person, name) for person, name in everything if (person, Path(name).stem) not in enrolled]
     if not listed:
-        raise InputError(f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures) in a new file (--people)")
+        raise InputError(
+            f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures) in a new file "
+            "(--people)"
+        )
     found = list(_embed(embedder, folder, listed))
     column = {name: number for number, name in enumerate(gallery.people)}
     truth = np.array([column.get(person, -1) for (person, _), _ in found])
