@@ -142,7 +142,8 @@ def draw(lines: list[dict]) -> Figure:
     """AUC on masked pairs of every training, by what was changed, and how it ended."""
     panels = {key: _by_change(lines, *key) for key in dict.fromkeys((line["objective"], line["end"]) for line in lines)}
     heights = [len(groups) + 1 for groups in panels.values()]
-    figure = new_figure(10, 1.9 + 0.36 * sum(heights))
+    height = 1.9 + 0.36 * sum(heights)
+    figure = new_figure(10, height)
     headline(
         figure, "EfficientNet-B0, one thing changed at a time", "AUC on masked pairs of built-in faces, 95 % intervals"
     )
@@ -156,7 +157,9 @@ def draw(lines: list[dict]) -> Figure:
         for name, (marker, colour) in _MARKERS.items()
         if any(outcome(line) == name for line in lines)
     ]
-    axes[0].legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(handles), handletextpad=0.2)
+    # Beside the subtitle, half an inch below the figure's top.
+    beside = {"loc": "center right", "bbox_to_anchor": (1, 1 - 0.57 / height)}
+    figure.legend(handles=handles, ncols=len(handles), handletextpad=0.2, **beside)
     return figure
 
 

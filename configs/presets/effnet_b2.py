@@ -5,8 +5,10 @@
 
 FOLDER holds masked faces aligned by five points (python -m data.prepare SOURCE --out FOLDER --size 128).
 
-Against the collapse: unit-length embeddings, a warm-up of the learning rate, gradients clipped, no weight decay on
-norms and biases, a margin that grows from zero (ArcFace), semi-hard mining (triplets). Not trained at full size yet.
+Against the collapse: BatchNorm's momentum of 0.1, AdamW, unit-length embeddings, a warm-up of the learning rate,
+gradients clipped, no weight decay on norms and biases, a margin that grows from zero (ArcFace), semi-hard mining
+(triplets). results/published/efficientnet shows what each is worth in short trainings of B0. Not trained at full size
+yet.
 """
 
 SHARED = {
