@@ -182,7 +182,8 @@ def _seen_through(
 ) -> list[np.ndarray]:
     """What ``View.lattice`` says in each pixel of a window, four float32 (h, w); u and v in pixels of the texture.
 
-    Read at every second pixel and enlarged, which is half the work: the lattice's cells are wider than two pixels.
+    Read at every second pixel and enlarged, which is half the work. On all but the smallest faces (60 pixels) the
+    lattice's cells are wider than two pixels, so that nothing is lost.
     """
     width, height = size
     rows, columns = texture_shape[:2]
@@ -202,7 +203,7 @@ def _seen_through(
     values = cv2.warpAffine(lattice, affine, half, flags=flags, borderValue=(0, 0, -99, 0))
     values = cv2.resize(values, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)
     values = values[2 : 2 + height, 2 : 2 + width]
-    # Four times faster than cv2.split.
+    # In three fifths of the time of cv2.split.
     return [cv2.extractChannel(values, i) for i in range(4)]
 
 

@@ -75,12 +75,12 @@ def _light(face: np.ndarray, alpha: np.ndarray, brightness: float) -> tuple[np.n
     red, green, blue = mean = [value / total for value in (small @ weight).tolist()]
     grey = max((red + green + blue) / 3, 1.0)
     weighted = weight * greys
-    slopes = _slopes([m / total for m in moments], [m / (total * grey) for m in (_PLANE @ weighted).tolist()])
+    plane = _plane([m / total for m in moments], [m / (total * grey) for m in (_PLANE @ weighted).tolist()])
     lit = math.sqrt(float(weighted @ greys) / total)
     level = brightness * (0.65 * lit + 0.35 * max(lit, 0.7 * float(greys.max()))) / _LIT_SKIN
     # Slopes within bounds, and neither pitch black nor brighter than the fabric itself.
     least, most = (min(max(level * bound, 0.04), 1.03) for bound in (0.45, 1.4))
-    light = (level * np.array(slopes, np.float32)) @ _PLANE
+    light = (level * np.array(plane, np.float32)) @ _PLANE
     light = np.minimum(np.maximum(light, np.float32(least)), np.float32(most))
     # A photograph without colour may still have a cast of its paper.
     colours = np.maximum(np.maximum(reds, greens), blues) - np.minimum(np.minimum(reds, greens), blues)
@@ -95,9 +95,9 @@ def _light(face: np.ndarray, alpha: np.ndarray, brightness: float) -> tuple[np.n
     return (light[:, None] * np.array(tint, np.float32)).astype(np.uint8).reshape(_CELLS, _CELLS, 3), colourful
 
 
-def _slopes(moments: list[float], with_value: list[float]) -> tuple[float, float, float]:
-    """1 + the slopes of the weighted least-squares plane through values of mean 1, drawn towards 0 where little is
-    seen: what 1, x and y are multiplied with.
+def _plane(moments: list[float], with_value: list[float]) -> tuple[float, float, float]:
+    """What 1, x and y are multiplied with in the weighted least-squares plane through values of mean 1; its slopes are
+    drawn towards 0 where little is seen.
 
     ``moments``: the weighted means of 1, x, y, x², xy and y²; ``with_value``: those of the values, and their products
     with x and y.

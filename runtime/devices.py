@@ -152,7 +152,7 @@ def _scaler_type() -> type[torch.amp.GradScaler]:
     """With several processes all must pass over a step where one has infinite gradients."""
     if ranks() == 1:
         return torch.amp.GradScaler
-    # Imported where it is needed: it brings all of FSDP, a fifth of a script's start.
+    # Imported where it is needed: it brings all of FSDP, a second or so of a script's start.
     from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
     return ShardedGradScaler
