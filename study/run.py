@@ -1,13 +1,14 @@
 """Run the experiments of a question, from nothing or from where they stopped.
 
     python -m study.run losses --train FACES --eval DEV --weights mobilefacenet_ms1m.safetensors --seeds 3
-    python -m study.run masks  --train FACES --eval DEV --weights … --only fresh_75 fresh_0 -- --epochs 2
+    python -m study.run masks  --train FACES --eval DEV --weights … --only masks_on_75 masks_on_0 -- --device cuda
 
 FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people fall into two halves).
 First it says how many hours are left; then every arm is trained with every seed by its script, in a run folder of its
-own, and tested on both halves of DEV (eval.two_folds). What is finished is passed over; what was stopped goes on. What
-stands behind -- is added to every command (--device cuda, another number of epochs). Small files of finished runs are
-copied to results/published/study, from where study.page makes the tables.
+own, and tested on both halves of DEV (eval.two_folds). What is finished is passed over, also where another question had
+it trained; what was stopped goes on. What stands behind -- is added to every command (--device cuda); with other epochs
+or sizes set another --results, since a run is known by its arm and seed. Small files of finished runs are copied to
+results/published/study, from where study.page makes the tables.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from runtime.run_folder import RunFolder
 from study.answers import ArmRuns, write_answer
 from study.hours import hours_left
 from study.page import ANSWERS
-from study.questions import QUESTIONS, WEIGHTS, Arm, option_words
+from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
 
 _PUBLISHED = ("config.json", "log.jsonl", "metrics.json", FIGURES_FILE)
 
@@ -37,7 +38,7 @@ class StudySettings:
     """Which question, on which faces."""
 
     question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
-    """losses, backbones, balance, masks, teacher or simulation."""
+    """losses, backbones, balance, masks, fresh_masks, scratch, fine_tuning or simulation."""
     train: Path
     """Folder of the training faces."""
     eval: Path
@@ -75,14 +76,12 @@ def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
     unknown = [name for name in settings.only if name not in arms]
     if unknown:
         raise InputError(f"{settings.question} has no arm {unknown[0]}; it has {', '.join(arms)}")
-    chosen = {name: arm for name, arm in arms.items() if name in (settings.only or arms)}
-    return [
-        _training(settings, name, arm, seed, more) for seed in range(settings.seeds) for name, arm in chosen.items()
-    ]
+    chosen = [name for name in arms if name in (settings.only or arms)]
+    return [_training(settings, name, seed, more) for seed in range(settings.seeds) for name in chosen]
 
 
-def _training(settings: StudySettings, arm_name: str, arm: Arm, seed: int, more: list[str]) -> Training:
-    name = f"{settings.question}_{arm_name}_s{seed}"
+def _training(settings: StudySettings, arm_name: str, seed: int, more: list[str]) -> Training:
+    name, arm = f"{arm_name}_s{seed}", ARMS[arm_name]
     options = {
         "data_root": settings.train,
         "eval_root": settings.eval,

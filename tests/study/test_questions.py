@@ -6,7 +6,7 @@ import pytest
 
 from configs.cli import parse_settings
 from runtime.errors import InputError
-from study.questions import QUESTIONS, WEIGHTS
+from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
 
 
@@ -19,27 +19,26 @@ def test_every_command_says_what_its_arm_says(tmp_path, question):
     for training in trainings(_study(tmp_path, question, seeds=2), ["--device", "cpu"]):
         _, script, *options = training.command
         settings = parse_settings(runpy.run_path(script, run_name="constants")["SETTINGS"], "", options)
-        arm = QUESTIONS[question].arms[training.arm_name]
-        assert training.name == f"{question}_{training.arm_name}_s{settings.seed}"
-        for name, value in arm.options.items():
+        assert training.name == f"{training.arm_name}_s{settings.seed}"
+        for name, value in ARMS[training.arm_name].options.items():
             assert getattr(settings, name) == ("results/w" if value == WEIGHTS else value), name
         assert (settings.device, settings.keep_checkpoints >= settings.epochs) == ("cpu", True)
 
 
-def test_arms_of_a_question_see_the_same_number_of_images(tmp_path):
+def test_arms_of_a_question_see_the_same_number_of_images():
     """Epochs count differently where an arm takes another part of the faces: those say so themselves."""
     for name, question in QUESTIONS.items():
-        same = {arm.options["epochs"] for arm in question.arms.values() if _takes_all_plain_faces(arm)}
-        assert len(same) == (2 if name == "teacher" else 1), name
+        arms = [ARMS[arm] for arm in question.arms]
+        assert len({arm.options["epochs"] for arm in arms if "most_images" not in arm.options}) == 1, name
 
 
-def _takes_all_plain_faces(arm):
-    return arm.options["train_faces"] == "plain" and "most_images" not in arm.options
+def test_every_arm_answers_a_question():
+    assert {arm for question in QUESTIONS.values() for arm in question.arms} == set(ARMS)
 
 
 def test_unknown_questions_and_arms_are_named(tmp_path):
     with pytest.raises(InputError, match="no question loses; ask one of losses"):
         trainings(_study(tmp_path, "loses"), [])
-    with pytest.raises(InputError, match="masks has no arm fresh_33; it has fresh_75"):
-        trainings(_study(tmp_path, "masks", only=("fresh_33",)), [])
-    assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("fresh_0",)), [])} == {"fresh_0"}
+    with pytest.raises(InputError, match="masks has no arm masks_on_33; it has masks_on_75"):
+        trainings(_study(tmp_path, "masks", only=("masks_on_33",)), [])
+    assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("masks_on_0",)), [])} == {"masks_on_0"}
