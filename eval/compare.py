@@ -145,7 +145,7 @@ def significance_table(runs: dict[str, TestedRun], models: dict[str, list[str]])
     pairs = next(iter(runs.values())).pairs
     rows = []
     for part, chosen in {} if pairs is None else parts(pairs["condition"].to_numpy(str)).items():
-        samples = {name: _resample(run, chosen) for name, run in runs.items()}
+        samples = {name: resample(run, chosen) for name, run in runs.items()}
         if None in samples.values():
             continue
         for first, second in itertools.combinations(models, 2):
@@ -155,7 +155,7 @@ def significance_table(runs: dict[str, TestedRun], models: dict[str, list[str]])
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sample:
+class Sample:
     """A run on a part of the shared pairs: figures as they are, in each resample, and which pairs it judges rightly."""
 
     figures: dict[str, float]
@@ -163,8 +163,8 @@ class _Sample:
     right: np.ndarray
 
 
-def _resample(run: TestedRun, chosen: np.ndarray) -> _Sample | None:
-    """None with one kind of pairs or too few people."""
+def resample(run: TestedRun, chosen: np.ndarray) -> Sample | None:
+    """The run on the ``chosen`` rows, bool (P,), of its pairs; None with one kind of pairs or too few people."""
     frame = run.pairs[chosen]
     distances, same = frame["distance"].to_numpy(float), frame["same"].to_numpy(bool)
     people, threshold = frame[["person", "pair_person"]].to_numpy(), run.metrics["threshold"]
@@ -176,10 +176,10 @@ def _resample(run: TestedRun, chosen: np.ndarray) -> _Sample | None:
     figures = {"accuracy": v.accuracy(distances, same, threshold), "auc": v.auc(pairs), "eer": v.eer(pairs)}
     figures |= {tar_name(name): tar[name] for name in rates}
     found = resampled_figures(distances, same, people, threshold=threshold, folds=None, rates=rates)
-    return _Sample(figures, {name: found[name] for name in figures}, (distances <= threshold) == same)
+    return Sample(figures, {name: found[name] for name in figures}, (distances <= threshold) == same)
 
 
-def _differences(first: list[_Sample], second: list[_Sample]) -> list[dict]:
+def _differences(first: list[Sample], second: list[Sample]) -> list[dict]:
     rows = []
     for figure in first[0].figures:
         value = float(np.mean([s.figures[figure] for s in first]) - np.mean([s.figures[figure] for s in second]))

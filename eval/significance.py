@@ -30,7 +30,7 @@ def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 
     interval where a figure is missing in more than 5 % of the resamples.
     """
     rng = np.random.default_rng(seed)
-    differences = _draw_runs(first, rng) - _draw_runs(second, rng)
+    differences = mean_of_drawn_runs(first, rng) - mean_of_drawn_runs(second, rng)
     ends = interval(differences)
     if ends is None:
         return Difference(value, None, None)
@@ -50,7 +50,7 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     return first, second, _two_sided_binomial(min(first, second), first + second)
 
 
-def _draw_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The mean over as many runs as there are, drawn anew for each resample: (runs, resamples) → (resamples,)."""
     runs, resamples = figures.shape
     drawn = rng.integers(runs, size=(runs, resamples))

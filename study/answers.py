@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from eval.compare import TestedRun, model_table, share_pairs, significance_table
+from eval.bootstrap import interval
+from eval.compare import TestedRun, model_table, resample, share_pairs, significance_table
+from eval.conditions import parts
 from eval.pair_file import read_pair_file
 from eval.report import read_run_file
+from eval.significance import mean_of_drawn_runs
 from eval.two_folds import FIGURES_FILE, PAIRS_FILE
 from runtime.files import replace_file
 
@@ -29,17 +33,17 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
     """Write ``path``, a JSON file: no pictures and no paths of pictures, so that it can be published.
 
     ``arms`` as of the question, the first being what the others are compared with; ``untouched`` is the run folder of
-    the imported weights. Each arm's ``errors_removed`` is the share of the untouched network's errors that it does not
-    make, by condition.
+    the imported weights.
     """
-    runs = share_pairs({folder.name: _tested(folder) for arm in arms for folder in arm.folders})
+    folders = [untouched, *(folder for arm in arms for folder in arm.folders)]
+    runs = share_pairs({folder.name: _tested(folder) for folder in folders})
     models = {arm.name: [folder.name for folder in arm.folders] for arm in arms}
-    before = read_run_file(untouched, FIGURES_FILE)
+    before = runs.pop(untouched.name)
     answer = {
         "asks": asks,
-        UNTOUCHED: {name: {key: part[key] for key in _FIGURES} for name, part in _parts(before).items()},
-        "pairs": before["pairs"],
-        "people": before["people"],
+        UNTOUCHED: {name: {key: part[key] for key in _FIGURES} for name, part in _parts(before.metrics).items()},
+        "pairs": before.metrics["pairs"],
+        "people": before.metrics["people"],
         "arms": [_arm(arm, runs, before) for arm in arms],
         "figures": _records(model_table(runs, models)),
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
@@ -50,20 +54,16 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
 
 
 def _tested(folder: Path) -> TestedRun:
-    config, log = read_run_file(folder, "config.json"), read_run_file(folder, "log.jsonl")
     figures, pairs = read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE)
-    return TestedRun(folder.name, config["settings"], log, figures, pairs)
+    trained = (folder / "log.jsonl").is_file()
+    settings = read_run_file(folder, "config.json")["settings"] if trained else {}
+    return TestedRun(folder.name, settings, read_run_file(folder, "log.jsonl") if trained else [], figures, pairs)
 
 
-def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: dict) -> dict:
+def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict:
     own = [runs[folder.name] for folder in arm.folders]
     config = read_run_file(arm.folders[0], "config.json")
-    parts = [_parts(run.metrics) for run in own]
-    removed = {
-        name: [1 - (1 - part[name]["accuracy"]) / (1 - part_before["accuracy"]) for part in parts]
-        for name, part_before in _parts(before).items()
-        if part_before["accuracy"] < 1
-    }
+    of_parts = [_parts(run.metrics) for run in own]
     return {
         "name": arm.name,
         "seeds": [run.settings["seed"] for run in own],
@@ -71,12 +71,35 @@ def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: dict) -> dict:
         "minutes": [sum(line["seconds"] + line["evaluation_seconds"] for line in run.log) / 60 for run in own],
         "hardware": ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads",
         "collapsed": [read_run_file(folder, "metrics.json")["stopped"] for folder in arm.folders],
-        "accuracy": {name: [part[name]["accuracy"] for part in parts] for name in parts[0]},
+        "accuracy": {name: [part[name]["accuracy"] for part in of_parts] for name in of_parts[0]},
+        "fold_accuracy": {name: [part[name]["fold_accuracy"] for part in of_parts] for name in of_parts[0]},
         "by_mask": {
             mask: [run.metrics["by_mask"][mask]["accuracy"] for run in own] for mask in own[0].metrics["by_mask"]
         },
-        "errors_removed": removed,
+        "errors_removed": errors_removed(own, before),
     }
+
+
+def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, dict]:
+    """What share of the errors of ``before`` the runs (seeds of one model) don't make: of all pairs and each condition.
+
+    All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that
+    holds it with 95 %, over people and seeds as ``eval.significance`` draws them. A condition is left out where
+    ``before`` makes no error.
+    """
+    found = {}
+    for name, chosen in parts(before.pairs["condition"].to_numpy(str)).items():
+        first, *own = (resample(run, chosen) for run in (before, *runs))
+        if first is None or first.figures["accuracy"] == 1:
+            continue
+        shares = [1 - (1 - sample.figures["accuracy"]) / (1 - first.figures["accuracy"]) for sample in own]
+        accuracy = mean_of_drawn_runs(
+            np.stack([sample.resampled["accuracy"] for sample in own]), np.random.default_rng(0)
+        )
+        errors_before = 1 - first.resampled["accuracy"]
+        drawn = 1 - (1 - accuracy) / np.where(errors_before > 0, errors_before, np.nan)
+        found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval(drawn)}
+    return found
 
 
 def _parts(figures: dict) -> dict[str, dict]:

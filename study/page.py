@@ -18,6 +18,7 @@ from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
 from study.plot import draw_answer
 
+MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 ANSWERS = Path("published/study")
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -54,29 +55,37 @@ def fill_tables(text: str, table: Callable[[str], str]) -> str:
 
 def answer_table(answer: dict) -> str:
     """Markdown: a row for each arm, and one for the untouched network."""
-    head = ["", "seeds", "images seen", *CONDITIONS, "errors removed masked-masked", "against the first row", "p"]
+    removed = [f"errors removed {condition}" for condition in MASKED]
+    head = ["", "seeds", "images seen", *CONDITIONS, *removed, "masked-masked against the first row", "p"]
     untouched = [
         "the weights, untouched",
         "",
         "",
         *(_percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
     ]
-    rows = [[*untouched, "", "", ""], *(_row(arm, answer) for arm in answer["arms"])]
+    rows = [[*untouched, *[""] * (len(MASKED) + 2)], *(_row(arm, answer) for arm in answer["arms"])]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n"
 
 
 def _row(arm: dict, answer: dict) -> list[str]:
-    removed = arm["errors_removed"].get("masked-masked")
     collapses = sum(reason is not None for reason in arm["collapsed"])
     return [
         arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
         str(len(arm["seeds"])),
         f"{arm['images_seen']:,}",
         *(_percent(arm["accuracy"][condition]) for condition in CONDITIONS),
-        _percent(removed, digits=0) if removed else "–",
+        *(_removed(arm["errors_removed"].get(condition)) for condition in MASKED),
         *_difference(arm["name"], answer),
     ]
+
+
+def _removed(share: dict | None) -> str:
+    """Mean over the seeds, and its 95 % interval."""
+    if share is None:
+        return "–"
+    ends = f" ({100 * share['interval'][0]:.0f} to {100 * share['interval'][1]:.0f})" if share["interval"] else ""
+    return f"{100 * share['mean']:.0f} %{ends}"
 
 
 def _difference(name: str, answer: dict) -> list[str]:
