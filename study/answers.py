@@ -18,7 +18,7 @@ from eval.two_folds import FIGURES_FILE, PAIRS_FILE
 from runtime.files import replace_file
 
 UNTOUCHED = "untouched"
-_FIGURES = ("accuracy", "auc", "eer")
+_FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
     answer = {
         "asks": asks,
         UNTOUCHED: {name: {key: part[key] for key in _FIGURES} for name, part in _parts(before.metrics).items()},
+        "by_mask": {mask: part["accuracy"] for mask, part in before.metrics["by_mask"].items()},
         "pairs": before.metrics["pairs"],
         "people": before.metrics["people"],
         "arms": [_arm(arm, runs, before) for arm in arms],

@@ -43,7 +43,7 @@ def fill(text: str, answers: Path) -> str:
             raise InputError(f"{path} is not there: run python -m study.run {name} first")
         answer = json.loads(path.read_text())
         save(draw_answer(answer), path.with_suffix(".png"))
-        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{answer_table(answer)}"
+        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{answer_table(answer)}\n{mask_table(answer)}"
 
     return fill_tables(text, table)
 
@@ -54,7 +54,7 @@ def fill_tables(text: str, table: Callable[[str], str]) -> str:
 
 
 def answer_table(answer: dict) -> str:
-    """Markdown: a row for each arm, and one for the untouched network."""
+    """Markdown: accuracy and errors removed, a row for each arm, and one for the untouched network."""
     removed = [f"errors removed {condition}" for condition in MASKED]
     head = ["", "seeds", "images seen", *CONDITIONS, *removed, "masked-masked against the first row", "p"]
     untouched = [
@@ -63,7 +63,18 @@ def answer_table(answer: dict) -> str:
         "",
         *(_percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
     ]
-    rows = [[*untouched, *[""] * (len(MASKED) + 2)], *(_row(arm, answer) for arm in answer["arms"])]
+    return _markdown(head, [[*untouched, *[""] * (len(MASKED) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
+
+
+def mask_table(answer: dict) -> str:
+    """Markdown: accuracy on the pairs in which a face wears the mask, a row for each arm, a column for each mask."""
+    masks = sorted(answer["by_mask"])
+    untouched = ["the weights, untouched", *(_percent([answer["by_mask"][mask]]) for mask in masks)]
+    rows = [[arm["name"], *(_percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"]]
+    return _markdown(["pairs with this mask", *masks], [untouched, *rows])
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n"
 

@@ -22,6 +22,7 @@ def _arm(name, accuracies, stopped=None):
         "images_seen": 51200,
         "collapsed": [None, stopped],
         "accuracy": _parts(accuracies),
+        "by_mask": {"n95": accuracies, "cloth": [0.5, 0.5]},
         "errors_removed": _parts({"mean": 1 - (1 - sum(accuracies) / 2) / 0.1, "interval": [0.61, 0.92]}),
     }
 
@@ -34,6 +35,7 @@ def answers(tmp_path):
         "pairs": 3000,
         "people": 100,
         "untouched": {name: {"accuracy": value} for name, value in _parts(0.9).items()},
+        "by_mask": {"n95": 0.91, "cloth": 0.92},
         "arms": [_arm("fresh", [0.97, 0.99]), _arm("once", [0.94, 0.96], "the embeddings have collapsed")],
         "differences": [
             difference | {"difference": 0.01, "low": -0.01, "high": 0.02, "p": 0.5, "pairs": "plain-plain"},
@@ -53,6 +55,16 @@ def test_a_table_has_means_and_deviations_over_seeds_and_what_is_more_than_luck(
     assert fresh == ["fresh", "2", "51,200", *["98.00 ± 1.41 %"] * 3, *["80 % (61 to 92)"] * 2, "", ""]
     assert once[0] == "once (1 of 2 stopped early)"
     assert once[-2:] == ["-3.00 (-5.0 to -1.0)", "0.002"]
+
+
+def test_a_second_table_has_a_column_a_mask(answers):
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()[10:-2]]
+    assert lines[0] == ["pairs with this mask", "cloth", "n95"]
+    assert lines[2:] == [
+        ["the weights, untouched", "92.00 %", "91.00 %"],
+        ["fresh", "50.00 ± 0.00 %", "98.00 ± 1.41 %"],
+        ["once", "50.00 ± 0.00 %", "95.00 ± 1.41 %"],
+    ]
 
 
 def test_the_words_stay_and_the_tables_are_made_anew(answers):
