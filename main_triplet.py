@@ -1,6 +1,6 @@
 """Train a face embedding with online triplet mining, select the best checkpoint, test it.
 
-    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, 8 minutes on slow ones
+    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, 5 to 6 minutes on slow ones
     python main_triplet.py --help                every setting
     python main_triplet.py --preset model2       a named preset of configs/presets
     python main_triplet.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
@@ -45,17 +45,17 @@ SETTINGS = TripletSettings(
     eval_root="",  # folder of the eval and test faces where it is another; empty: data_root
     path_prefix="",  # OLD=NEW for CSVs with absolute paths
     crop="arcface5",  # arcface5 | mtcnn_box
-    image_size=96,  # pixels; photographs show more at 112 or 128
+    image_size=80,  # pixels; photographs show more at 112 or 128
     normalisation="auto",  # auto | imagenet | symmetric
     most_images=0,  # of an identity, 0: all
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     mask_fit="varied",  # varied | fixed | flat
     max_unreadable=0.01,  # share of an epoch's images
-    mirror=False,  # evaluate on each face and its mirror, summed
+    mirror=True,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
-    builtin_people=260,  # identities to train on
-    builtin_images=6,  # plain images a person, each with a masked copy
+    builtin_people=170,  # identities to train on
+    builtin_images=9,  # plain images a person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
     pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file

@@ -47,6 +47,7 @@ SHORT = {
     "crop": "arcface5",
     "data_root": FACES,
     "image_size": FACE_SET.size,
+    "mirror": False,
     "epochs": 5,
     "workers": 0,
     "deterministic": True,

@@ -31,7 +31,7 @@ class Question:
 
 # ==== what arms share ====
 
-FACES = {"train_faces": "plain", "mask_probability": 0.5}
+FACES = {"train_faces": "plain", "mask_probability": 0.5, "mirror": False}
 SCHEDULE = {"optimiser": "adamw", "schedule": "cosine", "warmup_epochs": 0.5, "weight_decay": 0.05}
 MARGIN = {"scale": 32.0, "margin": 0.3, "focal_gamma": 1.0, "margin_warmup_epochs": 1.5}
 MINING = {"mining": "semi_hard", "margin": 0.3, "people_per_batch": 16, "images_per_person": 4}

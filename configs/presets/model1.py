@@ -14,6 +14,7 @@ ORIGINAL_ARCFACE = {
     "image_size": 128,
     "normalisation": "auto",
     "mask_probability": 0.0,
+    "mirror": False,
     "dropout": 0.4,
     "batch_size": 128,
     "scale": 45.0,

@@ -17,6 +17,7 @@ DELTAS = {
         "image_size": 128,
         "normalisation": "auto",
         "mask_probability": 0.0,
+        "mirror": False,
         "embedding_size": 512,
         "pooling": "average",
         "dropout": 0.3,
