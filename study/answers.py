@@ -1,8 +1,8 @@
 """What the finished trainings of a question say: figures of each arm over its seeds, and what is more than luck."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ArmRuns:
     """An arm's finished run folders, one a seed."""
 
@@ -35,8 +35,7 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
     ``arms`` as of the question, the first being what the others are compared with; ``untouched`` is the run folder of
     the imported weights.
     """
-    folders = [untouched, *(folder for arm in arms for folder in arm.folders)]
-    runs = share_pairs({folder.name: _tested(folder) for folder in folders})
+    runs = share_pairs({run.name: run for run in (_tested(untouched), *map(_trained, _folders(arms)))})
     models = {arm.name: [folder.name for folder in arm.folders] for arm in arms}
     before = runs.pop(untouched.name)
     answer = {
@@ -54,11 +53,18 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
         temporary.write_text(json.dumps(answer, indent=1) + "\n")
 
 
+def _folders(arms: Sequence[ArmRuns]) -> list[Path]:
+    return [folder for arm in arms for folder in arm.folders]
+
+
 def _tested(folder: Path) -> TestedRun:
-    figures, pairs = read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE)
-    trained = (folder / "log.jsonl").is_file()
-    settings = read_run_file(folder, "config.json")["settings"] if trained else {}
-    return TestedRun(folder.name, settings, read_run_file(folder, "log.jsonl") if trained else [], figures, pairs)
+    """Imported weights: they have neither settings nor a log."""
+    return TestedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
+
+
+def _trained(folder: Path) -> TestedRun:
+    settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")
+    return dataclasses.replace(_tested(folder), settings=settings, log=log)
 
 
 def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict:

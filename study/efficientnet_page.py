@@ -13,7 +13,7 @@ from eval.style import BEST, DIFFERENT, FAINT, INK, headline, house_style, new_f
 from runtime.collapse import collapse_reason
 from runtime.files import replace_file
 from runtime.run_folder import RunFolder
-from study.page import fill_tables
+from study.page import fill_tables, rewrite
 
 PUBLISHED = Path("published/efficientnet")
 LINES = "runs.jsonl"
@@ -82,12 +82,9 @@ def outcome(line: dict) -> str:
 
 
 def write_page(published: Path) -> None:
-    """Make the tables of the page, between its hand-written words, and its figure anew."""
+    """Make the tables of the page, between its hand-written words, and its figure anew; raises as ``rewrite``."""
     lines = read_lines(published)
-    page = published / PAGE
-    text = fill_tables(page.read_text(encoding="utf-8"), lambda name: table(lines, *name.split("_")))
-    with replace_file(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    rewrite(published / PAGE, lambda text: fill_tables(text, lambda name: table(lines, *name.split("_"))))
     save(draw(lines), published / FIGURE)
 
 

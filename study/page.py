@@ -53,6 +53,18 @@ def fill_tables(text: str, table: Callable[[str], str]) -> str:
     return _TABLE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
 
 
+def rewrite(page: Path, change: Callable[[str], str]) -> None:
+    """Put what ``change`` makes of the page in its place. Raises InputError where there is no page to change."""
+    if not page.is_file():
+        raise InputError(
+            f"{page} is not there: write its words first, with the lines <!-- table NAME --> and <!-- end --> where a "
+            "table is to stand"
+        )
+    text = change(page.read_text(encoding="utf-8"))
+    with replace_file(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def answer_table(answer: dict) -> str:
     """Markdown: accuracy and errors removed, a row for each arm, and one for the untouched network."""
     removed = [f"errors removed {condition}" for condition in MASKED]
@@ -118,9 +130,7 @@ def main() -> None:
     """The command."""
     settings = tyro.cli(PageSettings, description=__doc__)
     page = settings.results / "STUDY.md"
-    text = fill(page.read_text(encoding="utf-8"), settings.results / ANSWERS)
-    with replace_file(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    rewrite(page, lambda text: fill(text, settings.results / ANSWERS))
     print(f"tables and plots made anew in {page}")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from runtime.errors import InputError
-from study.page import fill
+from study.page import fill, rewrite
 from study.plot import draw_answer
 
 PAGE = "Before.\n<!-- table masks -->\nold\n<!-- end -->\nAfter.\n"
@@ -76,6 +76,15 @@ def test_the_words_stay_and_the_tables_are_made_anew(answers):
 def test_a_table_without_an_answer_names_the_command_that_gives_it(tmp_path):
     with pytest.raises(InputError, match="run python -m study.run masks first"):
         fill(PAGE, tmp_path)
+
+
+def test_a_page_is_changed_in_its_place_and_one_that_is_missing_says_how_to_begin(tmp_path):
+    page = tmp_path / "STUDY.md"
+    with pytest.raises(InputError, match=r"STUDY.md is not there: write its words first"):
+        rewrite(page, str.upper)
+    page.write_text("größer", encoding="utf-8")
+    rewrite(page, str.upper)
+    assert page.read_text(encoding="utf-8") == "GRÖSSER"
 
 
 def test_the_plot_has_a_dot_a_seed_under_each_condition_and_the_page_shows_it(answers):
