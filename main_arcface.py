@@ -1,6 +1,6 @@
 """Train a face embedding with ArcFace and focal loss, select the best checkpoint, test it.
 
-    python main_arcface.py                       the demo: built-in faces, 2 CPU cores, 5 to 6 minutes on slow ones
+    python main_arcface.py                       the demo: built-in faces, 2 CPU cores, 6 minutes on slow ones
     python main_arcface.py --help                every setting
     python main_arcface.py --preset model1       a named preset of configs/presets
     python main_arcface.py --data_root FOLDER    your own faces, prepared by python -m data.prepare

@@ -1,6 +1,6 @@
 """Train a face embedding with online triplet mining, select the best checkpoint, test it.
 
-    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, 5 to 6 minutes on slow ones
+    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, 6 minutes on slow ones
     python main_triplet.py --help                every setting
     python main_triplet.py --preset model2       a named preset of configs/presets
     python main_triplet.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
