@@ -51,6 +51,7 @@ SETTINGS = ArcFaceSettings(
     mask_probability=0.0,  # share of plain training faces that get a fresh mask
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     mask_fit="varied",  # varied | fixed | flat
+    jitter=False,  # move, turn and light training faces a little
     max_unreadable=0.01,  # share of an epoch's images
     mirror=True,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
@@ -79,6 +80,7 @@ SETTINGS = ArcFaceSettings(
     # ---- teacher ----
     teacher="",  # a trained run that shows where masked faces are to lie; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
+    teacher_mean_share=0.5,  # of the person's mean in where a face is to lie, the rest is its own embedding
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
@@ -158,6 +160,7 @@ def main() -> None:
         mask_probability=settings.mask_probability,
         mask_kinds=settings.mask_kinds,
         mask_fit=settings.mask_fit,
+        jitter=settings.jitter,
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, preprocessing.size) if settings.cache == "memory" else None,
     )
@@ -206,7 +209,12 @@ def main() -> None:
             criterion,
             torch.from_numpy(faces.train.targets),
             teacher_embeddings(
-                settings.teacher, faces.train, faces.train_images, crop=settings.crop, device=settings.device
+                settings.teacher,
+                faces.train,
+                faces.train_images,
+                mean_share=settings.teacher_mean_share,
+                crop=settings.crop,
+                device=settings.device,
             ),
             share=settings.teacher_share,
             embedding_size=settings.embedding_size,

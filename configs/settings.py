@@ -48,6 +48,8 @@ class Settings:
     (cloth:#b03050) or a picture of the fabric (cloth:tartan.png)."""
     mask_fit: Literal["varied", "fixed", "flat"]
     """varied: each mask sits and is lit a little differently; fixed: all alike; flat: none turns with the head."""
+    jitter: bool
+    """Training faces are turned, sized, shifted and lit a little differently at each sight."""
     max_unreadable: float
     """Share of images an epoch may lose to damaged files before the run stops."""
     mirror: bool
@@ -79,6 +81,8 @@ class Settings:
     """A trained run that shows where each face lies without its mask; empty: none."""
     teacher_share: float
     """Share of the loss that pulls towards the teacher, the rest is the objective; 1: the teacher alone."""
+    teacher_mean_share: float
+    """Share of the person's mean in what the teacher shows of a face, the rest is the face's own embedding."""
 
     # ---- optimiser ----
     epochs: int
@@ -154,6 +158,7 @@ class Settings:
             ("dropout", 0, 0.999),
             ("norm_momentum", 0, 1),
             ("teacher_share", 0, 1),
+            ("teacher_mean_share", 0, 1),
             ("momentum", 0, 0.9999),
             ("ema_decay", 0, 0.999999),
         ):

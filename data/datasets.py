@@ -15,6 +15,7 @@ from data.batch_memory import BatchMemory, Room, send_array
 from data.cache import FaceCache
 from data.decode import UNREADABLE, decode_face
 from data.images import Images
+from data.jitter import jitter
 from data.mask import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
 from data.samplers import SampleKey
 from data.tables import FaceTable
@@ -60,7 +61,7 @@ class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
-    InputError where a kind is unknown.
+    InputError where a kind is unknown. ``jitter``: see ``data.jitter``.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
@@ -75,6 +76,7 @@ class TrainFaces(_Faces):
         mask_probability: float,
         mask_kinds: Sequence[str] = MASK_KINDS,
         mask_fit: MaskFitKind = "varied",
+        jitter: bool = False,
         seed: int,
         cache: FaceCache | None = None,
     ):
@@ -82,6 +84,7 @@ class TrainFaces(_Faces):
         self.table, self.cache = table, cache
         self.mask_probability = mask_probability
         self.mask_kinds, self.mask_fit = check_mask_kinds(mask_kinds), mask_fit
+        self.jitter = jitter
         # Masks are drawn at the network's size.
         self.landmark_scale = size / disk_size
         self._generators = SampleGenerators(seed)
@@ -107,6 +110,8 @@ class TrainFaces(_Faces):
         if self._may_mask(key.index) and rng.random() < self.mask_probability:
             landmarks = self.table.landmarks[key.index] * self.landmark_scale
             face[:] = render_mask(face, landmarks, random_mask_kind(rng, self.mask_kinds), rng, self.mask_fit)
+        if self.jitter:
+            jitter(face, rng)
         if rng.random() < 0.5:
             flip_horizontally(face)
 

@@ -21,12 +21,15 @@ from runtime.errors import InputError
 from runtime.files import replace_file
 
 
-def teacher_embeddings(name: str, faces: FaceTable, images: Images, *, crop: str, device: str) -> Tensor:
-    """The teacher's embedding of every training face without its mask: float16 (N, D), unit rows.
+def teacher_embeddings(
+    name: str, faces: FaceTable, images: Images, *, mean_share: float, crop: str, device: str
+) -> Tensor:
+    """Where the teacher wants every training face to lie without its mask: float16 (N, D), unit rows.
 
     ``name``: a run folder or checkpoint (``models.import_original`` makes one of published weights). A plain face has
-    its own embedding, its mirror averaged in; a masked one, whose plain photograph may not exist, the mean of its
-    person's plain faces. They are kept beside the teacher's checkpoint, so that each is computed once for all runs.
+    its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is mixed; a masked one,
+    whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the teacher's checkpoint, so
+    that each is computed once for all runs.
 
     Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, or
     faces that can't be read.
@@ -42,7 +45,7 @@ def teacher_embeddings(name: str, faces: FaceTable, images: Images, *, crop: str
         if is_first():
             _keep(found, kept)
     own = from_first(load_file(kept)["embeddings"] if is_first() else None)
-    return _with_means_of_people(own, plain, faces)
+    return _with_means_of_people(own, plain, faces, mean_share)
 
 
 def _keep(embeddings: Tensor, path: Path) -> None:
@@ -80,12 +83,13 @@ def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, devic
     return gather_rows(torch.from_numpy(own))[0]
 
 
-def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable) -> Tensor:
+def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable, mean_share: float) -> Tensor:
     sums = torch.zeros(len(faces.names), own.shape[1])
     sums.index_add_(0, torch.from_numpy(faces.targets[plain]), own.float())
-    wanted = F.normalize(sums)[torch.from_numpy(faces.targets)].to(own.dtype)
-    wanted[torch.from_numpy(plain)] = own
-    return wanted
+    wanted = F.normalize(sums)[torch.from_numpy(faces.targets)]
+    rows = torch.from_numpy(plain)
+    wanted[rows] = F.normalize((1 - mean_share) * own.float() + mean_share * wanted[rows])
+    return wanted.to(own.dtype)
 
 
 def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> None:

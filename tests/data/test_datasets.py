@@ -102,6 +102,17 @@ def test_a_run_fits_its_masks_as_it_says(faces):
     assert len(draws["varied"]) > 6 and len(draws["flat"]) > 6
 
 
+def test_a_run_moves_and_lights_faces_only_where_it_says_so(faces):
+    root, table = faces
+    options = {"disk_size": SIZE, "mask_probability": 0.0, "seed": 0}
+    kept, changed = (
+        TrainFaces(Images(root, table.paths), table, SIZE, jitter=jitter, **options).__getitems__(_keys()).images
+        for jitter in (False, True)
+    )
+    assert all(len(np.unique(image.reshape(-1, 3), axis=0)) == 2 for image in kept.numpy())
+    assert (kept != changed).any((1, 2, 3)).all()
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(faces, workers):
     _, table = faces

@@ -41,22 +41,27 @@ def run(tmp_path):
     return folder
 
 
-def taught(run: Path, root: Path, csv: Path | None = None, crop: str = "arcface5") -> torch.Tensor:
+def taught(run: Path, root: Path, csv: Path | None = None, crop="arcface5", mean_share=0.0) -> torch.Tensor:
     table = read_train_csv(csv or root / "train.csv")
-    return teacher.teacher_embeddings(str(run), table, Images(root, table.paths), crop=crop, device="cpu")
+    options = {"mean_share": mean_share, "crop": crop, "device": "cpu"}
+    return teacher.teacher_embeddings(str(run), table, Images(root, table.paths), **options)
 
 
-def test_plain_faces_have_their_own_embedding_and_masked_ones_the_mean_of_their_persons(run, drawn_faces):
+@pytest.mark.parametrize("mean_share", [0.0, 0.5, 1.0])
+def test_plain_faces_have_their_own_embedding_and_masked_ones_the_mean_of_their_persons(run, drawn_faces, mean_share):
     frame = pd.read_csv(drawn_faces / "train.csv")
-    found = taught(run, drawn_faces).float()
+    found = taught(run, drawn_faces, mean_share=mean_share).float()
     plain = frame[frame["masked"] == 0]
     # The embedder averages the mirror in by itself, and another decoder reads the files.
     images = np.stack([np.asarray(Image.open(drawn_faces / path)) for path in plain["path"]])
     own = torch.from_numpy(Embedder(str(run)).embed_aligned(images))
-    assert torch.allclose(found[plain.index.tolist()], own, atol=5e-3)
-    for person, rows in frame[frame["masked"] == 1].groupby("target"):
-        mean = F.normalize(own[(plain["target"] == person).tolist()].mean(0), dim=0)
-        assert torch.allclose(found[rows.index.tolist()], mean.expand(len(rows), -1), atol=5e-3)
+    for person, rows in frame.groupby("target"):
+        mine = own[(plain["target"] == person).tolist()]
+        mean = F.normalize(mine.mean(0), dim=0)
+        for kind, wanted in ((0, (1 - mean_share) * mine + mean_share * mean), (1, mean[None])):
+            those = rows.index[rows["masked"] == kind].tolist()
+            wanted = F.normalize(wanted).expand(len(those), -1)
+            assert torch.allclose(found[those], wanted, atol=5e-3)
 
 
 def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_faces, tmp_path, monkeypatch):
