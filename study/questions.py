@@ -99,6 +99,9 @@ ARMS: dict[str, Arm] = {
     "original_arcface": _original("inception_resnet_v1"),
     "original_triplet": Arm(TRIPLET, {**FROM_SCRATCH, **MINING, **ORIGINAL_TRIPLET}),
     "efficientnet_b0": _changed(SCRATCH, backbone="efficientnet_b0"),
+    "efficientnet_b0_triplet": Arm(
+        TRIPLET, {**FROM_SCRATCH, **MINING, "backbone": "efficientnet_b0", "lr": 3e-3, "clip_grad_norm": 5.0}
+    ),
     "efficientnet_b2": _changed(SCRATCH, backbone="efficientnet_b2"),
     "efficientnet_b0_original": _original("efficientnet_b0"),
     "seresnext101": _changed(SCRATCH, backbone="seresnext101"),
@@ -143,7 +146,10 @@ QUESTIONS: dict[str, Question] = {
     ),
     "backbones": Question(
         "Does EfficientNet work without a collapse, and does it beat InceptionResNetV1 and SE-ResNeXt-101?",
-        ("scratch_arcface", "efficientnet_b0", "efficientnet_b2", "seresnext101", "efficientnet_b0_original"),
+        (
+            *("scratch_triplet", "efficientnet_b0_triplet", "scratch_arcface", "efficientnet_b0"),
+            *("efficientnet_b0_original", "efficientnet_b2", "seresnext101"),
+        ),
     ),
     "balance": Question(
         "Does a balanced set help: the same number of images a person, or every person equally often?",
