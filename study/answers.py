@@ -23,20 +23,23 @@ _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 @dataclasses.dataclass(frozen=True)
 class ArmRuns:
-    """An arm's finished run folders, one a seed."""
+    """An arm's finished run folders, one a seed; ``untested`` are those that collapsed in their first epoch."""
 
     name: str
     folders: Sequence[Path]
+    untested: Sequence[Path] = ()
 
 
-def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path) -> None:
+def write_answer(
+    path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path, chosen: tuple[str, str] | None = None
+) -> None:
     """Write ``path``, a JSON file: no pictures and no paths of pictures, so that it can be published.
 
     ``arms`` as of the question, the first being what the others are compared with; ``untouched`` is the run folder of
-    the imported weights.
+    the imported weights; ``chosen`` as of the question.
     """
     runs = share_pairs({run.name: run for run in (_tested(untouched), *map(_trained, _folders(arms)))})
-    models = {arm.name: [folder.name for folder in arm.folders] for arm in arms}
+    models = {arm.name: [folder.name for folder in arm.folders] for arm in arms if arm.folders}
     before = runs.pop(untouched.name)
     answer = {
         "asks": asks,
@@ -44,7 +47,9 @@ def write_answer(path: Path, asks: str, arms: Sequence[ArmRuns], untouched: Path
         "by_mask": {mask: part["accuracy"] for mask, part in before.metrics["by_mask"].items()},
         "pairs": before.metrics["pairs"],
         "people": before.metrics["people"],
-        "arms": [_arm(arm, runs, before) for arm in arms],
+        "arms": [_arm(arm, runs, before) if arm.folders else _untested_arm(arm) for arm in arms],
+        "lowest_iou": [_lowest_iou(models, runs, half) for half in (0, 1)],
+        "chosen": chosen and _chosen_crosswise(*([runs[n] for n in models[name]] for name in chosen), before),
         "figures": _records(model_table(runs, models)),
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
     }
@@ -73,11 +78,12 @@ def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict
     of_parts = [_parts(run.metrics) for run in own]
     return {
         "name": arm.name,
-        "seeds": [run.settings["seed"] for run in own],
+        "seeds": [run.settings["seed"] for run in own] + _seeds(arm.untested),
         "images_seen": own[0].log[-1]["images_seen"],
         "minutes": [sum(line["seconds"] + line["evaluation_seconds"] for line in run.log) / 60 for run in own],
-        "hardware": ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads",
-        "collapsed": [read_run_file(folder, "metrics.json")["stopped"] for folder in arm.folders],
+        "hardware": _hardware(config),
+        "collapsed": [read_run_file(folder, "metrics.json")["stopped"] for folder in arm.folders]
+        + [read_run_file(folder, "config.json")["ended"] for folder in arm.untested],
         "accuracy": {name: [part[name]["accuracy"] for part in of_parts] for name in of_parts[0]},
         "fold_accuracy": {name: [part[name]["fold_accuracy"] for part in of_parts] for name in of_parts[0]},
         "by_mask": {
@@ -85,6 +91,55 @@ def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict
         },
         "errors_removed": errors_removed(own, before),
     }
+
+
+def _untested_arm(arm: ArmRuns) -> dict:
+    """An arm of which no seed came to the end of an epoch."""
+    configs = [read_run_file(folder, "config.json") for folder in arm.untested]
+    return {
+        "name": arm.name,
+        "seeds": _seeds(arm.untested),
+        "images_seen": None,
+        "minutes": [],
+        "hardware": _hardware(configs[0]),
+        "collapsed": [config["ended"] for config in configs],
+        "accuracy": {},
+        "by_mask": {},
+        "errors_removed": {},
+    }
+
+
+def _seeds(folders: Sequence[Path]) -> list[int]:
+    return [read_run_file(folder, "config.json")["settings"]["seed"] for folder in folders]
+
+
+def _hardware(config: dict) -> str:
+    return ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads"
+
+
+def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, TestedRun], half: int) -> str:
+    """The arm with the lowest mean IOU on a half, each run at the epoch that the other half chose."""
+    return min(models, key=lambda arm: np.mean([runs[name].metrics["folds"][half]["iou"] for name in models[arm]]))
+
+
+def _chosen_crosswise(of_first: Sequence[TestedRun], of_second: Sequence[TestedRun], before: TestedRun) -> dict:
+    """What an arm reaches where it was not chosen: the first half's choice on the second, and the other way round."""
+    crossed = [_crossed(*two) for two in zip(of_first, of_second, strict=True)]
+    conditions = parts(before.pairs["condition"].to_numpy(str))
+    samples = {name: [resample(run, rows) for run in crossed] for name, rows in conditions.items()}
+    return {
+        "arms": [runs[0].name.rsplit("_s", 1)[0] for runs in (of_first, of_second)],
+        "accuracy": {name: [sample.figures["accuracy"] for sample in of_part] for name, of_part in samples.items()},
+        "errors_removed": errors_removed(crossed, before),
+    }
+
+
+def _crossed(of_first: TestedRun, of_second: TestedRun) -> TestedRun:
+    """The pairs of the first half as ``of_second`` judges them, those of the second as ``of_first``; threshold 1."""
+    in_first = np.arange(len(of_first.pairs)) < of_first.metrics["folds"][0]["pairs"]
+    distances = (run.pairs["distance"] / run.metrics["threshold"] for run in (of_second, of_first))
+    pairs = of_first.pairs.assign(distance=np.where(in_first, *distances))
+    return dataclasses.replace(of_first, metrics={"threshold": 1.0}, pairs=pairs)
 
 
 def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, dict]:

@@ -43,7 +43,8 @@ def fill(text: str, answers: Path) -> str:
             raise InputError(f"{path} is not there: run python -m study.run {name} first")
         answer = json.loads(path.read_text())
         save(draw_answer(answer), path.with_suffix(".png"))
-        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{answer_table(answer)}\n{mask_table(answer)}"
+        tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}{mask_table(answer)}"
+        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{tables}"
 
     return fill_tables(text, table)
 
@@ -66,8 +67,12 @@ def rewrite(page: Path, change: Callable[[str], str]) -> None:
 
 
 def answer_table(answer: dict) -> str:
-    """Markdown: accuracy and errors removed, a row for each arm, and one for the untouched network."""
-    removed = [f"errors removed {condition}" for condition in MASKED]
+    """Markdown: accuracy, a row for each arm, and one for the untouched network.
+
+    With the share of its errors that are removed, where the question has an arm that removes any.
+    """
+    removing = _removing(answer)
+    removed = [f"errors removed {condition}" for condition in removing]
     head = ["", "seeds", "images seen", *CONDITIONS, *removed, "masked-masked against the first row", "p"]
     untouched = [
         "the weights, untouched",
@@ -75,14 +80,21 @@ def answer_table(answer: dict) -> str:
         "",
         *(_percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
     ]
-    return _markdown(head, [[*untouched, *[""] * (len(MASKED) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
+    return _markdown(head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
+
+
+def _removing(answer: dict) -> list[str]:
+    shares = [arm["errors_removed"].get(condition) for arm in answer["arms"] for condition in MASKED]
+    return MASKED if any(share and share["mean"] > 0 for share in shares) else []
 
 
 def mask_table(answer: dict) -> str:
     """Markdown: accuracy on the pairs in which a face wears the mask, a row for each arm, a column for each mask."""
     masks = sorted(answer["by_mask"])
     untouched = ["the weights, untouched", *(_percent([answer["by_mask"][mask]]) for mask in masks)]
-    rows = [[arm["name"], *(_percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"]]
+    rows = [
+        [arm["name"], *(_percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"] if arm["by_mask"]
+    ]
     return _markdown(["pairs with this mask", *masks], [untouched, *rows])
 
 
@@ -96,11 +108,38 @@ def _row(arm: dict, answer: dict) -> list[str]:
     return [
         arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
         str(len(arm["seeds"])),
-        f"{arm['images_seen']:,}",
-        *(_percent(arm["accuracy"][condition]) for condition in CONDITIONS),
-        *(_removed(arm["errors_removed"].get(condition)) for condition in MASKED),
+        f"{arm['images_seen']:,}" if arm["accuracy"] else "no epoch",
+        *(_percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
+        *(_removed(arm["errors_removed"].get(condition)) for condition in _removing(answer)),
         *_difference(arm["name"], answer),
     ]
+
+
+def _effort(answer: dict) -> str:
+    """What the trainings ran on, and how long one took."""
+    minutes: dict[str, list[float]] = {}
+    for arm in answer["arms"]:
+        minutes.setdefault(arm["hardware"], []).extend(arm["minutes"])
+    each = (f"{hardware}, {min(m):.0f} to {max(m):.0f} minutes a training" for hardware, m in minutes.items() if m)
+    return f"Hardware: {'; '.join(each)}.\n\n"
+
+
+def _choice(answer: dict) -> str:
+    """Which arm each half of the people would choose; of arms that they did choose, what the choices are worth."""
+    first, second = (f"`{name}`" for name in answer["lowest_iou"])
+    text = f"Lowest IOU: {first} on the first half of the people, {second} on the second.\n\n"
+    if chosen := answer["chosen"]:
+        figures = ", ".join(
+            f"{condition} {_percent(chosen['accuracy'][condition])}"
+            + f" ({_removed(chosen['errors_removed'][condition])} of the errors removed)" * (condition in MASKED)
+            for condition in CONDITIONS
+        )
+        of_first, of_second = (f"`{name}`" for name in chosen["arms"])
+        text += (
+            f"Each half reported with what the other half chose ({of_first} by the first, {of_second} by the second): "
+            f"{figures}.\n\n"
+        )
+    return text
 
 
 def _removed(share: dict | None) -> str:
@@ -122,6 +161,8 @@ def _difference(name: str, answer: dict) -> list[str]:
 
 
 def _percent(values: list[float], digits: int = 2) -> str:
+    if not values:
+        return "–"
     spread = f" ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.{digits}f}{spread} %"
 

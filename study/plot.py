@@ -32,6 +32,9 @@ def draw_answer(answer: dict) -> Figure:
 
 def _draw_condition(axes: Axes, arms: list[dict], condition: str) -> None:
     for row, arm in enumerate(arms):
-        values = 100 * np.array(arm["accuracy"][condition])
+        values = 100 * np.array(arm["accuracy"].get(condition, []))
+        if not len(values):
+            axes.text(0.02, row, "collapsed", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
+            continue
         axes.plot(values, np.full(len(values), row), "o", color=SAME, markersize=8, markeredgecolor="white")
         axes.plot(values.mean(), row, "|", color=INK, markersize=18, markeredgewidth=2.5)

@@ -63,9 +63,20 @@ class Training:
     run: RunFolder
 
     @property
-    def finished(self) -> bool:
+    def tested(self) -> bool:
         """Whether it is trained and tested on both halves."""
         return (self.run.path / FIGURES_FILE).is_file()
+
+    @property
+    def collapsed_at_once(self) -> bool:
+        """Whether it was stopped before it had an epoch to test."""
+        path = self.run.path
+        return path.is_dir() and self.run.ended and not (path / "metrics.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.tested or self.collapsed_at_once
 
 
 def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
@@ -111,13 +122,19 @@ def run(settings: StudySettings, more: list[str]) -> None:
     print(f"{settings.question}: {len(todo)} trainings, {len(left)} to go{hours_left([t.command for t in left])}")
     for training in tqdm(left, desc=settings.question, unit="run"):
         _train(training)
-    arms: dict[str, list[Path]] = {}
-    for training in todo:
-        arms.setdefault(training.arm_name, []).append(training.run.path)
     question = QUESTIONS[settings.question]
     answer = settings.results / ANSWERS / f"{settings.question}.json"
-    write_answer(answer, question.asks, [ArmRuns(name, paths) for name, paths in arms.items()], untouched)
+    write_answer(answer, question.asks, _by_arm(todo), untouched, question.chosen)
     print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
+
+
+def _by_arm(finished: list[Training]) -> list[ArmRuns]:
+    found = []
+    for name in dict.fromkeys(training.arm_name for training in finished):
+        own = [training for training in finished if training.arm_name == name]
+        tested, untested = ([t.run.path for t in own if t.tested is tested] for tested in (True, False))
+        found.append(ArmRuns(name, tested, untested))
+    return found
 
 
 def _test_untouched(settings: StudySettings, run: Path) -> None:
@@ -130,14 +147,20 @@ def _train(training: Training) -> None:
     path = training.run.path
     if not (path / "metrics.json").is_file():
         code = subprocess.run(training.command, check=False).returncode
-        if not (path / "metrics.json").is_file():
+        if not training.collapsed_at_once and not (path / "metrics.json").is_file():
             raise InputError(f"{training.name} ended with code {code} and without a test; see what it says above")
-    two_folds(TwoFoldSettings(path))
-    published = path.parent / ANSWERS / path.name
+    if not training.collapsed_at_once:
+        two_folds(TwoFoldSettings(path))
+        shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
+    _publish(path)
+
+
+def _publish(run: Path) -> None:
+    published = run.parent / ANSWERS / run.name
     published.mkdir(parents=True, exist_ok=True)
     for name in _PUBLISHED:
-        shutil.copy(path / name, published / name)
-    shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
+        if (run / name).is_file():
+            shutil.copy(run / name, published / name)
 
 
 def main() -> None:

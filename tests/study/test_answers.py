@@ -1,13 +1,15 @@
 """Shares of errors removed, against counting by hand."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from eval import compare
-from study.answers import errors_removed
+from eval.figures import figures
+from study.answers import ArmRuns, errors_removed, write_answer
 
 CONDITIONS = ("plain-plain", "masked-masked")
 THRESHOLD = 1.0
@@ -67,3 +69,73 @@ def test_pairs_without_a_condition_still_have_a_share_over_all():
     before = _tested({"plain-plain": {0, 1}, "masked-masked": {5, 6}})
     unknown = dataclasses.replace(before, pairs=before.pairs.assign(condition="all"))
     assert errors_removed([unknown], unknown)["all pairs"]["mean"] == 0
+
+
+def _write_run(folder, *, wrong, threshold=1.0, iou=(0.1, 0.1), seed=0):
+    """A run folder tested on two halves of 40 people each; ``wrong``: (half, condition) → people judged wrongly."""
+    halves = [_tested({c: wrong.get((half, c), set()) for c in CONDITIONS}).pairs for half in (0, 1)]
+    for half, frame in enumerate(halves):
+        frame["path"], frame["pair_path"] = frame["condition"] + frame["path"], f"{half}" + frame["pair_path"]
+        frame[["person", "pair_person"]] += 40 * half
+    pairs = pd.concat(halves, ignore_index=True)
+    pairs["distance"] *= threshold  # the same judgements at any threshold
+    found = figures(
+        *(pairs[key].to_numpy() for key in ("distance", "same", "condition")),
+        threshold,
+        people=pairs[["person", "pair_person"]].to_numpy(),
+        masks=None,
+    )
+    folds = [{"iou": of_half, "pairs": len(frame)} for of_half, frame in zip(iou, halves, strict=True)]
+    folder.mkdir()
+    (folder / "two_folds.json").write_text(json.dumps({**found, "by_mask": {}, "folds": folds}))
+    pairs.astype({"same": int}).to_csv(folder / "two_folds.csv", index=False)
+    line = {"epoch": 1, "images_seen": 640, "seconds": 50, "evaluation_seconds": 10}
+    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    (folder / "metrics.json").write_text(json.dumps({"stopped": None}))
+    _write_config(folder, seed, "finished")
+    return folder
+
+
+def _write_config(folder, seed, ended):
+    config = {"settings": {"seed": seed}, "gpus": [], "processor": "a CPU", "threads": 2, "ended": ended}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def untouched(tmp_path):
+    return _write_run(tmp_path / "weights", wrong={(half, "masked-masked"): set(range(10)) for half in (0, 1)})
+
+
+def _answer(tmp_path, arms, untouched, chosen=None):
+    write_answer(tmp_path / "answer.json", "Which?", arms, untouched, chosen)
+    return json.loads((tmp_path / "answer.json").read_text())
+
+
+def test_each_half_is_reported_with_what_the_other_half_chose(tmp_path, untouched):
+    """``one`` errs on the half that chose it alone, ``two`` likewise: where they were not chosen they are perfect but
+    for a person each."""
+    many = set(range(8))
+    of_first = {(0, "masked-masked"): many, (1, "masked-masked"): {3}}
+    of_second = {(0, "masked-masked"): {5}, (1, "masked-masked"): many}
+    one = _write_run(tmp_path / "one_s0", wrong=of_first, threshold=0.7, iou=(0.1, 0.3))
+    two = _write_run(tmp_path / "two_s0", wrong=of_second, threshold=1.3, iou=(0.3, 0.2))
+    answer = _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched, ("one", "two"))
+    assert answer["lowest_iou"] == ["one", "two"]
+    assert answer["chosen"]["arms"] == ["one", "two"]
+    assert answer["chosen"]["accuracy"]["masked-masked"] == [pytest.approx(1 - 2 / 160)]
+    assert answer["chosen"]["errors_removed"]["masked-masked"]["mean"] == pytest.approx(1 - 2 / 20)
+    assert answer["arms"][0]["errors_removed"]["masked-masked"]["mean"] == pytest.approx(1 - 9 / 20)
+
+
+def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, untouched):
+    tested = _write_run(tmp_path / "some_s0", wrong={})
+    collapsed = [tmp_path / name for name in ("some_s1", "all_s0", "all_s1")]
+    for seed, folder in zip((1, 0, 1), collapsed, strict=True):
+        folder.mkdir()
+        _write_config(folder, seed, "the embeddings have collapsed")
+    answer = _answer(tmp_path, [ArmRuns("some", [tested], collapsed[:1]), ArmRuns("all", [], collapsed[1:])], untouched)
+    some, every = answer["arms"]
+    assert (some["seeds"], some["collapsed"]) == ([0, 1], [None, "the embeddings have collapsed"])
+    assert (every["seeds"], every["accuracy"], every["minutes"]) == ([0, 1], {}, [])
+    assert some["minutes"] == [1] and every["hardware"] == "a CPU, 2 threads"
+    assert answer["chosen"] is None

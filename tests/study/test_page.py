@@ -20,11 +20,19 @@ def _arm(name, accuracies, stopped=None):
         "name": name,
         "seeds": [0, 1],
         "images_seen": 51200,
+        "minutes": [2.0, 3.4],
+        "hardware": "a GPU",
         "collapsed": [None, stopped],
         "accuracy": _parts(accuracies),
         "by_mask": {"n95": accuracies, "cloth": [0.5, 0.5]},
         "errors_removed": _parts({"mean": 1 - (1 - sum(accuracies) / 2) / 0.1, "interval": [0.61, 0.92]}),
     }
+
+
+def _collapsed_arm(name):
+    """As an arm of which no seed has an epoch."""
+    nothing = {"accuracy": {}, "by_mask": {}, "errors_removed": {}, "minutes": [], "images_seen": None}
+    return {"name": name, "seeds": [0, 1], "collapsed": ["all faces look the same"] * 2, "hardware": "a GPU", **nothing}
 
 
 @pytest.fixture
@@ -37,6 +45,8 @@ def answers(tmp_path):
         "untouched": {name: {"accuracy": value} for name, value in _parts(0.9).items()},
         "by_mask": {"n95": 0.91, "cloth": 0.92},
         "arms": [_arm("fresh", [0.97, 0.99]), _arm("once", [0.94, 0.96], "the embeddings have collapsed")],
+        "lowest_iou": ["fresh", "once"],
+        "chosen": None,
         "differences": [
             difference | {"difference": 0.01, "low": -0.01, "high": 0.02, "p": 0.5, "pairs": "plain-plain"},
             difference | {"difference": 0.03, "low": 0.01, "high": 0.05, "p": 0.002},
@@ -58,13 +68,53 @@ def test_a_table_has_means_and_deviations_over_seeds_and_what_is_more_than_luck(
 
 
 def test_a_second_table_has_a_column_a_mask(answers):
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()[10:-2]]
-    assert lines[0] == ["pairs with this mask", "cloth", "n95"]
-    assert lines[2:] == [
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()]
+    start = lines.index(["pairs with this mask", "cloth", "n95"])
+    assert lines[start + 2 : -2] == [
         ["the weights, untouched", "92.00 %", "91.00 %"],
         ["fresh", "50.00 ± 0.00 %", "98.00 ± 1.41 %"],
         ["once", "50.00 ± 0.00 %", "95.00 ± 1.41 %"],
     ]
+
+
+def _changed(answers, change):
+    path = answers / "masks.json"
+    answer = json.loads(path.read_text())
+    change(answer)
+    path.write_text(json.dumps(answer))
+
+
+def test_an_arm_that_collapsed_before_it_had_an_epoch_has_a_row_without_figures(answers):
+    _changed(answers, lambda answer: answer["arms"].append(_collapsed_arm("the original's")))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()]
+    assert ["the original's (2 of 2 stopped early)", "2", "no epoch", *["–"] * 5, "", ""] in rows
+    panel = draw_answer(json.loads((answers / "masks.json").read_text())).axes[0]
+    assert [(text.get_text(), text.get_position()[1]) for text in panel.texts] == [("collapsed", 2)]
+
+
+def test_errors_removed_have_columns_only_where_an_arm_removes_some(answers):
+    assert "errors removed plain-masked | errors removed masked-masked" in fill(PAGE, answers)
+
+    def more_errors(answer):
+        for arm in answer["arms"]:
+            arm["errors_removed"] = _parts({"mean": -3.1, "interval": None})
+
+    _changed(answers, more_errors)
+    text = fill(PAGE, answers)
+    assert "errors removed" not in text
+    assert len({line.count("|") for line in text.splitlines() if "51,200" in line or "untouched | " in line}) == 2
+
+
+def test_the_page_says_what_each_half_chose_and_what_that_is_worth_on_the_other(answers):
+    assert "Lowest IOU: `fresh` on the first half of the people, `once` on the second." in fill(PAGE, answers)
+    assert "Hardware: a GPU, 2 to 3 minutes a training." in fill(PAGE, answers)
+    share = {"mean": 0.55, "interval": [0.31, 0.74]}
+    crossed = {"arms": ["fresh", "once"], "accuracy": _parts([0.97, 0.99]), "errors_removed": _parts(share)}
+    _changed(answers, lambda answer: answer.update(chosen=crossed))
+    assert (
+        "(`fresh` by the first, `once` by the second): plain-plain 98.00 ± 1.41 %, plain-masked 98.00 ± 1.41 % "
+        "(55 % (31 to 74) of the errors removed)"
+    ) in fill(PAGE, answers)
 
 
 def test_the_words_stay_and_the_tables_are_made_anew(answers):
