@@ -55,7 +55,7 @@ def write_answer(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
-        temporary.write_text(json.dumps(answer, indent=1) + "\n")
+        temporary.write_text(json.dumps(answer) + "\n")
 
 
 def _folders(arms: Sequence[ArmRuns]) -> list[Path]:

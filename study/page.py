@@ -1,6 +1,7 @@
 """Make the tables and plots of results/STUDY.md from results/published/study: ``python -m study.page``.
 
-The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!-- end -->`` stands what this makes.
+The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!-- end -->`` stands what this makes. The
+README's table of real faces is made anew, too.
 """
 
 import json
@@ -9,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from data.tables import CONDITIONS
@@ -17,6 +17,8 @@ from eval.style import save
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
 from study.plot import draw_answer
+from study.summary import fill_summary
+from study.tables import markdown, percent
 
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 ANSWERS = Path("published/study")
@@ -29,6 +31,8 @@ class PageSettings:
 
     results: Path = Path("results")
     """Folder with STUDY.md and published/study."""
+    readme: Path = Path("README.md")
+    """The page with the short table."""
 
 
 def fill(text: str, answers: Path) -> str:
@@ -78,9 +82,9 @@ def answer_table(answer: dict) -> str:
         "the weights, untouched",
         "",
         "",
-        *(_percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
+        *(percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
     ]
-    return _markdown(head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
+    return markdown(head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
 
 
 def _removing(answer: dict) -> list[str]:
@@ -91,16 +95,11 @@ def _removing(answer: dict) -> list[str]:
 def mask_table(answer: dict) -> str:
     """Markdown: accuracy on the pairs in which a face wears the mask, a row for each arm, a column for each mask."""
     masks = sorted(answer["by_mask"])
-    untouched = ["the weights, untouched", *(_percent([answer["by_mask"][mask]]) for mask in masks)]
+    untouched = ["the weights, untouched", *(percent([answer["by_mask"][mask]]) for mask in masks)]
     rows = [
-        [arm["name"], *(_percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"] if arm["by_mask"]
+        [arm["name"], *(percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"] if arm["by_mask"]
     ]
-    return _markdown(["pairs with this mask", *masks], [untouched, *rows])
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
+    return markdown(["pairs with this mask", *masks], [untouched, *rows])
 
 
 def _row(arm: dict, answer: dict) -> list[str]:
@@ -109,7 +108,7 @@ def _row(arm: dict, answer: dict) -> list[str]:
         arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
         str(len(arm["seeds"])),
         f"{arm['images_seen']:,}" if arm["accuracy"] else "no epoch",
-        *(_percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
+        *(percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
         *(_removed(arm["errors_removed"].get(condition)) for condition in _removing(answer)),
         *_difference(arm["name"], answer),
     ]
@@ -120,8 +119,12 @@ def _effort(answer: dict) -> str:
     minutes: dict[str, list[float]] = {}
     for arm in answer["arms"]:
         minutes.setdefault(arm["hardware"], []).extend(arm["minutes"])
-    each = (f"{hardware}, {min(m):.0f} to {max(m):.0f} minutes a training" for hardware, m in minutes.items() if m)
+    each = (f"{hardware}, {_range(m)} minutes a training" for hardware, m in minutes.items() if m)
     return f"Hardware: {'; '.join(each)}.\n\n"
+
+
+def _range(values: list[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{end:.0f}" for end in (min(values), max(values))))
 
 
 def _choice(answer: dict) -> str:
@@ -130,7 +133,7 @@ def _choice(answer: dict) -> str:
     text = f"Lowest IOU: {first} on the first half of the people, {second} on the second.\n\n"
     if chosen := answer["chosen"]:
         figures = ", ".join(
-            f"{condition} {_percent(chosen['accuracy'][condition])}"
+            f"{condition} {percent(chosen['accuracy'][condition])}"
             + f" ({_removed(chosen['errors_removed'][condition])} of the errors removed)" * (condition in MASKED)
             for condition in CONDITIONS
         )
@@ -160,19 +163,13 @@ def _difference(name: str, answer: dict) -> list[str]:
     return ["", ""]
 
 
-def _percent(values: list[float], digits: int = 2) -> str:
-    if not values:
-        return "–"
-    spread = f" ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.{digits}f}{spread} %"
-
-
 def main() -> None:
     """The command."""
     settings = tyro.cli(PageSettings, description=__doc__)
-    page = settings.results / "STUDY.md"
-    rewrite(page, lambda text: fill(text, settings.results / ANSWERS))
-    print(f"tables and plots made anew in {page}")
+    page, answers = settings.results / "STUDY.md", settings.results / ANSWERS
+    rewrite(page, lambda text: fill(text, answers))
+    rewrite(settings.readme, lambda text: fill_summary(text, answers))
+    print(f"tables and plots made anew in {page} and {settings.readme}")
 
 
 if __name__ == "__main__":

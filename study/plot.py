@@ -36,5 +36,7 @@ def _draw_condition(axes: Axes, arms: list[dict], condition: str) -> None:
         if not len(values):
             axes.text(0.02, row, "collapsed", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
             continue
-        axes.plot(values, np.full(len(values), row), "o", color=SAME, markersize=8, markeredgecolor="white")
+        # One above the other, since seeds often come to the same value.
+        heights = row + 0.14 * (np.arange(len(values)) - (len(values) - 1) / 2)
+        axes.plot(values, heights, "o", color=SAME, markersize=8, markeredgecolor="white")
         axes.plot(values.mean(), row, "|", color=INK, markersize=18, markeredgewidth=2.5)

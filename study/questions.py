@@ -152,11 +152,11 @@ ARMS: dict[str, Arm] = {
 
 QUESTIONS: dict[str, Question] = {
     "losses": Question(
-        "Triplet mining or ArcFace + focal loss, at the same number of images on the same backbone?",
+        "Triplet mining or ArcFace + focal loss, at the same number of images?",
         ("scratch_arcface", "scratch_triplet"),
     ),
     "backbones": Question(
-        "Does EfficientNet work without a collapse, and does it beat InceptionResNetV1 and SE-ResNeXt-101?",
+        "Does EfficientNet work without a collapse, and does it beat the others?",
         (
             *("scratch_triplet", "efficientnet_b0_triplet", "scratch_arcface", "efficientnet_b0"),
             *("efficientnet_b0_original", "efficientnet_b2", "seresnext101"),
@@ -175,21 +175,21 @@ QUESTIONS: dict[str, Question] = {
         ("scratch_masks_fresh", "scratch_masks_made_once"),
     ),
     "scratch": Question(
-        "From scratch: this project's settings or the original's, and how much does a teacher add?",
+        "From scratch: these settings or the original's, and what does a teacher add?",
         (
             *("scratch_arcface", "scratch_taught", "scratch_arcface_and_taught"),
             *("original_arcface", "original_triplet"),
         ),
     ),
     "recipe": Question(
-        "From trained weights with a teacher: which objective, target and augmentation?",
+        "Which objective, target and augmentation in fine-tuning?",
         (
             *("recipe", "recipe_semi_hard", "recipe_teacher_alone", "recipe_more_teacher", "recipe_own_target"),
             *("recipe_mean_target", "recipe_without_jitter", "recipe_averaged_weights", "recipe_lower_rate"),
         ),
     ),
     "fine_tuning": Question(
-        "From trained weights: how many of their errors on masks can be removed, and on masks never trained on?",
+        "How many of trained weights' errors on masks can be removed?",
         (
             *("fine_tuned_taught", "fine_tuned_taught_second", "fine_tuned_arcface", "fine_tuned_triplet"),
             "fine_tuned_taught_without_cloth_and_blue",

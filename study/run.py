@@ -12,6 +12,7 @@ results/published/study, from where study.page makes the tables.
 """
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from study.hours import hours_left
 from study.page import ANSWERS
 from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
 
-_PUBLISHED = ("config.json", "log.jsonl", "metrics.json", FIGURES_FILE)
+_PUBLISHED = ("config.json", "log.jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +162,10 @@ def _publish(run: Path) -> None:
     for name in _PUBLISHED:
         if (run / name).is_file():
             shutil.copy(run / name, published / name)
+    if (run / FIGURES_FILE).is_file():
+        # On one line: there are many, and git counts lines.
+        figures = json.loads((run / FIGURES_FILE).read_text())
+        (published / FIGURES_FILE).write_text(json.dumps(figures) + "\n")
 
 
 def main() -> None:

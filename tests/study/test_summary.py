@@ -1,0 +1,65 @@
+"""The README's table from hand-made answers; and that what is published was trained as its arm says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError
+from study import summary
+from study.questions import ARMS, WEIGHTS
+from study.summary import Row, fill_summary
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "study"
+README = "Before.\n<!-- real faces -->\nold\n<!-- end -->\nAfter.\n"
+
+
+def _parts(value):
+    return dict.fromkeys(("plain-plain", "plain-masked", "masked-masked"), value)
+
+
+@pytest.fixture
+def answers(tmp_path, monkeypatch):
+    """One question with an arm of two seeds, and one that collapsed."""
+    arms = [
+        {"name": "scratch_arcface", "seeds": [0, 1], "accuracy": _parts([0.8, 0.9])},
+        {"name": "efficientnet_b0_original", "seeds": [0, 1, 2], "accuracy": {}},
+    ]
+    answer = {"untouched": {name: {"accuracy": value} for name, value in _parts(0.95).items()}, "arms": arms}
+    (tmp_path / "backbones.json").write_text(json.dumps(answer))
+    rows = [Row("the weights", "backbones", "untouched"), Row("plain", "backbones", "scratch_arcface")]
+    rows.append(Row("collapsing", "backbones", "efficientnet_b0_original"))
+    monkeypatch.setattr(summary, "ROWS", rows)
+    return tmp_path
+
+
+def test_each_row_has_its_figures_and_its_command(answers):
+    text = fill_summary(README, answers)
+    assert text.startswith("Before.") and text.endswith("After.\n") and "old" not in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[4:-2]]
+    epochs = str(ARMS["scratch_arcface"].options["epochs"])
+    assert rows == [
+        ["the weights", "", "", *["95.0 %"] * 3, ""],
+        ["plain", "2", epochs, *["85.0 ± 7.1 %"] * 3, "`backbones --only scratch_arcface`"],
+        ["collapsing", "3", epochs, *["collapsed"] * 3, "`backbones --only efficientnet_b0_original`"],
+    ]
+
+
+def test_an_arm_without_an_answer_is_named(answers, monkeypatch):
+    monkeypatch.setattr(summary, "ROWS", [Row("triplets", "backbones", "scratch_triplet")])
+    with pytest.raises(InputError, match="backbones has no arm scratch_triplet"):
+        fill_summary(README, answers)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in PUBLISHED.glob("*/config.json")), ids=lambda p: p.name
+)
+def test_a_published_training_had_the_settings_of_its_arm(folder):
+    arm, seed = folder.name.rsplit("_s", 1)
+    config = json.loads((folder / "config.json").read_text())
+    options = json.loads(json.dumps(ARMS[arm].options))  # tuples as lists
+    for name, value in options.items():
+        found = config["settings"][name]
+        assert found.startswith("results/") if value == WEIGHTS else found == value, name
+    assert config["settings"]["seed"] == int(seed)
+    assert config["command"].split()[0] == ARMS[arm].script
