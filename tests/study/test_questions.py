@@ -6,6 +6,7 @@ import pytest
 
 from configs.cli import parse_settings
 from runtime.errors import InputError
+from runtime.run_folder import RunFolder
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
 
@@ -42,3 +43,14 @@ def test_unknown_questions_and_arms_are_named(tmp_path):
     with pytest.raises(InputError, match="masks has no arm masks_on_33; it has masks_on_75"):
         trainings(_study(tmp_path, "masks", only=("masks_on_33",)), [])
     assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("masks_on_0",)), [])} == {"masks_on_0"}
+
+
+def test_a_training_that_collapsed_before_it_had_an_epoch_is_finished_and_one_that_was_stopped_is_not(tmp_path):
+    """As the scripts leave them: an ended run without a test, and one that is not ended."""
+    study = _study(tmp_path, "backbones", seeds=2, only=("efficientnet_b0_original",), results=tmp_path / "results")
+    collapsed, stopped = trainings(study, [])
+    for training in (collapsed, stopped):
+        RunFolder.create(study.results, training.name, {"seed": 0})
+    collapsed.run.mark_ended("the embeddings have collapsed")
+    assert (collapsed.collapsed_at_once, collapsed.tested, collapsed.finished) == (True, False, True)
+    assert (stopped.collapsed_at_once, stopped.tested, stopped.finished) == (False, False, False)
