@@ -24,11 +24,12 @@ def hours_left(commands: Sequence[list[str]]) -> str:
     """ ", about 3.4 hours" for commands ``python SCRIPT OPTION …``; nothing where there are none."""
     if not commands:
         return ""
-    seconds = sum(_seconds(_settings(command)) for command in commands)
+    seconds = sum(_seconds(settings_of(command)) for command in commands)
     return f", about {seconds / 3600:.1f} hours"
 
 
-def _settings(command: list[str]) -> Settings:
+def settings_of(command: list[str]) -> Settings:
+    """What a command ``python SCRIPT OPTION …`` trains with."""
     script = command[1]
     constants = runpy.run_path(script, run_name="constants")["SETTINGS"]
     return parse_settings(constants, "", command[2:])

@@ -6,9 +6,9 @@
 FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people fall into two halves).
 First it says how many hours are left; then every arm is trained with every seed by its script, in a run folder of its
 own, and tested on both halves of DEV (eval.two_folds). What is finished is passed over, also where another question had
-it trained; what was stopped goes on. What stands behind -- is added to every command (--device cuda); with other epochs
-or sizes set another --results, since a run is known by its arm and seed. Small files of finished runs are copied to
-results/published/study, from where study.page makes the tables.
+it trained; what was stopped goes on. What stands behind -- is added to every command (--device cuda). Several trainings
+at once keep a large GPU busy (--at-once 20). Small files of finished runs are copied to results/published/study, from
+where study.page makes the tables.
 """
 
 import dataclasses
@@ -16,6 +16,8 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +27,9 @@ from tqdm import tqdm
 from eval.two_folds import FIGURES_FILE, TwoFoldSettings, two_folds
 from models.import_original import import_file
 from runtime.errors import InputError, one_line_errors
-from runtime.run_folder import RunFolder
+from runtime.run_folder import RunFolder, read_config
 from study.answers import ArmRuns, write_answer
-from study.hours import hours_left
+from study.hours import hours_left, settings_of
 from study.page import ANSWERS
 from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
 
@@ -50,6 +52,8 @@ class StudySettings:
     """Seeds 0 … n − 1."""
     only: tuple[str, ...] = ()
     """Some of the question's arms; all where it is empty."""
+    at_once: int = 1
+    """Trainings at a time; of several each writes what it says to results/RUN.txt."""
     results: Path = Path("results")
     """Folder of the run folders."""
 
@@ -121,12 +125,36 @@ def run(settings: StudySettings, more: list[str]) -> None:
     _test_untouched(settings, untouched)
     left = [training for training in todo if not training.finished]
     print(f"{settings.question}: {len(todo)} trainings, {len(left)} to go{hours_left([t.command for t in left])}")
-    for training in tqdm(left, desc=settings.question, unit="run"):
-        _train(training)
+    for training in todo:
+        if training.run.path.is_dir():
+            _refuse_other_settings(training)
+    train_all(left, settings.at_once, settings.question)
     question = QUESTIONS[settings.question]
     answer = settings.results / ANSWERS / f"{settings.question}.json"
     write_answer(answer, question.asks, _by_arm(todo), untouched, question.chosen)
     print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
+
+
+def train_all(left: list[Training], at_once: int, title: str) -> None:
+    """Train ``at_once`` at a time. The first that fails ends it, once those beside it are through."""
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        done = pool.map(lambda training: train(training, quiet=at_once > 1), left)
+        for _ in tqdm(done, total=len(left), desc=title, unit="run"):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _refuse_other_settings(training: Training) -> None:
+    """A run is known by its arm and seed: one that was trained otherwise must not pass for it."""
+    path = training.run.path
+    wanted, found = settings_of(training.command).to_dict(), read_config(path)
+    for name, value in ARMS[training.arm_name].options.items():
+        if value != WEIGHTS and found.get(name) != wanted[name]:
+            raise InputError(
+                f"{path} was trained with {name} {found.get(name)}, not {wanted[name]}; set --results to another folder"
+            )
 
 
 def _by_arm(finished: list[Training]) -> list[ArmRuns]:
@@ -144,15 +172,24 @@ def _test_untouched(settings: StudySettings, run: Path) -> None:
         two_folds(TwoFoldSettings(run, root=settings.eval, **halves))
 
 
-def _train(training: Training) -> None:
+def train(training: Training, *, quiet: bool) -> None:
+    """One training to its end, tested and published. Raises InputError where it ends otherwise than by a collapse.
+
+    ``quiet``: what it says goes to a file beside its run folder.
+    """
     path = training.run.path
-    if not (path / "metrics.json").is_file():
-        code = subprocess.run(training.command, check=False).returncode
-        if not training.collapsed_at_once and not (path / "metrics.json").is_file():
-            raise InputError(f"{training.name} ended with code {code} and without a test; see what it says above")
-    if not training.collapsed_at_once:
-        two_folds(TwoFoldSettings(path))
-        shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
+    text = path.with_name(f"{path.name}.txt")
+    see = f"see {text}" if quiet else "see what it says above"
+    with text.open("a") if quiet else nullcontext() as file:
+        if not (path / "metrics.json").is_file():
+            code = subprocess.run(training.command, check=False, stdout=file, stderr=file).returncode
+            if not training.collapsed_at_once and not (path / "metrics.json").is_file():
+                raise InputError(f"{training.name} ended with code {code} and without a test; {see}")
+        if not training.collapsed_at_once:
+            test = [sys.executable, "-m", "eval.two_folds", str(path)]
+            if subprocess.run(test, check=False, stdout=file, stderr=file).returncode:
+                raise InputError(f"{training.name} could not be tested; {see}")
+            shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
     _publish(path)
 
 

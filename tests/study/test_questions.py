@@ -1,12 +1,18 @@
 """The study's trainings are commands that the scripts understand."""
 
+import dataclasses
 import runpy
+import sys
+import threading
+import time
 
 import pytest
 
 from configs.cli import parse_settings
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
+from study import run
+from study.hours import settings_of
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
 
@@ -54,3 +60,76 @@ def test_a_training_that_collapsed_before_it_had_an_epoch_is_finished_and_one_th
     collapsed.run.mark_ended("the embeddings have collapsed")
     assert (collapsed.collapsed_at_once, collapsed.tested, collapsed.finished) == (True, False, True)
     assert (stopped.collapsed_at_once, stopped.tested, stopped.finished) == (False, False, False)
+
+
+def test_several_are_trained_at_once(tmp_path, monkeypatch):
+    left = trainings(_study(tmp_path, "masks", seeds=3, only=("masks_on_0", "masks_on_25")), [])
+    together, done = threading.Barrier(2, timeout=20), []
+
+    def meet(training, *, quiet):
+        together.wait()  # passes only where two are there at a time
+        done.append((training.name, quiet))
+
+    monkeypatch.setattr(run, "train", meet)
+    run.train_all(left, 2, "masks")
+    assert sorted(done) == sorted((training.name, True) for training in left)
+
+
+def test_the_first_that_fails_ends_it(tmp_path, monkeypatch):
+    left = trainings(_study(tmp_path, "masks", seeds=10, only=("masks_on_0", "masks_on_25")), [])
+    begun = []
+
+    def fail(training, *, quiet):
+        begun.append(training.name)
+        if training is left[0]:
+            raise InputError(f"{training.name} ended")
+        time.sleep(0.1)
+
+    monkeypatch.setattr(run, "train", fail)
+    with pytest.raises(InputError, match="masks_on_0_s0 ended"):
+        run.train_all(left, 2, "masks")
+    assert len(begun) < len(left) / 2
+
+
+def test_one_at_a_time_speaks_for_itself(tmp_path, monkeypatch):
+    left = trainings(_study(tmp_path, "masks", seeds=1), [])
+    done = []
+    monkeypatch.setattr(run, "train", lambda training, *, quiet: done.append((training.name, quiet)))
+    run.train_all(left, 1, "masks")
+    assert done == [(training.name, False) for training in left]
+
+
+def _run_that(training, script):
+    """The training with another program in its place: it gets the run folder, and is found by its name."""
+    path = str(training.run.path)
+    return dataclasses.replace(training, command=[sys.executable, "-c", script, path])
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_training_that_fails_is_named_with_where_to_look(tmp_path, quiet, capfd):
+    (tmp_path / "results").mkdir()
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
+    training = _run_that(trainings(study, [])[0], "import sys; sys.exit('no faces here')")
+    where = r"see .*masks_on_0_s0.txt" if quiet else "see what it says above"
+    with pytest.raises(InputError, match=f"masks_on_0_s0 ended with code 1 and without a test; {where}"):
+        run.train(training, quiet=quiet)
+    said = (study.results / "masks_on_0_s0.txt").read_text() if quiet else capfd.readouterr().err
+    assert "no faces here" in said
+
+
+def test_a_run_of_other_settings_does_not_pass_for_an_arm(tmp_path, monkeypatch):
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
+    monkeypatch.setattr(run, "import_file", lambda *_: None)
+    monkeypatch.setattr(run, "_test_untouched", lambda *_: None)
+    monkeypatch.setattr(run, "hours_left", lambda *_: "")
+    (training,) = trainings(study, [])
+    same = settings_of(training.command).to_dict()
+    RunFolder.create(study.results, training.name, {**same, "mask_probability": 0.5})
+    with pytest.raises(InputError, match="masks_on_0_s0 was trained with mask_probability 0.5, not 0.0; set --results"):
+        run.run(study, [])
+    # What stands behind -- counts as asked for.
+    (study.results / training.name).rename(tmp_path / "away")
+    RunFolder.create(study.results, training.name, {**same, "epochs": 1})
+    monkeypatch.setattr(run, "train_all", lambda *_: None)
+    monkeypatch.setattr(run, "write_answer", lambda *_: None)
+    run.run(study, ["--epochs", "1"])
