@@ -1,12 +1,14 @@
 """The README's table from hand-made answers; and that what is published was trained as its arm says."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import InputError
 from study import summary
+from study.page import fill
 from study.questions import ARMS, WEIGHTS
 from study.summary import Row, fill_summary
 
@@ -49,6 +51,15 @@ def test_an_arm_without_an_answer_is_named(answers, monkeypatch):
     monkeypatch.setattr(summary, "ROWS", [Row("triplets", "backbones", "scratch_triplet")])
     with pytest.raises(InputError, match="backbones has no arm scratch_triplet"):
         fill_summary(README, answers)
+
+
+def test_the_pages_of_the_repository_say_what_the_published_answers_say(tmp_path):
+    for file in PUBLISHED.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    study, readme = (PUBLISHED.parents[1] / "STUDY.md").read_text(), (PUBLISHED.parents[2] / "README.md").read_text()
+    assert "<!-- table fine_tuning -->\n![" in study and "<!-- real faces -->\n| " in readme
+    assert fill(study, tmp_path) == study
+    assert fill_summary(readme, tmp_path) == readme
 
 
 @pytest.mark.parametrize(
