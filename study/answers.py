@@ -74,14 +74,13 @@ def _trained(folder: Path) -> TestedRun:
 
 def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict:
     own = [runs[folder.name] for folder in arm.folders]
-    config = read_run_file(arm.folders[0], "config.json")
     of_parts = [_parts(run.metrics) for run in own]
     return {
         "name": arm.name,
         "seeds": [run.settings["seed"] for run in own] + _seeds(arm.untested),
         "images_seen": own[0].log[-1]["images_seen"],
         "minutes": [sum(line["seconds"] + line["evaluation_seconds"] for line in run.log) / 60 for run in own],
-        "hardware": _hardware(config),
+        "hardware": [_hardware(read_run_file(folder, "config.json")) for folder in arm.folders],
         "collapsed": [read_run_file(folder, "metrics.json")["stopped"] for folder in arm.folders]
         + [read_run_file(folder, "config.json")["ended"] for folder in arm.untested],
         "accuracy": {name: [part[name]["accuracy"] for part in of_parts] for name in of_parts[0]},
@@ -101,7 +100,7 @@ def _untested_arm(arm: ArmRuns) -> dict:
         "seeds": _seeds(arm.untested),
         "images_seen": None,
         "minutes": [],
-        "hardware": _hardware(configs[0]),
+        "hardware": [],
         "collapsed": [config["ended"] for config in configs],
         "accuracy": {},
         "by_mask": {},

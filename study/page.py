@@ -118,8 +118,9 @@ def _effort(answer: dict) -> str:
     """What the trainings ran on, and how long one took."""
     minutes: dict[str, list[float]] = {}
     for arm in answer["arms"]:
-        minutes.setdefault(arm["hardware"], []).extend(arm["minutes"])
-    each = (f"{hardware}, {_range(m)} minutes a training" for hardware, m in minutes.items() if m)
+        for hardware, taken in zip(arm["hardware"], arm["minutes"], strict=True):
+            minutes.setdefault(hardware, []).append(taken)
+    each = (f"{hardware}, {_range(taken)} minutes a training" for hardware, taken in minutes.items())
     return f"Hardware: {'; '.join(each)}.\n\n"
 
 
