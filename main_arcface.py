@@ -12,8 +12,6 @@ Everything a run makes lies in results/<run>/.
 
 from pathlib import Path
 
-import torch
-
 from configs import ArcFaceSettings, parse_settings
 from configs.settings import BUILT_IN
 from data.cache import FaceCache
@@ -22,8 +20,8 @@ from data.faces import built_in_faces, open_faces
 from data.samplers import BalancedBatchSampler, RankBatchSampler, ShuffledBatchSampler
 from data.transforms import make_preprocessing
 from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from eval.teacher import teacher_embeddings
-from losses import ArcFaceLoss, Distillation, ShardedArcFaceLoss
+from eval.teacher import beside_teacher
+from losses import ArcFaceLoss, ShardedArcFaceLoss
 from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
 from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
@@ -204,21 +202,7 @@ def main() -> None:
         sample_share=settings.sampled_share if settings.sampled_share < 1 else None,
         margin_warmup=settings.margin_warmup_epochs / settings.epochs,
     )
-    if settings.teacher:
-        criterion = Distillation(
-            criterion,
-            torch.from_numpy(faces.train.targets),
-            teacher_embeddings(
-                settings.teacher,
-                faces.train,
-                faces.train_images,
-                mean_share=settings.teacher_mean_share,
-                crop=settings.crop,
-                device=settings.device,
-            ),
-            share=settings.teacher_share,
-            embedding_size=settings.embedding_size,
-        )
+    criterion = beside_teacher(criterion, faces, settings)
     criterion = sum_parameter_gradients(criterion.to(device))
     model = to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing

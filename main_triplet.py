@@ -12,8 +12,6 @@ Everything a run makes lies in results/<run>/.
 
 from pathlib import Path
 
-import torch
-
 from configs import TripletSettings, parse_settings
 from configs.settings import BUILT_IN
 from data.cache import FaceCache
@@ -22,8 +20,8 @@ from data.faces import built_in_faces, open_faces
 from data.samplers import PKBatchSampler, RankBatchSampler
 from data.transforms import make_preprocessing
 from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from eval.teacher import teacher_embeddings
-from losses import Distillation, TripletLoss
+from eval.teacher import beside_teacher
+from losses import TripletLoss
 from models import build_model, weights_preprocessing
 from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
 from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
@@ -192,21 +190,7 @@ def main() -> None:
         squared=settings.squared,
         allow_saturating_margin=settings.allow_saturating_margin,
     )
-    if settings.teacher:
-        criterion = Distillation(
-            criterion,
-            torch.from_numpy(faces.train.targets),
-            teacher_embeddings(
-                settings.teacher,
-                faces.train,
-                faces.train_images,
-                mean_share=settings.teacher_mean_share,
-                crop=settings.crop,
-                device=settings.device,
-            ),
-            share=settings.teacher_share,
-            embedding_size=settings.embedding_size,
-        )
+    criterion = beside_teacher(criterion, faces, settings)
     criterion = sum_parameter_gradients(criterion.to(device))
     model = to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing

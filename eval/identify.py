@@ -10,7 +10,6 @@ file (--people), is extended by each --gallery, and is never touched by --probe.
 """
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +27,7 @@ from eval.gallery import Gallery
 from eval.identification import identification_figures
 from runtime.checkpoint import find_checkpoint
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import replace_file, sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +149,7 @@ def _fingerprint(model: str) -> str:
     path = find_checkpoint(Path(model))
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def _lines(figures: dict) -> list[str]:

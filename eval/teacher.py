@@ -7,18 +7,42 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from configs.settings import Settings
 from data.datasets import ImageLoader
+from data.faces import FaceData
 from data.images import Images
 from data.tables import FaceTable
 from eval.embedding import embed
 from eval.trained_model import TrainedModel, open_model
+from losses import Distillation
 from runtime.checkpoint import find_checkpoint
 from runtime.devices import loader_workers, pick_device
 from runtime.distributed import from_all, from_first, gather_rows, is_first
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import replace_file, sha256
+
+
+def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) -> nn.Module:
+    """The objective with the teacher that the settings name beside it; the objective itself where they name none.
+
+    Raises InputError as ``teacher_embeddings`` and ``Distillation`` do.
+    """
+    if not settings.teacher:
+        return objective
+    embeddings = teacher_embeddings(
+        settings.teacher,
+        faces.train,
+        faces.train_images,
+        mean_share=settings.teacher_mean_share,
+        crop=settings.crop,
+        device=settings.device,
+    )
+    targets = torch.from_numpy(faces.train.targets)
+    return Distillation(
+        objective, targets, embeddings, share=settings.teacher_share, embedding_size=settings.embedding_size
+    )
 
 
 def teacher_embeddings(
@@ -105,8 +129,7 @@ def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
     """One file for each teacher and list of faces: it is named after what both are."""
     checkpoint = find_checkpoint(Path(name))
     digest = hashlib.sha256()
-    with open(checkpoint, "rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(bytes.fromhex(sha256(checkpoint)))
     digest.update(str(images.root.resolve()).encode())
     paths = images.paths.take(plain)
     digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())

@@ -10,9 +10,7 @@ mean knows nothing. The run has no threshold yet; it is used as an imported one 
 """
 
 import dataclasses
-import hashlib
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +18,10 @@ from typing import Annotated
 import tyro
 from torch import Tensor
 
-from runtime.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from models.network_run import refuse_existing, write_network_run
+from runtime.checkpoint import find_checkpoint, load_checkpoint
 from runtime.errors import InputError, one_line_errors
-from runtime.run_folder import RunFolder
+from runtime.files import sha256
 
 # What makes a network, of a run's settings.
 _NETWORK = ("backbone", "embedding_size", "pooling", "dropout", "image_size", "mirror")
@@ -47,29 +46,23 @@ def average(settings: AverageSettings) -> None:
     for different inputs, or a folder that exists.
     """
     shares = _shares(settings)
-    if settings.out.exists():
-        raise InputError(f"{settings.out} exists; set --out to another folder")
+    refuse_existing(settings.out)
     paths = [find_checkpoint(run) for run in settings.runs]
     contents = [load_checkpoint(path) for path in paths]
     _refuse_different(contents, paths)
     first = contents[0]
     network = {name: first["settings"][name] for name in _NETWORK if name in first["settings"]}
-    origin = [_origin(path, share) for path, share in zip(paths, shares, strict=True)]
+    origin = [
+        {"run": path.parent.name, "sha256": sha256(path), "share": share}
+        for path, share in zip(paths, shares, strict=True)
+    ]
     content = {
         "model": weighted_mean([content["model"] for content in contents], shares),
         "settings": network,
         "preprocessing": first["preprocessing"],
-        "epoch": 0,
-        "images_seen": 0,
-        "history": [],
         "origin": origin,
     }
-    run = RunFolder.create(settings.out.parent, settings.out.name, {**network, "averaged_from": origin})
-    try:
-        save_checkpoint(run.best, content)
-    except BaseException:  # a full disk, Ctrl-C: no run without its weights
-        shutil.rmtree(run.path)
-        raise
+    write_network_run(settings.out, {**network, "averaged_from": origin}, content)
 
 
 def weighted_mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
@@ -113,12 +106,6 @@ def _refuse_different(contents: Sequence[dict], paths: Sequence[Path]) -> None:
 
 def _shapes(content: dict) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in content["model"].items()}
-
-
-def _origin(path: Path, share: float) -> dict:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"run": path.parent.name, "sha256": digest, "share": share}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ it (not --resume: the optimiser's state is left behind, as it belongs to other f
 """
 
 import dataclasses
-import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +18,13 @@ import tyro
 from torch import Tensor
 
 from models.build import build_model
+from models.network_run import refuse_existing, write_network_run
 from models.original import ORIGINAL_PREPROCESSING, Imported, recognise
 from models.pickled import StandIn, read_pickled
 from models.weights import read_state
-from runtime.checkpoint import load_state, save_checkpoint
+from runtime.checkpoint import load_state
 from runtime.errors import InputError, one_line_errors
-from runtime.run_folder import RunFolder
+from runtime.files import sha256
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict")
@@ -49,24 +48,17 @@ def import_file(path: Path, out: Path) -> Imported:
     Raises InputError: no such file, damaged, refused (see ``read_pickled``), a network that is not here, or a
     folder that exists.
     """
-    if out.exists():
-        raise InputError(f"{out} exists; set --out to another folder")
+    refuse_existing(out)
     network = read_network(path)
     settings = {**network.settings, "dropout": 0.0}
     model = build_model(**settings, pretrained="none")
     load_state(model, network.state, str(path))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"file": path.name, "sha256": digest, "kind": network.kind}
+    origin = {"file": path.name, "sha256": sha256(path), "kind": network.kind}
     content = {"model": model.state_dict(), "settings": settings, "preprocessing": network.preprocessing}
+    content["origin"] = origin
     if network.class_centres is not None:
         content["criterion"] = {"weight": network.class_centres}
-    run = RunFolder.create(out.parent, out.name, {**settings, "imported_from": origin})
-    try:
-        save_checkpoint(run.best, {**content, "epoch": 0, "images_seen": 0, "history": [], "origin": origin})
-    except BaseException:  # a full disk, Ctrl-C: no run without its weights
-        shutil.rmtree(run.path)
-        raise
+    write_network_run(out, {**settings, "imported_from": origin}, content)
     return network
 
 

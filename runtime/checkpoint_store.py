@@ -1,6 +1,5 @@
 """The checkpoints that a run goes on from: a few at a time, each with its checksum, the newest whole one counts."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from runtime.checkpoint import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
-from runtime.files import flush_folder
+from runtime.files import flush_folder, sha256
 
 DIGITS = 16  # of SHA-256 in hexadecimal, as torch.hub names its files
 _NAME = re.compile(rf"epoch(\d+)_batch(\d+)-([0-9a-f]{{{DIGITS}}})\.pt")
@@ -40,7 +39,7 @@ class CheckpointStore:
             save_checkpoint(draft, content)
         except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
             raise InputError(self._not_written(error)) from None
-        path = self.folder / f"epoch{position.epoch:04d}_batch{position.batch:06d}-{_digest(draft)}.pt"
+        path = self.folder / f"epoch{position.epoch:04d}_batch{position.batch:06d}-{sha256(draft)[:DIGITS]}.pt"
         os.replace(draft, path)
         flush_folder(self.folder)  # before older ones are gone
         # After a return to an older position the checkpoints beyond it belong to a course that is given up.
@@ -103,11 +102,6 @@ def _position(path: Path) -> Position:
 
 def _is_whole(path: Path) -> bool:
     try:
-        return _digest(path) == _NAME.fullmatch(path.name)[3]
+        return sha256(path)[:DIGITS] == _NAME.fullmatch(path.name)[3]
     except OSError:  # a disk that has lost it
         return False
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]

@@ -15,6 +15,7 @@ from eval.pair_file import read_pair_file
 from eval.report import read_run_file
 from eval.significance import mean_of_drawn_runs
 from eval.two_folds import FIGURES_FILE, PAIRS_FILE
+from runtime.errors import InputError
 from runtime.files import replace_file
 
 UNTOUCHED = "untouched"
@@ -56,6 +57,14 @@ def write_answer(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(answer) + "\n")
+
+
+def read_answer(answers: Path, name: str) -> dict:
+    """What ``write_answer`` wrote for a question. Raises InputError where it is not there."""
+    path = answers / f"{name}.json"
+    if not path.is_file():
+        raise InputError(f"{path} is not there: run python -m study.run {name} first")
+    return json.loads(path.read_text())
 
 
 def _folders(arms: Sequence[ArmRuns]) -> list[Path]:

@@ -13,7 +13,7 @@ from eval.style import BEST, DIFFERENT, FAINT, INK, headline, house_style, new_f
 from runtime.collapse import collapse_reason
 from runtime.files import replace_file
 from runtime.run_folder import RunFolder
-from study.page import fill_tables, rewrite
+from study.tables import fill_tables, rewrite
 
 PUBLISHED = Path("published/efficientnet")
 LINES = "runs.jsonl"

@@ -4,9 +4,6 @@ The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!--
 README's table of real faces is made anew, too.
 """
 
-import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +11,14 @@ import tyro
 
 from data.tables import CONDITIONS
 from eval.style import save
-from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.errors import one_line_errors
+from study.answers import read_answer
 from study.plot import draw_answer
 from study.summary import fill_summary
-from study.tables import markdown, percent
+from study.tables import fill_tables, markdown, percent, rewrite
 
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 ANSWERS = Path("published/study")
-_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -42,32 +38,12 @@ def fill(text: str, answers: Path) -> str:
     """
 
     def table(name: str) -> str:
-        path = answers / f"{name}.json"
-        if not path.is_file():
-            raise InputError(f"{path} is not there: run python -m study.run {name} first")
-        answer = json.loads(path.read_text())
-        save(draw_answer(answer), path.with_suffix(".png"))
+        answer = read_answer(answers, name)
+        save(draw_answer(answer), answers / f"{name}.png")
         tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}{mask_table(answer)}"
         return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{tables}"
 
     return fill_tables(text, table)
-
-
-def fill_tables(text: str, table: Callable[[str], str]) -> str:
-    """The page with what ``table`` gives for each name between the marks."""
-    return _TABLE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
-
-
-def rewrite(page: Path, change: Callable[[str], str]) -> None:
-    """Put what ``change`` makes of the page in its place. Raises InputError where there is no page to change."""
-    if not page.is_file():
-        raise InputError(
-            f"{page} is not there: write its words first, with the lines <!-- table NAME --> and <!-- end --> where a "
-            "table is to stand"
-        )
-    text = change(page.read_text(encoding="utf-8"))
-    with replace_file(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def answer_table(answer: dict) -> str:

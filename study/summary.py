@@ -1,17 +1,13 @@
 """The README's table of results on real faces, from the answers of the study."""
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.tables import CONDITIONS
 from runtime.errors import InputError
-from study.answers import UNTOUCHED
+from study.answers import UNTOUCHED, read_answer
 from study.questions import ARMS
-from study.tables import markdown, percent
-
-_TABLE = re.compile(r"(<!-- real faces -->\n).*?(<!-- end -->)", re.DOTALL)
+from study.tables import fill_tables, markdown, percent
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ ROWS = (
 
 def fill_summary(text: str, answers: Path) -> str:
     """The README with its table made anew. Raises InputError where an answer is not there, or lacks an arm."""
-    return _TABLE.sub(lambda found: found[1] + _table(answers) + found[2], text)
+    return fill_tables(text, lambda _: _table(answers))
 
 
 def _table(answers: Path) -> str:
@@ -48,7 +44,7 @@ def _table(answers: Path) -> str:
 
 
 def _cells(row: Row, answers: Path) -> list[str]:
-    answer = json.loads((answers / f"{row.question}.json").read_text())
+    answer = read_answer(answers, row.question)
     if row.arm == UNTOUCHED:
         return [row.words, "", "", *(percent([answer[UNTOUCHED][name]["accuracy"]], 1) for name in CONDITIONS), ""]
     found = [arm for arm in answer["arms"] if arm["name"] == row.arm]

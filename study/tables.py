@@ -1,6 +1,15 @@
-"""Figures of the study as Markdown."""
+"""Figures of the study as Markdown, and the pages that hold them between hand-written words."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+from runtime.errors import InputError
+from runtime.files import replace_file
+
+_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -15,3 +24,20 @@ def percent(values: list[float], digits: int = 2) -> str:
         return "–"
     spread = f" ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.{digits}f}{spread} %"
+
+
+def fill_tables(text: str, table: Callable[[str], str]) -> str:
+    """The page with what ``table`` gives for each name between the marks."""
+    return _TABLE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
+
+
+def rewrite(page: Path, change: Callable[[str], str]) -> None:
+    """Put what ``change`` makes of the page in its place. Raises InputError where there is no page to change."""
+    if not page.is_file():
+        raise InputError(
+            f"{page} is not there: write its words first, with the lines <!-- table NAME --> and <!-- end --> where a "
+            "table is to stand"
+        )
+    text = change(page.read_text(encoding="utf-8"))
+    with replace_file(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")

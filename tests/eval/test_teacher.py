@@ -48,7 +48,9 @@ def taught(run: Path, root: Path, csv: Path | None = None, crop="arcface5", mean
 
 
 @pytest.mark.parametrize("mean_share", [0.0, 0.5, 1.0])
-def test_plain_faces_have_their_own_embedding_and_masked_ones_the_mean_of_their_persons(run, drawn_faces, mean_share):
+def test_plain_faces_lie_between_their_own_embedding_and_their_persons_mean_where_masked_ones_lie(
+    run, drawn_faces, mean_share
+):
     frame = pd.read_csv(drawn_faces / "train.csv")
     found = taught(run, drawn_faces, mean_share=mean_share).float()
     plain = frame[frame["masked"] == 0]

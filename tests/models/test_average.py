@@ -10,7 +10,7 @@ import torch
 from data.transforms import make_preprocessing
 from eval.trained_model import open_model
 from models import average as command
-from models import build_model
+from models import build_model, network_run
 from models.average import AverageSettings, average
 from runtime.checkpoint import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_no_run(tmp_path, runs, monkeypatch):
     def fail(*_):
         raise InputError("disk full")
 
-    monkeypatch.setattr(command, "save_checkpoint", fail)
+    monkeypatch.setattr(network_run, "save_checkpoint", fail)
     with pytest.raises(InputError, match="disk full"):
         average(AverageSettings(runs, tmp_path / "mean"))
     assert not (tmp_path / "mean").exists()

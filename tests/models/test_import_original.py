@@ -13,8 +13,7 @@ from facenet_pytorch import InceptionResnetV1
 from torch import nn
 from torch.nn import functional as F
 
-from models import build_model, weights_preprocessing
-from models import import_original as command
+from models import build_model, network_run, weights_preprocessing
 from models.import_original import import_file
 from runtime.checkpoint import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
@@ -292,7 +291,7 @@ def test_a_failure_while_writing_leaves_no_run(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     torch.save(InceptionResnetV1().state_dict(), tmp_path / "mine.pt")
-    monkeypatch.setattr(command, "save_checkpoint", full)
+    monkeypatch.setattr(network_run, "save_checkpoint", full)
     with pytest.raises(OSError, match="space"):
         import_file(tmp_path / "mine.pt", tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.pt"]

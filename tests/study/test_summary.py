@@ -13,7 +13,7 @@ from study.questions import ARMS, WEIGHTS
 from study.summary import Row, fill_summary
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "study"
-README = "Before.\n<!-- real faces -->\nold\n<!-- end -->\nAfter.\n"
+README = "Before.\n<!-- table real_faces -->\nold\n<!-- end -->\nAfter.\n"
 
 
 def _parts(value):
@@ -57,7 +57,7 @@ def test_the_pages_of_the_repository_say_what_the_published_answers_say(tmp_path
     for file in PUBLISHED.glob("*.json"):
         shutil.copy(file, tmp_path)
     study, readme = (PUBLISHED.parents[1] / "STUDY.md").read_text(), (PUBLISHED.parents[2] / "README.md").read_text()
-    assert "<!-- table fine_tuning -->\n![" in study and "<!-- real faces -->\n| " in readme
+    assert "<!-- table fine_tuning -->\n![" in study and "<!-- table real_faces -->\n| " in readme
     assert fill(study, tmp_path) == study
     assert fill_summary(readme, tmp_path) == readme
 

@@ -1,0 +1,28 @@
+"""A run folder of a network that no training here made: it was imported, or averaged."""
+
+import shutil
+from pathlib import Path
+
+from runtime.checkpoint import save_checkpoint
+from runtime.errors import InputError
+from runtime.run_folder import RunFolder
+
+
+def refuse_existing(out: Path) -> None:
+    """Before the work begins. Raises InputError where ``out`` is there already."""
+    if out.exists():
+        raise InputError(f"{out} exists; set --out to another folder")
+
+
+def write_network_run(out: Path, settings: dict, content: dict) -> None:
+    """Make ``out`` with config.json (``settings``) and best.pt, without a threshold, or nothing.
+
+    ``content`` has the checkpoint's model, settings, preprocessing and origin. Raises InputError as
+    ``RunFolder.create`` does.
+    """
+    run = RunFolder.create(out.parent, out.name, settings)
+    try:
+        save_checkpoint(run.best, {**content, "epoch": 0, "images_seen": 0, "history": []})
+    except BaseException:  # a full disk, Ctrl-C: no run without its weights
+        shutil.rmtree(run.path)
+        raise
