@@ -7,39 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from data.transforms import make_preprocessing
 from eval.trained_model import open_model
 from models import average as command
-from models import build_model, network_run
+from models import network_run
 from models.average import AverageSettings, average
-from runtime.checkpoint import load_checkpoint, save_checkpoint
+from runtime.checkpoint import load_checkpoint
 from runtime.errors import InputError
-
-SETTINGS = {
-    "backbone": "timm:mobilenetv3_small_050",
-    "embedding_size": 16,
-    "pooling": "average",
-    "dropout": 0.0,
-    "image_size": 64,
-}
-
-
-def _run(folder, seed, *, size=64, **changed):
-    """The folder of an untrained network whose BatchNorms have seen something."""
-    torch.manual_seed(seed)
-    settings = {**SETTINGS, **changed}
-    model = build_model(**settings, pretrained="none").train()
-    model(torch.randn(8, 3, 64, 64))
-    preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="imagenet", weights=None).to_dict()
-    folder.mkdir()
-    content = {"model": model.state_dict(), "settings": settings | {"lr": 0.1}, "preprocessing": preprocessing}
-    save_checkpoint(folder / "best.pt", {**content, "epoch": 3, "threshold": 1.0})
-    return folder
+from tests.small_run import write_small_run
 
 
 @pytest.fixture
 def runs(tmp_path):
-    return tuple(_run(tmp_path / name, seed) for seed, name in enumerate("abc"))
+    return tuple(write_small_run(tmp_path / name, seed) for seed, name in enumerate("abc"))
 
 
 def _weights(folder):
@@ -89,8 +68,8 @@ def test_shares_that_do_not_fit_are_said(tmp_path, runs, count, shares, said):
 
 
 def test_networks_that_have_no_mean_are_named(tmp_path, runs):
-    other = _run(tmp_path / "other", 5, embedding_size=8)
-    larger = _run(tmp_path / "larger", 6, size=80)
+    other = write_small_run(tmp_path / "other", 5, embedding_size=8)
+    larger = write_small_run(tmp_path / "larger", 6, size=80)
     for second, said in ((other, "other.best.pt is of another architecture"), (larger, "needs another input")):
         with pytest.raises(InputError, match=said):
             average(AverageSettings((runs[0], second), tmp_path / "mean"))
