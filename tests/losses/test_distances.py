@@ -45,6 +45,14 @@ def test_equal_rows_are_at_zero_and_equally_far_from_all_others(copies):
     assert (distances[first[:, None] != first] > 0).all()
 
 
+@pytest.mark.parametrize("people", [2, 40])
+def test_squared_distances_of_whole_numbers_are_whole(people):
+    """With few and with many copies: a triplet that lies on the margin must not count as inside it."""
+    rows = np.random.default_rng(people).integers(-2, 3, (people, 3)).repeat(80 // people, axis=0)
+    expected = np.square(rows[:, None] - rows).sum(2)
+    assert np.array_equal(pairwise_distances(torch.tensor(rows, dtype=torch.float64), squared=True), expected)
+
+
 def naive_gradient(rows: np.ndarray, factors: np.ndarray, squared: bool) -> np.ndarray:
     gradient = np.zeros_like(rows)
     for i in range(len(rows)):
