@@ -15,8 +15,9 @@ import torch
 import train
 from data.pack import pack_csv
 from data.pack_file import HEADER_BYTES
-from eval import two_folds, verify
+from eval import style, two_folds, verify
 from runtime.errors import InputError
+from tests.small_run import write_small_run
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ["main_arcface.py", "main_triplet.py"]
@@ -25,6 +26,15 @@ SMALL = {
     "main_triplet.py": ["--people-per-batch", "3", "--images-per-person", "4"],
 }
 TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_plots():
+    """Most of such small runs' time is drawing; how plots look is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        for setting in ("figure.dpi", "savefig.dpi"):
+            patch.setitem(style._LOOK, setting, 40)
+        yield
 
 
 @pytest.fixture
@@ -66,6 +76,17 @@ def _options(script, faces, name="run", epochs=2):
         "--data-root", faces, "--image-size", 64, "--backbone", "timm:mobilenetv3_small_050", "--embedding-size", 32,
         "--epochs", epochs, "--workers", 0, "--run-name", name, *SMALL[script],
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_epoch(drawn_faces, tmp_path_factory):
+    """The run folder of one epoch of main_arcface.py, to copy."""
+    folder = tmp_path_factory.mktemp("one_epoch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["main_arcface.py", *map(str, _options("main_arcface.py", drawn_faces, epochs=1))])
+        runpy.run_path(str(ROOT / "main_arcface.py"), run_name="__main__")
+    return folder / "results/run"
 
 
 def _log(run_folder):
@@ -123,8 +144,8 @@ def test_interrupted_after_epoch_two_of_four_and_resumed_equals_uninterrupted(
 
 @pytest.mark.parametrize(("script", "share"), [("main_arcface.py", 1.0), ("main_triplet.py", 0.5)])
 def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_faces, interrupt_after, script, share):
-    assert run(script, *_options(script, drawn_faces, "teacher", 1))[0] == 0
-    options = ["--teacher", "results/teacher", "--teacher-share", share, "--train-faces", "plain"]
+    write_small_run(Path("teacher"), embedding_size=32)
+    options = ["--teacher", "teacher", "--teacher-share", share, "--train-faces", "plain"]
     options += [*_options(script, drawn_faces, "student"), "--mask-probability", 0.5]
     assert run(script, *options)[0] == 0
     log = _log(Path("results/student"))
@@ -139,12 +160,11 @@ def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_fac
 
 
 def test_a_teacher_of_another_embedding_size_is_one_clear_line(run, drawn_faces):
-    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "teacher", 1))[0] == 0
-    options = [*_options("main_arcface.py", drawn_faces, "student"), "--embedding-size", 16]
-    code, _, error = run("main_arcface.py", *options, "--teacher", "results/teacher")
+    write_small_run(Path("teacher"), embedding_size=16)
+    code, _, error = run("main_arcface.py", *_options("main_arcface.py", drawn_faces), "--teacher", "teacher")
     assert code == 2
-    assert "the teacher's embeddings have 32 values" in error
-    assert not Path("results/student").exists()
+    assert "the teacher's embeddings have 16 values" in error
+    assert not Path("results").exists()
 
 
 @pytest.mark.parametrize(
@@ -173,18 +193,18 @@ def test_a_signal_saves_exits_with_its_code_and_the_same_command_goes_on(
     assert len(_log(Path("results/run"))) == 1
 
 
-def test_more_identities_than_a_run_was_trained_on_are_refused_on_its_resume(run, broken_faces):
-    options = _options("main_arcface.py", broken_faces, epochs=1)
-    assert run("main_arcface.py", *options)[0] == 0
+def test_more_identities_than_a_run_was_trained_on_are_refused_on_its_resume(run, broken_faces, interrupt_after):
+    interrupt_after(1)
+    assert run("main_arcface.py", *_options("main_arcface.py", broken_faces))[0] == 130
+    interrupt_after(None)
     _rewrite(broken_faces / "train.csv", lambda f: pd.concat([f, f[:3].assign(target="somebody new")]))
-    code, _, error = run("main_arcface.py", "--resume", "results/run", "--epochs", 2)
+    code, _, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
     assert "other identities" in error and "--resume never" in error
     assert len(_log(Path("results/run"))) == 1
 
 
-def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run, drawn_faces, tmp_path):
-    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "together", 1))[0] == 0
+def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run, drawn_faces, one_epoch, tmp_path):
     apart = tmp_path / "apart"
     for name in ("eval_same.csv", "eval_diff.csv", "test.csv"):
         frame = pd.read_csv(drawn_faces / name)
@@ -194,7 +214,7 @@ def test_evaluation_faces_may_lie_in_another_folder_than_the_training_faces(run,
         frame.to_csv(apart / name, index=False)
     options = _options("main_arcface.py", drawn_faces, "apart", 1)
     assert run("main_arcface.py", *options, "--eval-root", apart)[0] == 0
-    assert Path("results/apart/metrics.json").read_text() == Path("results/together/metrics.json").read_text()
+    assert Path("results/apart/metrics.json").read_text() == (one_epoch / "metrics.json").read_text()
 
 
 def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_swapped(run, drawn_faces):
@@ -220,14 +240,14 @@ def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_sw
     assert len(set(pairs["person"]) | set(pairs["pair_person"])) == found["people"] == 8
 
 
-def test_two_folds_of_the_demo_find_its_drawn_faces(run, drawn_faces, monkeypatch):
-    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "demo", 1))[0] == 0
-    expected = two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/demo")))
-    config = Path("results/demo/config.json")
+def test_two_folds_of_the_demo_find_its_drawn_faces(drawn_faces, one_epoch, tmp_path, monkeypatch):
+    demo = shutil.copytree(one_epoch, tmp_path / "demo")
+    expected = two_folds.two_folds(two_folds.TwoFoldSettings(demo))
+    config = demo / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"data_root": "builtin", "builtin_people": 24}))
     folders = {(24, 6, 64): drawn_faces}
     monkeypatch.setattr(two_folds, "built_in_faces", lambda *asked: folders[asked])
-    assert two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/demo")))["auc"] == expected["auc"]
+    assert two_folds.two_folds(two_folds.TwoFoldSettings(demo))["auc"] == expected["auc"]
 
 
 def test_two_folds_of_a_run_that_has_not_kept_its_epochs_are_refused(run, drawn_faces):
@@ -380,17 +400,19 @@ def test_the_same_command_again_goes_on_with_what_is_unfinished_and_leaves_what_
     options = _options("main_arcface.py", drawn_faces, name="")
     interrupt_after(1)
     assert run("main_arcface.py", *options)[0] == 130
-    interrupt_after(None)
     (first,) = Path("results").iterdir()
-    assert run("main_arcface.py", *options, "--seed", 1)[0] == 0  # other settings: another run
+    interrupt_after(0)
+    assert run("main_arcface.py", *options, "--seed", 1)[0] == 130  # other settings: another run
+    interrupt_after(None)
     (second,) = set(Path("results").iterdir()) - {first}
-    assert len(_log(first)) == 1
+    assert len(_log(first)) == 1 and not (second / "log.jsonl").exists()
     code, said, _ = run("main_arcface.py", *options, "--checkpoint-minutes", 1)
     assert code == 0
     assert f"{first} is unfinished" in said
     assert len(_log(first)) == 2
     finished = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
-    assert run("main_arcface.py", *options)[0] == 0
+    interrupt_after(0)
+    assert run("main_arcface.py", *options)[0] == 130
     assert len(set(Path("results").iterdir()) - {first, second}) == 1
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == finished
 
@@ -403,14 +425,13 @@ def test_a_run_name_that_is_taken_is_not_overwritten(run, drawn_faces):
     assert list(Path("results/run").iterdir()) == []
 
 
-def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run, drawn_faces):
-    options = _options("main_arcface.py", drawn_faces, epochs=1)
-    assert run("main_arcface.py", *options)[0] == 0
+def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run, one_epoch):
+    shutil.copytree(one_epoch, "results/run")
     code, _, error = run("main_arcface.py", "--resume", "results/run", "--backbone", "timm:resnet10t")
     assert code == 2
     assert "another architecture" in error
-    last = Path("results/run/last.pt")
-    last.write_bytes(last.read_bytes()[:1000])
+    for checkpoint in Path("results/run").rglob("*.pt"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     code, said, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
     assert "is damaged" in said
