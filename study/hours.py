@@ -21,11 +21,11 @@ _EVALUATION_SHARE = 1 / 3
 
 
 def hours_left(commands: Sequence[list[str]]) -> str:
-    """ ", about 3.4 hours" for commands ``python SCRIPT OPTION …``; nothing where there are none."""
+    """ ", about 3.4 hours one after another" for commands ``python SCRIPT OPTION …``; nothing for none."""
     if not commands:
         return ""
     seconds = sum(_seconds(settings_of(command)) for command in commands)
-    return f", about {seconds / 3600:.1f} hours"
+    return f", about {seconds / 3600:.1f} hours one after another"
 
 
 def settings_of(command: list[str]) -> Settings:

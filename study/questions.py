@@ -59,6 +59,7 @@ TAUGHT_HALF = {"teacher": WEIGHTS, "teacher_share": 0.5, "teacher_mean_share": 0
 FROM_WEIGHTS = {**FINE_TUNED, **HARD, **TAUGHT_HALF, "lr": 1e-3, "mask_probability": 0.75, "jitter": True}
 PILOT = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 5})
 SHORT = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 2})
+SHORTEST = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 1})
 # Of the pilots these two have the lowest IOU, one on each half of the people.
 RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "lr": 3e-4})
 SECOND_RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "teacher_mean_share": 1.0})
@@ -142,12 +143,14 @@ ARMS: dict[str, Arm] = {
     "masks_on_25": _changed(SHORT, mask_probability=0.25),
     "masks_on_50": _changed(SHORT, mask_probability=0.5),
     "masks_on_100": _changed(SHORT, mask_probability=1.0),
-    "masks_without_cloth_and_blue": _changed(SHORT, **WITHOUT_CLOTH_AND_BLUE),
-    "masks_surgical_only": _changed(SHORT, mask_kinds=("surgical_green", "surgical_blue")),
-    "masks_of_one_fit": _changed(SHORT, mask_fit="fixed"),
-    "masks_flat": _changed(SHORT, mask_fit="flat"),
-    "masks_in_more_colours": _changed(
-        SHORT,
+    # ---- from the weights, in one epoch ----
+    "simulation": SHORTEST,
+    "simulation_without_cloth_and_blue": _changed(SHORTEST, **WITHOUT_CLOTH_AND_BLUE),
+    "simulation_surgical_only": _changed(SHORTEST, mask_kinds=("surgical_green", "surgical_blue")),
+    "simulation_of_one_fit": _changed(SHORTEST, mask_fit="fixed"),
+    "simulation_flat": _changed(SHORTEST, mask_fit="flat"),
+    "simulation_in_more_colours": _changed(
+        SHORTEST,
         mask_kinds=(
             *("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),
             *("cloth:#b03050", "cloth:#d8c8a0", "cloth:#304878", "surgical:#e8e8f0", "n95:#303030"),
@@ -205,8 +208,8 @@ QUESTIONS: dict[str, Question] = {
     "simulation": Question(
         "Which part of the mask simulation matters?",
         (
-            *("masks_on_75", "masks_without_cloth_and_blue", "masks_surgical_only"),
-            *("masks_of_one_fit", "masks_flat", "masks_in_more_colours"),
+            *("simulation", "simulation_without_cloth_and_blue", "simulation_surgical_only"),
+            *("simulation_of_one_fit", "simulation_flat", "simulation_in_more_colours"),
         ),
     ),
 }
