@@ -1,5 +1,5 @@
-"""Time and memory of each mining rule beside a naive B³ version and pytorch-metric-learning, and of the
-sampled head.
+"""Time and memory of each mining rule beside a naive B³ version and pytorch-metric-learning, of the distances of a
+collapsed batch, and of the sampled head.
 
     python -m benchmarks.losses [--quick] [--check] [--json FILE]
 
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.table import Options, Report
 from losses import MINING_RULES, ArcFaceLoss, TripletLoss
+from losses.distances import pairwise_distances
 from losses.mining import FARTHEST, NEAREST, SPHERE
 
 EMBEDDING = 512
@@ -259,6 +260,36 @@ def compare_rules(report: Report, batch: int, seconds: float) -> None:
             report.at_most(f"{rule} B={batch}: GB", mine.megabytes / 1024, 2)
 
 
+# ==== the distances of a collapsed batch ====
+
+
+def collapsed_case(version: str, batch: int) -> Callable[[], float]:
+    """Distances of rows that are nearly the same, each pair from its difference: "ours" or torch's, "peer"."""
+    generator = torch.Generator().manual_seed(0)
+    rows = F.normalize(1 + 1e-3 * torch.randn(batch, EMBEDDING, generator=generator))
+    exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    distances = {"ours": pairwise_distances, "peer": lambda rows: torch.cdist(rows, rows, **exact)}[version]
+    return lambda: distances(rows).sum().item()
+
+
+def compare_collapsed(report: Report, batch: int) -> None:
+    """One row, the forward pass alone."""
+    mine, other = (measure(collapsed_case, version, batch, seconds=1) for version in ("ours", "peer"))
+    times = other.seconds / mine.seconds
+    name = "distances, collapsed"
+    report.add(
+        B=batch,
+        rule=name,
+        ms=mine.seconds * 1e3,
+        MB=mine.megabytes,
+        peer_ms=other.seconds * 1e3,
+        peer_MB=other.megabytes,
+        peer_times=times,
+    )
+    report.at_least(f"{name} B={batch}: speed, in torch.cdist's", times, 1)
+    report.at_most(f"{name} B={batch}: off torch.cdist's sum", abs(mine.value / other.value - 1), 1e-4)
+
+
 # ==== the sampled head ====
 
 
@@ -298,11 +329,13 @@ def main(options: Options) -> int:
     report = Report("losses")
     for batch in [size for size in GROUPS if size <= 600] if options.quick else GROUPS:
         compare_rules(report, batch, seconds=1 if options.quick else 2)
+    for batch in [600] if options.quick else [600, 2048]:
+        compare_collapsed(report, batch)
     # The full head takes about 12 kB a class at its peak.
     compare_heads(report, 1_000_000 if not options.quick and available_memory() * 2 > 14e9 else 100_000)
     report.note(
         "ms: fastest forward + backward; MB: growth of the resident peak in the first pass; peer: "
-        "pytorch-metric-learning; a dash: would not fit into half of the free memory"
+        "pytorch-metric-learning, of distances torch.cdist; a dash: would not fit into half of the free memory"
     )
     return report.finish(options)
 

@@ -69,9 +69,13 @@ def _squared_distances(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _from_differences(rows: Tensor) -> Tensor:
     """Squared distances (B, B), every pair from its difference. torch.cdist takes a root, which squared again is off in
-    the last bit, and two to three times as long on a CPU."""
-    block = (CPU_BLOCK if rows.is_cpu else GPU_BLOCK) // rows.numel() or 1
-    return torch.cat([(some[:, None] - rows).square_().sum(2) for some in rows.split(block)])
+    the last bit, and longer on a CPU (benchmarks/losses.py)."""
+    block = min(len(rows), (CPU_BLOCK if rows.is_cpu else GPU_BLOCK) // rows.numel() or 1)
+    result, differences = rows.new_empty(len(rows), len(rows)), rows.new_empty(block, *rows.shape)
+    for some, part in zip(rows.split(block), result.split(block), strict=True):
+        torch.sub(some[:, None], rows, out=differences[: len(some)])
+        torch.sum(differences[: len(some)].square_(), 2, out=part)
+    return result
 
 
 def _equalise_copies(result: Tensor, pairs: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ FROM_SCRATCH = {**FACES, **SCHEDULE, "backbone": "inception_resnet_v1", "embeddi
 FROM_SCRATCH |= {"lr": 1e-3, "epochs": 5}
 
 SCRATCH = Arm(ARCFACE, {**FROM_SCRATCH, **MARGIN, "batch_size": 64})
-# What may be asked of any network is asked of one that a core trains in twenty minutes.
+# What may be asked of any network is asked of one that a core trains in half an hour.
 SMALL = {"backbone": "timm:resnet18", "image_size": 64}
 SMALL_ARCFACE = Arm(ARCFACE, {**FROM_SCRATCH, **SMALL, **MARGIN, "batch_size": 64})
 SMALL_TRIPLET = Arm(TRIPLET, {**FROM_SCRATCH, **SMALL, **MINING})

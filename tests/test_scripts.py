@@ -37,15 +37,19 @@ def coarse_plots():
         yield
 
 
+def _start(patch, script, *options):
+    patch.setattr(sys, "argv", [script, *map(str, options)])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """``run(script, *options)`` in an empty working folder → (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def call(script, *options):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, options)])
         try:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
+            _start(monkeypatch, script, *options)
             code = 0
         except SystemExit as stop:
             code = stop.code
@@ -84,8 +88,7 @@ def one_epoch(drawn_faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_epoch")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["main_arcface.py", *map(str, _options("main_arcface.py", drawn_faces, epochs=1))])
-        runpy.run_path(str(ROOT / "main_arcface.py"), run_name="__main__")
+        _start(patch, "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1))
     return folder / "results/run"
 
 
