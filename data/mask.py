@@ -24,7 +24,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from data.mask_fabric import STYLES, TEXTURE_WIDTHS, VARIANTS, MaskStyle, mask_style, textures
+from data.mask_fabric import STYLES, TEXTURE_WIDTHS, VARIANTS, MaskStyle, colour_ramp, mask_style, textures
 from data.mask_light import composite, measure_blur
 from data.mask_pose import HeadPose, fit_pose
 from data.mask_view import BORDER_MM, View, view
@@ -132,9 +132,10 @@ def render_mask(
         face = out[top:bottom, left:right]
         offset -= complex(left, top)
         blur = measure_blur(face)
-        cover = _sample(textures(style, fit.variant), seen, factor, offset, (right - left, bottom - top), blur)
-        _draw_straps(cover, seen, factor, offset, style.strap_colour)
-        composite(face, cover, brightness=fit.brightness, shadow=fit.shadow, reach=int(BORDER_MM * pose.scale))
+        mask, alpha = _sample(style, fit.variant, seen, factor, offset, (right - left, bottom - top), blur)
+        _draw_straps(mask, alpha, seen, factor, offset, style.strap_colour)
+        reach = int(BORDER_MM * pose.scale)
+        composite(face, mask, alpha, brightness=fit.brightness, shadow=fit.shadow, reach=reach)
     return out
 
 
@@ -157,24 +158,28 @@ def _window(seen: View, factor: complex, offset: complex, shape: tuple[int, ...]
 
 
 def _sample(
-    pyramid: tuple[np.ndarray, ...],
+    style: MaskStyle,
+    variant: int,
     seen: View,
     factor: complex,
     offset: complex,
     size: tuple[int, int],
     blur: float,
-) -> np.ndarray:
-    """The texture as it is seen in the window, as blurred as its picture: premultiplied RGBA uint8 (h, w, 4)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The fabric as it is seen in the window, as blurred as its picture: premultiplied RGB uint8 (h, w, 3), and alpha
+    uint8 (h, w)."""
     scale = abs(factor)
     # From ear to ear the texture spans about 240 mm; its details are as wide as the blur.
-    texture = pyramid[bisect(TEXTURE_WIDTHS[:-1], 240 * scale / max(1, 2 * blur))]
+    texture = textures(style, variant)[bisect(TEXTURE_WIDTHS[:-1], 240 * scale / max(1, 2 * blur))]
     x, y, inside, light = _seen_through(seen, texture.shape, factor, offset, size)
     # A ramp from 0 half a blur outside to 255 as far inside; saturated beyond.
     ramp = 255 * scale / (_RAMP * blur)
-    edge = cv2.addWeighted(inside, ramp, inside, 0, 127.5, dtype=cv2.CV_8U)
-    lit = cv2.multiply(light, edge, dtype=cv2.CV_8U)
+    alpha = cv2.addWeighted(inside, ramp, inside, 0, 127.5, dtype=cv2.CV_8U)
+    lit = cv2.multiply(light, alpha, dtype=cv2.CV_8U)
     fabric = cv2.remap(texture, x, y, cv2.INTER_LINEAR)
-    return cv2.multiply(fabric, cv2.merge([lit, lit, lit, edge]), scale=1 / 255)
+    if style.texture is not None:
+        return cv2.multiply(fabric, cv2.cvtColor(lit, cv2.COLOR_GRAY2RGB), scale=1 / 255), alpha
+    return cv2.applyColorMap(cv2.multiply(fabric, lit, scale=1 / 255), colour_ramp(style.colour)), alpha
 
 
 def _seen_through(
@@ -207,8 +212,15 @@ def _seen_through(
     return [cv2.extractChannel(values, i) for i in range(4)]
 
 
-def _draw_straps(cover: np.ndarray, seen: View, factor: complex, offset: complex, colour: tuple[int, int, int]) -> None:
-    """Draw the straps into ``cover``."""
+def _draw_straps(
+    mask: np.ndarray,
+    alpha: np.ndarray,
+    seen: View,
+    factor: complex,
+    offset: complex,
+    colour: tuple[int, int, int],
+) -> None:
+    """Draw the straps into ``mask`` and ``alpha``."""
     if not seen.strap_ends:
         return
     points = (16 * factor * seen.straps + 16 * offset).view(np.float64).reshape(-1, 1, 2)
@@ -218,5 +230,5 @@ def _draw_straps(cover: np.ndarray, seen: View, factor: complex, offset: complex
     width = max(1, round(thickness))
     # A thread narrower than a pixel covers only its share of it.
     share = min(1.0, thickness / width)
-    ink = [share * value for value in (*colour, 255)]
-    cv2.polylines(cover, lines, False, ink, width, cv2.LINE_AA, 4)
+    cv2.polylines(mask, lines, False, [share * value for value in colour], width, cv2.LINE_AA, 4)
+    cv2.polylines(alpha, lines, False, 255 * share, width, cv2.LINE_AA, 4)

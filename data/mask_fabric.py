@@ -18,6 +18,8 @@ TEXTURE_WIDTHS = (48, 96, 192, 384)
 _WIDTH, _HEIGHT = 384, 192
 # No two masks are folded alike: so many drawings of each cut, with wrinkles, folds and valves of their own.
 VARIANTS = 6
+# Shades, 0 to 1.06, are kept in bytes.
+_SHADE_UNIT = 240
 
 Colour = tuple[int, int, int]
 # Ear loops of paper masks are white, an N95's bands rubber, a cloth mask's loops as the cloth.
@@ -90,16 +92,38 @@ def _fabric_picture(path: Path) -> np.ndarray:
     return filled[start : start + _HEIGHT]
 
 
-@lru_cache(maxsize=256)
 def textures(style: MaskStyle, variant: int) -> tuple[np.ndarray, ...]:
-    """One RGBA picture per TEXTURE_WIDTHS: uint8 (H, W, 4), opaque all over; its outline is the view's."""
-    shade = _shading(style.cut, variant)
-    colour = np.array(style.colour) if style.texture is None else _fabric_picture(style.texture)
-    # Cloth reflects a little even where it is black, and white fabric swallows a little.
-    fabric = (16 + 0.88 * colour) * shade[..., None]
-    rgba = np.dstack([fabric, np.full_like(shade, 255)]).clip(0, 255).astype(np.float32)
+    """One picture per TEXTURE_WIDTHS: the fabric's shade, uint8 (H, W), which ``colour_ramp`` gives its colour; where
+    the style has a picture, that one in the shade, uint8 (H, W, 3) RGB. The outline is the view's."""
+    return _shades(style.cut, variant) if style.texture is None else _pictures(style.cut, style.texture, variant)
+
+
+@lru_cache(maxsize=256)
+def colour_ramp(colour: Colour) -> np.ndarray:
+    """A fabric's colour in each shade, uint8 (256, 1, 3)."""
+    shade = np.arange(256)[:, None] / _SHADE_UNIT
+    return (_reflected(np.array(colour)) * shade).clip(0, 255).round().astype(np.uint8)[:, None]
+
+
+@cache
+def _shades(cut: Cut, variant: int) -> tuple[np.ndarray, ...]:
+    return _pyramid(_SHADE_UNIT * _shading(cut, variant))
+
+
+@lru_cache(maxsize=64)
+def _pictures(cut: Cut, picture: Path, variant: int) -> tuple[np.ndarray, ...]:
+    return _pyramid(_reflected(_fabric_picture(picture)) * _shading(cut, variant)[..., None])
+
+
+def _reflected(colour: np.ndarray) -> np.ndarray:
+    """Cloth reflects a little even where it is black, and white fabric swallows a little."""
+    return 16 + 0.88 * colour
+
+
+def _pyramid(picture: np.ndarray) -> tuple[np.ndarray, ...]:
+    picture = picture.clip(0, 255).astype(np.float32)
     sizes = [(width, width * _HEIGHT // _WIDTH) for width in TEXTURE_WIDTHS]
-    return tuple(cv2.resize(rgba, size, interpolation=cv2.INTER_AREA).round().astype(np.uint8) for size in sizes)
+    return tuple(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).round().astype(np.uint8) for size in sizes)
 
 
 @cache

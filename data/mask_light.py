@@ -36,25 +36,25 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
     return cv2.norm(a, b, cv2.NORM_L1) / a.size if a.size else 0.0
 
 
-def composite(face: np.ndarray, cover: np.ndarray, *, brightness: float, shadow: float, reach: int) -> None:
+def composite(
+    face: np.ndarray, mask: np.ndarray, alpha: np.ndarray, *, brightness: float, shadow: float, reach: int
+) -> None:
     """Blend a mask into ``face``, uint8 (h, w, 3) RGB, in place.
 
-    ``cover`` uint8 (h, w, 4): the mask under plain light, premultiplied. ``shadow`` is the share of light that is
-    lost beside the rim, out to ``reach`` pixels.
+    ``mask`` uint8 (h, w, 3): the mask under plain light, premultiplied by ``alpha`` uint8 (h, w). ``shadow`` is the
+    share of light that is lost beside the rim, out to ``reach`` pixels.
     """
-    alpha = cv2.extractChannel(cover, 3)
     light, colourful = _light(face, alpha, brightness)
-    colour = cv2.cvtColor(cover, cv2.COLOR_RGBA2RGB)
     if colourful < 1:
-        grey = cv2.cvtColor(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        colour = cv2.addWeighted(colour, colourful, grey, 1 - colourful, 0)
+        grey = cv2.cvtColor(cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        mask = cv2.addWeighted(mask, colourful, grey, 1 - colourful, 0)
     size = max(3, reach | 1)
     dark = cv2.blur(cv2.blur(alpha, (size, size)), (size, size))
     lit = cv2.convertScaleAbs(dark, alpha=-shadow, beta=255)
     under = cv2.cvtColor(cv2.multiply(lit, cv2.bitwise_not(alpha), scale=1 / 255), cv2.COLOR_GRAY2RGB)
     light = cv2.resize(light, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    fabric = cv2.multiply(colour, light, scale=1 / _LIGHT_UNIT)
-    cv2.add(cv2.multiply(face, under, scale=1 / 255), fabric, face)
+    mask = cv2.multiply(mask, light, scale=1 / _LIGHT_UNIT)
+    cv2.add(cv2.multiply(face, under, scale=1 / 255), mask, face)
 
 
 def _light(face: np.ndarray, alpha: np.ndarray, brightness: float) -> tuple[np.ndarray, float]:
