@@ -304,6 +304,17 @@ def test_a_texture_lies_upright_over_the_whole_mask(tmp_path, cut, shape):
             assert masked[y, 64 + dx, 2] > masked[y, 64 + dx, 0] + 30, "blue on the right"
 
 
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("colour", [(0, 0, 0), (176, 48, 80), (255, 255, 255)])
+def test_a_colour_and_a_picture_of_that_colour_are_the_same_mask(tmp_path, cut, colour):
+    cv2.imwrite(str(tmp_path / "plain.png"), np.full((60, 90, 3), colour[::-1], np.uint8))
+    straps = (245, 245, 245)
+    styles = MaskStyle(cut, colour, straps=straps), MaskStyle(cut, texture=tmp_path / "plain.png", straps=straps)
+    one, other = (render_mask(flat(), turned(15, 5, 10), style, covering(2)).astype(int) for style in styles)
+    assert changed(flat(), one).mean() > 0.1
+    assert np.abs(one - other).max() <= 4, "roundings of the one and of the other"
+
+
 def test_straps_have_the_colour_asked_for():
     points = turned(0, 0, 0, scale=0.6, at=(64, 40))
     images = [
