@@ -103,6 +103,7 @@ def _original(backbone: str) -> Arm:
 ARMS: dict[str, Arm] = {
     # ---- from scratch ----
     "scratch_arcface": SCRATCH,
+    "scratch_arcface_balanced": _changed(SCRATCH, balanced=True),
     "scratch_triplet": Arm(TRIPLET, {**FROM_SCRATCH, **MINING}),
     "scratch_taught": _changed(SCRATCH, **TAUGHT),
     "scratch_arcface_and_taught": _changed(SCRATCH, teacher=WEIGHTS, teacher_share=0.9),
@@ -161,7 +162,8 @@ ARMS: dict[str, Arm] = {
 QUESTIONS: dict[str, Question] = {
     "losses": Question(
         "Triplet mining or ArcFace + focal loss, at the same number of images?",
-        ("scratch_arcface", "scratch_triplet"),
+        # Triplets' batches are balanced by themselves.
+        ("scratch_arcface", "scratch_triplet", "scratch_arcface_balanced"),
     ),
     "backbones": Question(
         "Does EfficientNet work without a collapse, and does it beat the others?",
