@@ -41,7 +41,7 @@ class StudySettings:
     """Which question, on which faces."""
 
     question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
-    """losses, backbones, balance, masks, fresh_masks, scratch, recipe, fine_tuning or simulation."""
+    """losses, backbones, seresnext, balance, masks, fresh_masks, scratch, recipe, fine_tuning or simulation."""
     train: Path
     """Folder of the training faces."""
     eval: Path
