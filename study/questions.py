@@ -115,7 +115,7 @@ ARMS: dict[str, Arm] = {
     "efficientnet_b0": _changed(SCRATCH, backbone="efficientnet_b0"),
     "efficientnet_b0_triplet": EFFICIENTNET_TRIPLET,
     "efficientnet_b0_original": _original("efficientnet_b0"),
-    # Three epochs, since SE-ResNeXt-101 takes five times as long as InceptionResNetV1.
+    # Three epochs, since SE-ResNeXt-101 takes four times as long as InceptionResNetV1.
     "inception_resnet_v1_3_epochs": _changed(SCRATCH_TRIPLET, epochs=3),
     "efficientnet_b0_3_epochs": _changed(EFFICIENTNET_TRIPLET, epochs=3),
     "seresnext101_3_epochs": _changed(SCRATCH_TRIPLET, backbone="seresnext101", epochs=3),
@@ -176,7 +176,7 @@ QUESTIONS: dict[str, Question] = {
         ),
     ),
     "seresnext": Question(
-        "And SE-ResNeXt-101, for five times the work?",
+        "And SE-ResNeXt-101, which takes four times as long?",
         ("inception_resnet_v1_3_epochs", "efficientnet_b0_3_epochs", "seresnext101_3_epochs"),
     ),
     "balance": Question(

@@ -30,6 +30,7 @@ ROWS = (
     Row("… the original's ArcFace + focal", "scratch", "original_arcface"),
     Row("EfficientNet-B0 from scratch, triplets", "backbones", "efficientnet_b0_triplet"),
     Row("… the original's ArcFace + focal", "backbones", "efficientnet_b0_original"),
+    Row("SE-ResNeXt-101 from scratch, triplets", "seresnext", "seresnext101_3_epochs"),
 )
 
 
