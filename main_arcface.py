@@ -14,23 +14,26 @@ from pathlib import Path
 
 from configs import ArcFaceSettings, parse_settings
 from configs.settings import BUILT_IN
-from data.cache import FaceCache
 from data.datasets import ImageLoader, TrainFaces, train_loader
 from data.faces import built_in_faces, open_faces
+from data.loading.cache import FaceCache
 from data.samplers import BalancedBatchSampler, RankBatchSampler, ShuffledBatchSampler
 from data.transforms import make_preprocessing
-from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from eval.teacher import beside_teacher
+from eval.after_epoch import EpochReport, draw_curves
+from eval.evaluators import PairEvaluator
+from eval.final_test import test_best
 from losses import ArcFaceLoss, ShardedArcFaceLoss
 from models import build_model, weights_preprocessing
-from runtime.devices import loader_workers, make_precision, pick_device, to_device, unwrap
-from runtime.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
+from runtime.devices import loader_workers, pick_device, to_device, unwrap
 from runtime.errors import one_line_errors
-from runtime.optim import make_optimiser, make_scheduler
-from runtime.options import EngineOptions
+from runtime.precision import make_precision
+from runtime.processes.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
 from runtime.run_folder import open_run
 from runtime.seeds import seed_everything
-from runtime.training_state import TrainingState, resume
+from runtime.training.optim import make_optimiser, make_scheduler
+from runtime.training.options import EngineOptions
+from runtime.training.state import TrainingState, resume
+from teacher.targets import beside_teacher
 from train import fit
 
 SETTINGS = ArcFaceSettings(

@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from runtime.clock import StepClock
-from runtime.collapse import ADVICE, Collapsed, embedding_health
-from runtime.distributed import from_all, gather_rows, is_first, most_over_ranks, ranks, summed_afterwards
 from runtime.errors import InputError
-from runtime.estimate import estimate, peak_memory
-from runtime.options import EngineOptions
-from runtime.recompute import recomputed
-from runtime.recovery import recover
+from runtime.memory.estimate import estimate, peak_memory
+from runtime.memory.recompute import recomputed
+from runtime.processes.distributed import from_all, gather_rows, is_first, most_over_ranks, ranks, summed_afterwards
+from runtime.processes.shards import clip_gradients
+from runtime.processes.signals import Stopped
 from runtime.run_folder import RunFolder
-from runtime.shards import clip_gradients
-from runtime.signals import Stopped
-from runtime.training_state import EpochSums, TrainingState
-from runtime.watch import Diverged, Watch
+from runtime.training.clock import StepClock
+from runtime.training.collapse import ADVICE, Collapsed, embedding_health
+from runtime.training.options import EngineOptions
+from runtime.training.recovery import recover
+from runtime.training.state import EpochSums, TrainingState
+from runtime.training.watch import Diverged, Watch
 
 # BatchNorm's running statistics take about so many steps to follow the weights; until then a healthy network may
 # look collapsed in evaluation.

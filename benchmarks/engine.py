@@ -31,13 +31,14 @@ from data.synthetic import FaceSet, make_faces
 from data.transforms import Preprocessing, make_preprocessing
 from losses import ArcFaceLoss
 from models import build_model
-from runtime.devices import loader_workers, make_precision, pick_device, to_device
-from runtime.optim import make_optimiser, make_scheduler
-from runtime.options import EngineOptions
+from runtime.devices import loader_workers, pick_device, to_device
+from runtime.precision import make_precision
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
-from runtime.training_state import EpochSums, TrainingState
-from runtime.watch import Watch
+from runtime.training.optim import make_optimiser, make_scheduler
+from runtime.training.options import EngineOptions
+from runtime.training.state import EpochSums, TrainingState
+from runtime.training.watch import Watch
 from train import train_one_epoch
 
 BATCHES = {"cpu": 32, "cuda": 128}  # images a step; 128 is the original's

@@ -21,11 +21,11 @@ import tyro
 
 from benchmarks.table import Options, Report
 from data.datasets import image_loader
-from data.tables import CONDITIONS, PairTable
-from eval import bootstrap
-from eval import verification as v
-from eval.embedding import embed
-from eval.figures import figures
+from data.tables.pair_csv import CONDITIONS, PairTable
+from eval.embed import embed
+from eval.metrics import bootstrap
+from eval.metrics.distances import pair_distances
+from eval.metrics.figures import figures
 from models import build_model
 
 SIDE = 112
@@ -101,7 +101,7 @@ def write_slice(folder: Path, images: int, seed: int) -> PairTable:
 
 def each_image_once(model: torch.nn.Module, root: Path, pairs: PairTable) -> np.ndarray:
     """This project's way: (P,) distances."""
-    return v.pair_distances(embeddings_of(model, root, pairs.paths), pairs.left, pairs.right)
+    return pair_distances(embeddings_of(model, root, pairs.paths), pairs.left, pairs.right)
 
 
 def every_pair(model: torch.nn.Module, root: Path, pairs: PairTable) -> np.ndarray:

@@ -18,7 +18,8 @@ import torch
 import tyro
 
 from benchmarks.table import Options, Report
-from models import NECK_SIZES, build_model, formats
+from models import NECK_SIZES, build_model
+from models.export import formats
 
 # Backbone, image size in pixels.
 NETWORKS = (

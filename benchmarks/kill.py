@@ -30,8 +30,8 @@ import tyro
 import train
 from benchmarks.table import Options, Report
 from data.synthetic import FaceSet, make_faces
-from eval.reporting import EpochReport
-from runtime import checkpoint_store
+from eval.after_epoch import EpochReport
+from runtime.checkpoints import store as checkpoint_store
 
 ROOT = Path(__file__).resolve().parent.parent
 FACES = FaceSet(

@@ -31,15 +31,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.table import Options, Report
-from data.cache import FaceCache
 from data.datasets import TrainFaces, train_loader
-from data.images import Images
-from data.mask import random_mask_kind, render_mask
-from data.pack import pack_csv
-from data.pack_file import Pack
+from data.loading.cache import FaceCache
+from data.masks.render import random_mask_kind, render_mask
 from data.samplers import ShuffledBatchSampler
 from data.synthetic.draw import draw_face
-from data.tables import LANDMARK_COLUMNS, read_train_csv
+from data.tables.images import Images
+from data.tables.pack_file import Pack
+from data.tables.train_csv import LANDMARK_COLUMNS, read_train_csv
+from data.tables.write_pack import pack_csv
 
 SIZE, BATCH, QUALITY = 128, 128, 95
 # So many rows over the same files that no epoch ends while the clock runs.

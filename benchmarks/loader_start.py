@@ -11,18 +11,20 @@ import sys
 import time
 from pathlib import Path
 
-import configs  # noqa: F401  what a main script loads counts
-import data.faces  # noqa: F401
 import eval.reporting
 import eval.teacher  # noqa: F401
+
+import configs  # noqa: F401  what a main script loads counts
+import data.faces  # noqa: F401
 import losses  # noqa: F401
 import models  # noqa: F401
 import train  # noqa: F401
 from data.datasets import TrainFaces, train_loader
-from data.images import Images
-from data.pack_file import SUFFIX, Pack
 from data.samplers import PKBatchSampler
-from data.tables import read_train_csv, require_files
+from data.tables.images import Images
+from data.tables.pack_file import SUFFIX, Pack
+from data.tables.paths import require_files
+from data.tables.train_csv import read_train_csv
 
 PEOPLE, IMAGES, SIZE = 20, 30, 128
 

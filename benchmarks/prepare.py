@@ -25,17 +25,18 @@ import tyro
 from PIL import Image
 
 from benchmarks.table import Options, Report
-from data.align import FaceDetector
-from data.folders import list_folder
-from data.mask import MASK_KINDS, render_mask
-from data.prepare import prepare
-from data.prepare_settings import PrepareSettings
-from data.read_image import read_image
+from data.alignment.detector import FaceDetector
+from data.masks.render import MASK_KINDS, render_mask
+from data.prepare.pipeline import prepare
+from data.prepare.settings import PrepareSettings
+from data.sources.folders import list_folder
+from data.sources.read_image import read_image
 from data.synthetic.draw import draw_face
-from data.tables import LANDMARK_COLUMNS
-from eval.embedding import embed
-from eval.trained_model import TrainedModel, open_model
-from eval.verification import fold_accuracies, pair_distances
+from data.tables.train_csv import LANDMARK_COLUMNS
+from eval.embed import embed
+from eval.metrics.accuracy import fold_accuracies
+from eval.metrics.distances import pair_distances
+from models.trained_model import TrainedModel, open_model
 from runtime.errors import InputError, one_line_errors
 
 # MaskTheFace (github.com/aqeelanwar/MaskTheFace) on one core, LFW's 250×250 pictures, images a second: from file to

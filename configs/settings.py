@@ -6,10 +6,10 @@ The values stand at the top of main_arcface.py and main_triplet.py; a preset is 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from runtime.collapse import OnCollapse
 from runtime.errors import InputError
-from runtime.optim import OptimiserName, ScheduleName
 from runtime.tensorboard import check_tensorboard
+from runtime.training.collapse import OnCollapse
+from runtime.training.optim import OptimiserName, ScheduleName
 
 BUILT_IN = "builtin"
 

@@ -18,8 +18,9 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from data.spelling import spelling_key
-from data.table_files import read_rows, relative_paths
+from data.sources.spelling import spelling_key
+from data.tables.paths import relative_paths
+from data.tables.rows import read_rows
 from runtime.errors import InputError, one_line_errors
 
 TRAINING = "training"

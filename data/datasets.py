@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.batch_memory import BatchMemory, Room, send_array
-from data.cache import FaceCache
-from data.decode import UNREADABLE, decode_face
-from data.images import Images
-from data.jitter import jitter
-from data.mask import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
+from data.loading.batch_memory import BatchMemory, Room, send_array
+from data.loading.cache import FaceCache
+from data.loading.decode import UNREADABLE, decode_face
+from data.loading.jitter import jitter
+from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
 from data.samplers import SampleKey
-from data.tables import FaceTable
+from data.tables.images import Images
+from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
-from runtime.distributed import part_of
+from runtime.processes.distributed import part_of
+from runtime.processes.signals import ignore_stop_signals
 from runtime.seeds import SampleGenerators
-from runtime.signals import ignore_stop_signals
 
 # Forked workers share tables, cache and batches. They never touch CUDA, which a fork would break.
 _FORKS = sys.platform == "linux"
@@ -61,7 +61,7 @@ class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
-    InputError where a kind is unknown. ``jitter``: see ``data.jitter``.
+    InputError where a kind is unknown. ``jitter``: see ``data.loading.jitter``.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """

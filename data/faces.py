@@ -4,20 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data.images import Images
-from data.pack_file import SUFFIX, Pack
-from data.pair_faults import reasons
 from data.synthetic import FaceSet, ensure_faces
-from data.tables import (
-    FaceTable,
-    PairTable,
-    choose_faces,
-    read_dataset_card,
-    read_pair_csvs,
-    read_train_csv,
-    require_files,
-    without_missing,
-)
+from data.tables.card import read_dataset_card
+from data.tables.images import Images
+from data.tables.pack_file import SUFFIX, Pack
+from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
+from data.tables.pair_faults import reasons
+from data.tables.paths import require_files
+from data.tables.train_csv import FaceTable, choose_faces, read_train_csv
 from data.transforms import Preprocessing
 from runtime.errors import InputError
 

@@ -20,13 +20,15 @@ import tyro
 
 from data.datasets import image_loader
 from data.faces import check_card
-from data.proposals import COLUMNS
-from data.tables import read_dataset_card, require_files, write_table
-from eval.embedding import embed
-from eval.panels import counted
-from eval.style import FAINT, headline, house_style, new_figure, save
-from eval.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
-from eval.trained_model import open_model
+from data.prepare.proposals import COLUMNS
+from data.tables.card import read_dataset_card
+from data.tables.paths import require_files
+from data.tables.rows import write_table
+from eval.embed import embed
+from eval.metrics.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
+from eval.plots.style import FAINT, headline, house_style, new_figure, save
+from eval.text import counted
+from models.trained_model import open_model
 from runtime.devices import loader_workers, pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 

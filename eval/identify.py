@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from data.datasets import image_loader
 from data.faces import check_card
-from data.read_image import IMAGE_SUFFIXES
-from data.tables import CARD, read_dataset_card
+from data.sources.read_image import IMAGE_SUFFIXES
+from data.tables.card import CARD, read_dataset_card
 from eval.embed import Embedder
-from eval.gallery import Gallery
-from eval.identification import identification_figures
-from runtime.checkpoint import find_checkpoint
+from eval.enrolled import Gallery
+from eval.metrics.identification import identification_figures
+from runtime.checkpoints.file import find_checkpoint
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file, sha256
 

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from data.alignment.photos import FacePhoto
 from eval.embed import Embedder
-from eval.photos import FacePhoto
-from eval.style import DIFFERENT, FAINT, SAME, headline, house_style, new_figure, save
+from eval.plots.style import DIFFERENT, FAINT, SAME, headline, house_style, new_figure, save
 from runtime.errors import InputError, one_line_errors
 
 

@@ -8,24 +8,19 @@ these.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from data.datasets import image_loader
-from data.faces import check_card
-from data.tables import read_dataset_card, read_pair_csvs, require_files
-from eval.conditions import UNKNOWN
-from eval.embedding import embed
-from eval.evaluation import THRESHOLD_METRIC
-from eval.operating_points import choose_thresholds
-from eval.trained_model import TrainedModel, open_model
-from eval.verification import balanced_accuracy, best_threshold, pair_distances
-from runtime.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from runtime.devices import loader_workers, pick_device, to_device
+from eval.evaluators import score_pairs
+from eval.metrics.accuracy import balanced_accuracy
+from eval.metrics.choose_threshold import best_threshold, choose_thresholds
+from eval.metrics.conditions import UNKNOWN
+from eval.metrics.evaluation import THRESHOLD_METRIC
+from models.trained_model import open_model
+from runtime.checkpoints.file import find_checkpoint, load_checkpoint, save_checkpoint
 from runtime.errors import InputError, one_line_errors
 
 
@@ -43,38 +38,6 @@ class ThresholdSettings:
     """OLD=NEW maps absolute paths of the CSVs under root."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
-
-
-def score_pairs(
-    opened: TrainedModel, csvs: Sequence[Path], root: Path, *, path_prefix: str = "", device: str = "auto"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances float64 (P,) and same bool (P,) of the readable pairs of pair CSVs.
-
-    Raises InputError: a CSV that is not as it should be, missing images, another crop than the model's, and where
-    not one pair can be read.
-    """
-    check_card(read_dataset_card(root), root, opened.preprocessing.crop)
-    pairs = read_pair_csvs(csvs, path_prefix)
-    require_files(root, pairs.paths, ", ".join(map(str, csvs)))
-    where = pick_device(device)
-    loader = image_loader(
-        root, pairs.paths, opened.preprocessing.size, batch_size=64, workers=loader_workers(-1, where)
-    )
-    embeddings = embed(
-        to_device(opened.model, where),
-        loader,
-        device=where,
-        normalise=opened.preprocessing.normalise,
-        mirror=opened.mirror,
-        progress="embedding",
-    )
-    unreadable = list(loader.unreadable)
-    kept = ~(np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable))
-    if not kept.any():
-        raise InputError(f"{', '.join(map(str, csvs))}: not one pair has two readable images")
-    if not kept.all():
-        print(f"{(~kept).sum()} pairs are left out: an image of theirs can't be read")
-    return pair_distances(embeddings, pairs.left[kept], pairs.right[kept]), pairs.same[kept]
 
 
 def store_threshold(settings: ThresholdSettings) -> tuple[float, float, int]:

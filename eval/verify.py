@@ -18,16 +18,18 @@ import pandas as pd
 import tyro
 
 from data.datasets import image_loader
-from data.pair_faults import reasons
-from data.tables import PairTable, read_dataset_card, read_pair_csvs, without_missing, write_table
-from eval.classification import confusion, report
-from eval.conditions import ALL_PAIRS
-from eval.evaluation import Evaluation, evaluate_pairs
-from eval.operating_points import BALANCED
-from eval.panels import counted
-from eval.reporting import PairEvaluator
-from eval.tables import figures_table
-from eval.trained_model import TrainedModel, open_model
+from data.tables.card import read_dataset_card
+from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
+from data.tables.pair_faults import reasons
+from data.tables.rows import write_table
+from eval.evaluators import PairEvaluator
+from eval.metrics.accuracy import confusion, report
+from eval.metrics.choose_threshold import BALANCED
+from eval.metrics.conditions import ALL_PAIRS
+from eval.metrics.evaluation import Evaluation, evaluate_pairs
+from eval.report.figure_tables import figures_table
+from eval.text import counted
+from models.trained_model import TrainedModel, open_model
 from runtime.devices import loader_workers, pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file

@@ -1,9 +1,9 @@
 """Embeddings and labels in, a scalar and its figures out: triplets mined online, and margin softmax."""
 
 from losses.arcface import ArcFaceLoss
-from losses.distillation import Distillation
 from losses.frequency import FREQUENCY_WEIGHTS
 from losses.sharded_head import ShardedArcFaceLoss
 from losses.triplet import MINING_RULES, TripletLoss
+from teacher.distillation import Distillation
 
 __all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "Distillation", "ShardedArcFaceLoss", "TripletLoss"]

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from losses.directions import unit_rows
 from losses.focal import focal_cross_entropy, weighted_mean, weighted_mean_over_ranks
 from losses.frequency import class_factors
-from losses.sampled_head import sample_classes, sampled_unit_rows
+from losses.sampled_head import sample_classes, sampled_unit_rows, unit_rows
 from losses.warmup import ProgressiveLoss
-from runtime.distributed import ranks, sum_over_ranks
 from runtime.errors import InputError
+from runtime.processes.distributed import ranks, sum_over_ranks
 
 MARGIN_KINDS = ("arcface", "cosface")
 LEAST_SINE_SQUARED = 1e-7  # about the rounding error of 1 − cos² in float32; the slope of the root ends here
@@ -38,7 +37,7 @@ class ArcFaceLoss(ProgressiveLoss):
       sample, which is then divided by the sum of the weights in the batch.
     - ``sample_share``: share of the classes that take part in a step (Partial FC, see
       ``losses/sampled_head.py``); None for all. ``weight`` then gets a sparse gradient, so train it with
-      ``runtime.row_sgd.RowSGD``.
+      ``runtime.training.row_sgd.RowSGD``.
     - ``margin_warmup``, ``scale_warmup``: share of the run over which the margin rises from 0, and the scale
       from that of AdaCos for C classes, √2 · log(C − 1) (Zhang et al. 2019, arXiv:1905.00292, eq. 12).
 

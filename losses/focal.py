@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtime.distributed import ranks, sum_over_ranks, sum_shares
+from runtime.processes.distributed import ranks, sum_over_ranks, sum_shares
 
 # (1 − p)^γ has an infinite slope at p = 1 for γ < 1; from here on the factor is a constant.
 LEAST_MISS = 1e-30

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from losses.directions import unit_rows
+SHORTEST = 1e-6  # rows shorter than this have no direction to speak of
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows (N, D) at length 1; one without direction stays near zero, and so does its pull on the gradient."""
+    length = rows.norm(dim=1, keepdim=True)
+    return rows / torch.where(length > SHORTEST, length, 1.0)
+
 
 # Rows made unit at a time: what stays in a CPU's cache (1 MB at 512 values a row); a GPU would rather have few calls.
 ROWS_AT_ONCE = {"cpu": 512, "cuda": 16_384}

@@ -5,9 +5,17 @@ from torch import Tensor, nn
 
 from losses.arcface import ArcFaceLoss, Samples, TargetMargin
 from losses.focal import focal_loss
-from runtime.distributed import gather_rows, max_over_ranks, part_of, ranks, sum_gradients, sum_over_ranks, sum_shares
 from runtime.errors import InputError
-from runtime.shards import sharded_parameter
+from runtime.processes.distributed import (
+    gather_rows,
+    max_over_ranks,
+    part_of,
+    ranks,
+    sum_gradients,
+    sum_over_ranks,
+    sum_shares,
+)
+from runtime.processes.shards import sharded_parameter
 
 
 class ShardedArcFaceLoss(ArcFaceLoss):
@@ -17,7 +25,7 @@ class ShardedArcFaceLoss(ArcFaceLoss):
     The embeddings of all processes meet every class: each process has the cosines (B, C / ranks) of the whole batch
     to its own classes, and the softmax over all classes needs three numbers a sample from each. Settings, loss and
     figures are those of ``ArcFaceLoss``. With ``sample_share`` every process draws that share of its own classes,
-    which is Partial FC. ``weight`` holds the process's rows; ``runtime.shards.whole_state`` puts them together.
+    which is Partial FC. ``weight`` holds the process's rows; ``runtime.processes.shards.whole_state`` joins them.
 
     Raises InputError with fewer classes than processes.
     """

@@ -6,8 +6,8 @@ from torch import Tensor
 from losses.distances import pairwise_distances
 from losses.mining import RULES, Batch, Mined
 from losses.warmup import ProgressiveLoss
-from runtime.distributed import gather_rows
 from runtime.errors import InputError
+from runtime.processes.distributed import gather_rows
 
 MINING_RULES = tuple(RULES)
 

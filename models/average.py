@@ -19,7 +19,7 @@ import tyro
 from torch import Tensor
 
 from models.network_run import refuse_existing, write_network_run
-from runtime.checkpoint import find_checkpoint, load_checkpoint
+from runtime.checkpoints.file import find_checkpoint, load_checkpoint
 from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256
 

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from models import mobilefacenet
-from models.backbones import build_backbone, check_backbone
+from models.backbones import mobilefacenet
+from models.backbones.by_name import build_backbone, check_backbone
 from models.embedder import FaceEmbedder, Neck
 from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
-from models.weights import NONE, find_weights, load_pretrained, own_checkpoint
+from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
 from runtime.errors import InputError
 
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.

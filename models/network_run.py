@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from runtime.checkpoint import save_checkpoint
+from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 

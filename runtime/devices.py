@@ -1,18 +1,21 @@
 """Devices and precision: the chosen GPUs through DataParallel, the CPU otherwise."""
 
-import contextlib
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from runtime.allocator import keep_freed_memory
-from runtime.cores import available_cores
-from runtime.distributed import distribute, local_rank, local_ranks, ranks
 from runtime.errors import InputError
-from runtime.recompute import recompute_blocks
+from runtime.memory.allocator import keep_freed_memory
+from runtime.memory.recompute import recompute_blocks
+from runtime.processes.distributed import distribute, local_rank, local_ranks, ranks
+
+
+def available_cores() -> int:
+    """Cores that this process may run on; at least 1. Not every system can tell them from all cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(name: str, gpus: Sequence[int] = ()) -> torch.device:
@@ -120,39 +123,3 @@ def loader_workers(setting: int, device: torch.device, gpus: Sequence[int] = ())
         return 0
     processes = local_ranks()
     return min(8 if processes > 1 else 8 * gpu_count(gpus), max(1, available_cores() // processes - 1))
-
-
-@dataclass
-class Precision:
-    """Autocast and gradient scaling of one run. ``scaler`` is disabled outside fp16."""
-
-    dtype: torch.dtype
-    device: torch.device
-    scaler: torch.amp.GradScaler
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """The context of a forward pass."""
-        if self.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
-
-
-def make_precision(name: str, device: torch.device) -> Precision:
-    """``auto`` is bf16 on GPUs that have it, fp16 on older ones, float32 on a CPU (bf16 training is slower there)."""
-    if name == "auto":
-        gpu = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
-        name = gpu if device.type == "cuda" else "float32"
-    if name == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16 needs a GPU; set precision to float32 or bf16")
-    dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    return Precision(dtype, device, _scaler_type()(device.type, enabled=name == "fp16"))
-
-
-def _scaler_type() -> type[torch.amp.GradScaler]:
-    """With several processes all must pass over a step where one has infinite gradients."""
-    if ranks() == 1:
-        return torch.amp.GradScaler
-    # Imported where it is needed: it brings all of FSDP, a second or so of a script's start.
-    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
-
-    return ShardedGradScaler

@@ -13,11 +13,11 @@ from typing import IO
 
 import torch
 
-from runtime.checkpoint_store import CheckpointStore
-from runtime.cores import available_cores
-from runtime.distributed import from_first, is_first
+from runtime.checkpoints.store import CheckpointStore
+from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import replace_file
+from runtime.processes.distributed import from_first, is_first
 
 try:
     import fcntl

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.bootstrap import interval
-from eval.compare import TestedRun, model_table, resample, share_pairs, significance_table
-from eval.conditions import parts
-from eval.pair_file import read_pair_file
-from eval.report import read_run_file
-from eval.significance import mean_of_drawn_runs
-from eval.two_folds import FIGURES_FILE, PAIRS_FILE
+from eval.compare.models import TestedRun, model_table, resample, share_pairs, significance_table
+from eval.metrics.bootstrap import interval
+from eval.metrics.conditions import parts
+from eval.metrics.significance import mean_of_drawn_runs
+from eval.report.write import read_run_file
+from eval.test_pairs_csv import read_pair_file
+from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -154,7 +154,7 @@ def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, di
     """What share of the errors of ``before`` the runs (seeds of one model) don't make: of all pairs and each condition.
 
     All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that
-    holds it with 95 %, over people and seeds as ``eval.significance`` draws them. A condition is left out where
+    holds it with 95 %, over people and seeds as ``eval.metrics.significance`` draws them. A condition is left out where
     ``before`` makes no error.
     """
     found = {}

@@ -11,7 +11,8 @@ import torch
 from configs.cli import parse_settings
 from configs.settings import Settings
 from models import build_model
-from runtime.devices import make_precision, pick_device, to_device
+from runtime.devices import pick_device, to_device
+from runtime.precision import make_precision
 
 # A step's time settles after the first; three more say enough for an estimate of hours.
 _WARM, _TIMED = 1, 3

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import tyro
 
-from data.tables import CONDITIONS
-from eval.style import save
+from data.tables.pair_csv import CONDITIONS
+from eval.plots.style import save
 from runtime.errors import one_line_errors
 from study.answers import read_answer
+from study.marked_tables import fill_tables, markdown, percent, rewrite
 from study.plot import draw_answer
 from study.summary import fill_summary
-from study.tables import fill_tables, markdown, percent, rewrite
 
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 ANSWERS = Path("published/study")

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data.tables import CONDITIONS
-from eval.style import FAINT, INK, SAME, headline, house_style, new_figure
+from data.tables.pair_csv import CONDITIONS
+from eval.plots.style import FAINT, INK, SAME, headline, house_style, new_figure
 
 
 @house_style()

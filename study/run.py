@@ -24,8 +24,8 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from eval.two_folds import FIGURES_FILE, TwoFoldSettings, two_folds
-from models.import_original import import_file
+from eval.two_folds.halves import FIGURES_FILE, TwoFoldSettings, two_folds
+from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ArmRuns, write_answer

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.tables import CONDITIONS
+from data.tables.pair_csv import CONDITIONS
 from runtime.errors import InputError
 from study.answers import UNTOUCHED, read_answer
+from study.marked_tables import fill_tables, markdown, percent
 from study.questions import ARMS
-from study.tables import fill_tables, markdown, percent
 
 
 @dataclass(frozen=True)

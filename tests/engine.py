@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 import train
 from data.datasets import Batch
 from data.samplers import ShuffledBatchSampler
-from runtime.devices import make_precision
-from runtime.optim import make_optimiser, make_scheduler
-from runtime.options import EngineOptions
+from runtime.precision import make_precision
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
-from runtime.training_state import TrainingState
+from runtime.training.optim import make_optimiser, make_scheduler
+from runtime.training.options import EngineOptions
+from runtime.training.state import TrainingState
 
 IMAGES = torch.randint(0, 256, (24, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

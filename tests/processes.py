@@ -15,7 +15,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from runtime.distributed import joined
+from runtime.processes.distributed import joined
+
+ROOT = Path(__file__).parents[1]
 
 
 def in_processes(ranks: int, function: Callable[..., Any], *arguments: Any) -> list:
@@ -31,7 +33,7 @@ def script_in_processes(ranks: int, script: Path, *options: object) -> str:
 def _run(ranks: int, body: Callable[..., Any], *arguments: Any) -> list:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["losses"])  # torch is imported once, for every process
-    with contextlib.chdir(Path(__file__).parent.parent):
+    with contextlib.chdir(ROOT):
         forkserver.ensure_running()
     pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
     port = _free_port()

@@ -6,7 +6,7 @@ import torch
 
 from data.transforms import make_preprocessing
 from models import build_model
-from runtime.checkpoint import save_checkpoint
+from runtime.checkpoints.file import save_checkpoint
 
 SETTINGS = {
     "backbone": "timm:mobilenetv3_small_050",

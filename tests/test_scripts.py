@@ -13,13 +13,15 @@ import pytest
 import torch
 
 import train
-from data.pack import pack_csv
-from data.pack_file import HEADER_BYTES
-from eval import style, two_folds, verify
+from data.tables.pack_file import HEADER_BYTES
+from data.tables.write_pack import pack_csv
+from eval import verify
+from eval.plots import style
+from eval.two_folds.halves import TwoFoldSettings, two_folds
 from runtime.errors import InputError
+from tests.processes import ROOT
 from tests.small_run import write_small_run
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = ["main_arcface.py", "main_triplet.py"]
 SMALL = {
     "main_arcface.py": ["--batch-size", "8"],
@@ -229,7 +231,7 @@ def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_sw
     swapped = ["--eval-csvs", "test.csv", "--test-csv", "eval.csv", "--run-name", "back"]
     assert run("main_arcface.py", *options, *swapped)[0] == 0
     both.unlink()
-    found = two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/there")))
+    found = two_folds(TwoFoldSettings(Path("results/there")))
     runs = [json.loads(Path(f"results/{name}/metrics.json").read_text()) for name in ("back", "there")]
     for fold, alone in zip(found["folds"], runs, strict=True):
         assert fold["epoch"] == alone["epoch"]
@@ -245,18 +247,18 @@ def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_sw
 
 def test_two_folds_of_the_demo_find_its_drawn_faces(drawn_faces, one_epoch, tmp_path, monkeypatch):
     demo = shutil.copytree(one_epoch, tmp_path / "demo")
-    expected = two_folds.two_folds(two_folds.TwoFoldSettings(demo))
+    expected = two_folds(TwoFoldSettings(demo))
     config = demo / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"data_root": "builtin", "builtin_people": 24}))
     folders = {(24, 6, 64): drawn_faces}
     monkeypatch.setattr(two_folds, "built_in_faces", lambda *asked: folders[asked])
-    assert two_folds.two_folds(two_folds.TwoFoldSettings(demo))["auc"] == expected["auc"]
+    assert two_folds(TwoFoldSettings(demo))["auc"] == expected["auc"]
 
 
 def test_two_folds_of_a_run_that_has_not_kept_its_epochs_are_refused(run, drawn_faces):
     assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces, "forgetful", 3))[0] == 0
     with pytest.raises(InputError, match="no checkpoint of 1 epochs.*--keep-checkpoints 3"):
-        two_folds.two_folds(two_folds.TwoFoldSettings(Path("results/forgetful")))
+        two_folds(TwoFoldSettings(Path("results/forgetful")))
 
 
 @pytest.fixture

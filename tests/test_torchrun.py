@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from eval import verify
-from tests.processes import script_in_processes
+from tests.processes import ROOT, script_in_processes
 
-ROOT = Path(__file__).parent.parent
 TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
 OPTIONS = {
     "main_arcface.py": ["--batch-size", 12, "--shard-classes", "--frequency-weights", "inverse_log"],

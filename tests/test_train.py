@@ -14,7 +14,7 @@ import train
 from data.datasets import Batch
 from losses import ArcFaceLoss, TripletLoss
 from runtime.errors import InputError
-from runtime.options import EngineOptions
+from runtime.training.options import EngineOptions
 from tests.engine import FOUR, IMAGES, NAMES, Faces, Softmax, evaluation, fit, lines, normalise, setup
 
 

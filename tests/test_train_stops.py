@@ -6,11 +6,12 @@ import signal
 import pytest
 import torch
 
-from runtime import checkpoint_store, training_state
-from runtime.checkpoint_store import Position
+from runtime.checkpoints import store as checkpoint_store
+from runtime.checkpoints.store import Position
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
-from runtime.training_state import resume
+from runtime.training import state as training_state
+from runtime.training.state import resume
 from tests.engine import CARRY, FOUR, Softmax, evaluation, fit, lines, setup
 from tests.processes import in_processes
 

@@ -16,10 +16,12 @@ import pandas as pd
 import simplejpeg
 from tqdm import tqdm
 
-from data.mask import random_mask_kind, render_mask
-from data.pairs import sample_pairs
+from data.masks.render import random_mask_kind, render_mask
+from data.prepare.pairs import sample_pairs
 from data.synthetic.draw import draw_face
-from data.tables import LANDMARK_COLUMNS, read_dataset_card, write_dataset_card, write_table
+from data.tables.card import read_dataset_card, write_dataset_card
+from data.tables.rows import write_table
+from data.tables.train_csv import LANDMARK_COLUMNS
 from runtime.errors import InputError
 
 SOURCE = "built-in faces"
@@ -30,9 +32,9 @@ _ALONE = 400
 
 def drawing_version() -> str:
     """Digest of the code that decides the pixels and the pairs, so that a change of it draws the faces anew."""
-    here = Path(__file__).parent
-    drawing = sorted(path for path in here.glob("*.py") if path.name != "gallery.py")
-    sources = [*drawing, *sorted(here.parent.glob("mask*.py")), here.parent / "pairs.py"]
+    room = Path(__file__).parents[1]
+    sources = [*sorted(room.glob("synthetic/*.py")), *sorted(room.glob("masks/*.py"))]
+    sources += [room / "prepare" / "split.py", room / "prepare" / "pairs.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from data.check import CheckSettings, check
-from data.spelling import spelled_twice, spelling_key
+from data.sources.spelling import spelled_twice, spelling_key
 from runtime.errors import InputError
 
 

@@ -5,11 +5,11 @@ import torch
 from simplejpeg import encode_jpeg
 
 from data.datasets import TrainFaces, image_loader, train_loader
-from data.decode import decode_face
-from data.image_paths import ImagePaths
-from data.images import Images
+from data.loading.decode import decode_face
 from data.samplers import PKBatchSampler, SampleKey
-from data.tables import FaceTable
+from data.tables.images import Images
+from data.tables.text_array import ImagePaths
+from data.tables.train_csv import FaceTable
 from data.transforms import template
 from runtime.errors import InputError
 

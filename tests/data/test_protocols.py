@@ -3,9 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data.protocols import Face, ProtocolSettings, pair_list, read_mask_labels, read_pairs_file, write_protocol
-from data.source_files import SourcePair
-from data.tables import read_pair_csvs
+from data.protocols import ProtocolSettings, write_protocol
+from data.sources.pair_lists import Face, pair_list, read_mask_labels, read_pairs_file
+from data.sources.source_file import SourcePair
+from data.tables.pair_csv import read_pair_csvs
 from runtime.errors import InputError
 
 PAIRS = "1\t2\nAnn\t1\t2\nBob\t1\t3\nAnn\t1\tBob\t2\nAnn\t2\tCleo_X\t1\n"

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from data.pair_faults import COLUMNS
-from data.tables import CONDITIONS, PairTable
-from eval import style
-from eval.reporting import EpochReport, PairEvaluator, draw_curves, test_best
-from runtime.checkpoint import save_checkpoint
+from data.tables.pair_csv import CONDITIONS, PairTable
+from data.tables.pair_faults import COLUMNS
+from eval.after_epoch import EpochReport, draw_curves
+from eval.evaluators import PairEvaluator
+from eval.final_test import test_best
+from eval.plots import style
+from runtime.checkpoints.file import save_checkpoint
 from runtime.run_folder import RunFolder
 
 PEOPLE, IMAGES = 30, 6  # half of each person's images wear a mask

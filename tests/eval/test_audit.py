@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from data.proposals import apply_proposals, read_proposals
+from data.prepare.proposals import apply_proposals, read_proposals
 from eval import audit as command
 from eval.audit import LEAK, TWICE, TWO_NAMES, TWO_PEOPLE, AuditSettings, audit
-from eval.suspects import near_pairs, same_picture, split_of
-from eval.trained_model import Preprocessing, TrainedModel
+from eval.metrics.suspects import near_pairs, same_picture, split_of
+from models.trained_model import Preprocessing, TrainedModel
 
 SIZE = 32
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from eval.compare import CompareSettings, compare
-from eval.compare_plots import curves_figure
-from eval.figures import figures
-from eval.seeds import group_by_settings
+from eval.compare.__main__ import CompareSettings, compare
+from eval.compare.seeds import group_by_settings
+from eval.metrics.figures import figures
+from eval.plots.comparison import curves_figure
 from runtime.errors import InputError
 
 PAIRS = 600

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.gallery import Gallery
-from eval.identification import identification_figures
+from eval.enrolled import Gallery
 from eval.identify import IdentifySettings, identify
+from eval.metrics.identification import identification_figures
 from models import build_model
-from runtime.checkpoint import save_checkpoint
+from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import InputError
 
 

@@ -12,7 +12,7 @@ from data.transforms import Preprocessing
 from eval import embed as embed_module
 from eval import same as command
 from eval.embed import Embedder
-from eval.trained_model import TrainedModel
+from models.trained_model import TrainedModel
 from runtime.errors import InputError
 
 SIZE = 64

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from eval import trained_model
 from eval import verify as command
-from runtime.checkpoint import save_checkpoint
+from models import trained_model
+from runtime.checkpoints.file import save_checkpoint
+from tests.processes import ROOT
 
 SETTINGS = {"backbone": "stub", "embedding_size": 3, "pooling": "average", "dropout": 0.0, "image_size": 8}
 PREPROCESSING = {"size": 8, "crop": "arcface5", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
@@ -252,6 +252,6 @@ def test_a_real_network_from_its_checkpoint(tmp_path):
 def test_the_shell_sees_one_line_and_an_exit_code(tmp_path):
     """As a process of its own, from the root of the repository."""
     command_line = [sys.executable, "-m", "eval.verify", "nowhere", "pairs.csv", "--root", str(tmp_path)]
-    ended = subprocess.run(command_line, capture_output=True, text=True, cwd=Path(command.__file__).parents[1])
+    ended = subprocess.run(command_line, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: pairs.csv is not there") and ended.stderr.count("\n") == 1

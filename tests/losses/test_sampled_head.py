@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from losses import ArcFaceLoss, sampled_head
 from losses.sampled_head import sample_classes
-from runtime.row_sgd import RowSGD
+from runtime.training.row_sgd import RowSGD
 
 FULL = {"scale": 32.0, "margin": 0.4, "focal_gamma": 2.0}
 

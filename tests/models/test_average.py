@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from eval.trained_model import open_model
 from models import average as command
 from models import network_run
 from models.average import AverageSettings, average
-from runtime.checkpoint import load_checkpoint
+from models.trained_model import open_model
+from runtime.checkpoints.file import load_checkpoint
 from runtime.errors import InputError
 from tests.small_run import write_small_run
 

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from models import build_model, network_run, weights_preprocessing
-from models.import_original import import_file
-from runtime.checkpoint import load_checkpoint, save_checkpoint
+from models.weights.import_file import import_file
+from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
 
 IMAGES = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))

@@ -1,6 +1,6 @@
 import os
 
-from runtime.cores import available_cores
+from runtime.devices import available_cores
 
 
 def test_cores_of_this_process_or_of_the_machine(monkeypatch):

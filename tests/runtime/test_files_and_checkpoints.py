@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from runtime.checkpoint import copy_checkpoint, find_checkpoint, load_checkpoint, load_state, save_checkpoint
+from runtime.checkpoints.file import copy_checkpoint, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval import compare
-from eval.figures import figures
+from eval.compare.models import TestedRun
+from eval.metrics.figures import figures
 from study.answers import ArmRuns, errors_removed, write_answer
 
 CONDITIONS = ("plain-plain", "masked-masked")
@@ -24,7 +24,7 @@ def _tested(wrong, people=40):
             rows.append([f"{person}a", f"{person}b", True, condition, person, person, 1.5 if error else 0.5])
             rows.append([f"{person}a", "x", False, condition, person, (person + 1) % people, 1.5])
     columns = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
-    return compare.TestedRun("run", {}, [], {"threshold": THRESHOLD}, pd.DataFrame(rows, columns=columns))
+    return TestedRun("run", {}, [], {"threshold": THRESHOLD}, pd.DataFrame(rows, columns=columns))
 
 
 def test_the_share_is_that_of_the_errors_counted():

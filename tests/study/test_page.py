@@ -5,9 +5,9 @@ import json
 import pytest
 
 from runtime.errors import InputError
+from study.marked_tables import rewrite
 from study.page import fill
 from study.plot import draw_answer
-from study.tables import rewrite
 
 PAGE = "Before.\n<!-- table masks -->\nold\n<!-- end -->\nAfter.\n"
 

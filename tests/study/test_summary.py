@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,9 @@ from study import summary
 from study.page import fill
 from study.questions import ARMS, WEIGHTS
 from study.summary import Row, fill_summary
+from tests.processes import ROOT
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "study"
+PUBLISHED = ROOT / "results" / "published" / "study"
 README = "Before.\n<!-- table real_faces -->\nold\n<!-- end -->\nAfter.\n"
 
 

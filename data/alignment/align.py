@@ -1,0 +1,60 @@
+"""Bring a face to the template: a similarity transform of its five landmarks, or the detector's box."""
+
+import cv2
+import numpy as np
+
+from data.alignment.detector import Detection
+from data.transforms import Crop, template
+
+
+def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation, scale and shift that bring ``points`` (N, 2) nearest to ``target`` (N, 2) in least squares.
+
+    Closed form: in complex numbers it is the regression target ≈ a · points + b (equal to Umeyama 1991 without its
+    reflection case). Returns float64 (2, 3).
+    """
+    p, q = (np.asarray(v, np.float64) @ [1, 1j] for v in (points, target))
+    p_mean, q_mean = p.mean(), q.mean()
+    spread = np.vdot(p - p_mean, p - p_mean).real
+    if spread == 0:
+        raise ValueError("the points are all one point")
+    a = np.vdot(p - p_mean, q - q_mean) / spread
+    b = q_mean - a * p_mean
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``matrix`` (2, 3) on ``points`` (N, 2)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def align_face(
+    image: np.ndarray, detection: Detection, size: int, crop: Crop = "arcface5"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the face out: uint8 (size, size, 3), and its landmarks there, float32 (5, 2)."""
+    if crop == "mtcnn_box":
+        return _box_crop(image, detection, size)
+    matrix = similarity(detection.landmarks, template(size))
+    landmarks = apply_affine(matrix, detection.landmarks).astype(np.float32)
+    # Bilinear sampling skips pixels where the picture shrinks to less than half.
+    while np.hypot(matrix[0, 0], matrix[1, 0]) < 0.5 and min(image.shape[:2]) > 1:
+        height, width = image.shape[:2]
+        half = width // 2, height // 2
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+        # Pixel centres: old = (new + 0.5) · factor − 0.5.
+        factors = np.array([width / half[0], height / half[1]])
+        matrix = np.column_stack([matrix[:, :2] * factors, matrix[:, 2] + matrix[:, :2] @ ((factors - 1) / 2)])
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), landmarks
+
+
+def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The detector's box, cut at the image's border and stretched to a square, as facenet-pytorch does it."""
+    height, width = image.shape[:2]
+    left, top = (int(max(v, 0)) for v in detection.box[:2])
+    right, bottom = int(min(detection.box[2], width)), int(min(detection.box[3], height))
+    left, top = min(left, width - 1), min(top, height - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    face = cv2.resize(image[top:bottom, left:right], (size, size), interpolation=cv2.INTER_AREA)
+    scale = np.array([size / (right - left), size / (bottom - top)])
+    landmarks = (detection.landmarks - [left, top] + 0.5) * scale - 0.5
+    return face, landmarks.astype(np.float32)

@@ -1,0 +1,57 @@
+"""What has become of each input file, kept on disk as it happens, so that a stopped run can go on."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from data.sources.outcome import Outcome
+from runtime.errors import InputError
+from runtime.files import replace_file
+
+JOURNAL = "journal.jsonl"
+
+
+class Journal:
+    """The outcomes so far, in ``OUT/journal.jsonl``: the run's settings on the first line, then one outcome a line."""
+
+    def __init__(self, folder: Path, settings: dict) -> None:
+        """Open or begin the journal. Raises InputError where ``folder`` holds something else, or faces that were
+        made with other settings."""
+        self._path = folder / JOURNAL
+        self.outcomes: dict[str, Outcome] = {}
+        if self._path.is_file():
+            self._read(folder, settings)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files that are not from data.prepare; name a new or an empty folder")
+        # Written anew, so that a line cut off by a crash is gone before others follow it.
+        with replace_file(self._path) as temporary:
+            lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
+            temporary.write_text("\n".join(lines) + "\n")
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Keep some more outcomes."""
+        outcomes = list(outcomes)
+        with self._path.open("a") as file:
+            file.write("".join(json.dumps(asdict(o)) + "\n" for o in outcomes))
+        self.outcomes.update((o.path, o) for o in outcomes)
+
+    def _read(self, folder: Path, settings: dict) -> None:
+        first, *lines = self._path.read_text().splitlines() or [""]
+        made_with = json.loads(first) if first.startswith("{") and first.endswith("}") else {}
+        different = [key for key in settings if made_with.get(key) != settings[key]]
+        if different:
+            was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
+            raise InputError(f"{folder} was begun with {was}; use the same settings to go on, or name another folder")
+        for line in lines:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            values["landmarks"] = tuple(values["landmarks"])
+            # Millions of outcomes: equal strings are kept once.
+            values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
+            if values["name"] == values["path"]:
+                values["name"] = values["path"]
+            self.outcomes[values["path"]] = Outcome(**values)

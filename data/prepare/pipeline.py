@@ -1,0 +1,194 @@
+"""The whole preparation: open the source, write the faces, then CSVs, card, summary and contact sheet."""
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from data.alignment.detector import FaceDetector
+from data.prepare.csvs import write_pair_table, write_people_tables
+from data.prepare.faces import JPEG_QUALITY, Detector, prepare_files
+from data.prepare.journal import Journal
+from data.prepare.preview import contact_sheet
+from data.prepare.settings import PrepareSettings
+from data.sources.folders import list_folder
+from data.sources.open_source import open_source
+from data.sources.outcome import STATUSES, WORN, WRITTEN, Outcome
+from data.sources.pair_lists import apply_mask_labels
+from data.sources.read_image import UnreadableImage, read_image
+from data.sources.source_file import Source, SourceFile
+from data.sources.spelling import spelled_twice
+from data.tables.card import write_dataset_card
+from data.tables.paths import missing_files
+from data.tables.rows import write_table
+from runtime.errors import InputError
+from runtime.files import replace_file
+
+_PREVIEW_FACES = 32
+
+
+def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] = FaceDetector) -> dict:
+    """Do the whole preparation and return the summary, as in summary.json.
+
+    ``make_detector`` is called once in each process. Raises InputError: see ``open_source`` and ``Journal``; an
+    impossible setting; a folder that can't be written; no usable face at all.
+    """
+    settings.check()
+    started = time.monotonic()
+    name, source = _open(settings)
+    try:
+        journal = Journal(settings.out, {"source": name, **settings.made_with()})
+        kept = _forget_changed(journal, source, settings.out)
+        work = [file for file in source.pictures if file.path not in journal.outcomes]
+        if kept:
+            print(f"{kept} files were done before and are kept; {len(work)} to go")
+        _run(settings, make_detector, journal, work, kept)
+        return _finish(settings, journal, source, kept, time.monotonic() - started)
+    except OSError as error:
+        raise InputError(f"can't write to {settings.out}: {error.strerror or error}") from None
+
+
+def _open(settings: PrepareSettings) -> tuple[str, Source]:
+    """The source's own name, and all its pictures, those of people with real masks among them."""
+    path, source = open_source(settings.source)
+    if path.suffix in (".rec", ".bin") and path.is_file() and settings.align == "detect":
+        print(f"the faces in {path.name} are mostly aligned already; --align landmarks leaves them as they are")
+    if settings.mask_labels:
+        source = apply_mask_labels(source, settings.mask_labels)
+    if settings.masked_source:
+        worn = list_folder(settings.masked_source, masked=True)
+        source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
+    return path.resolve().name, source
+
+
+def _renamed(pictures: list[SourceFile], source: Source) -> list[SourceFile]:
+    """The pictures with other names where the source has the same one: both may lie in masked/."""
+    taken = {file.name.lower() for file in source.pictures}
+    renamed = []
+    for file in pictures:
+        name = file.name
+        while name.lower() in taken:
+            name = f"{name.removesuffix('.jpg')}_worn.jpg"
+        taken.add(name.lower())
+        renamed.append(replace(file, name=name))
+    return renamed
+
+
+def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
+    """Drop outcomes whose input is gone or another one, with their faces, or whose faces are missing. How many stay."""
+    wanted = {file.path: file for file in source.pictures}
+    missing = set(missing_files(out, (path for o in journal.outcomes.values() for path in o.faces)))
+    for path, outcome in list(journal.outcomes.items()):
+        file = wanted.get(path)
+        if file is None or not _fits(outcome, file):
+            for face in outcome.faces:
+                (out / face).unlink(missing_ok=True)
+        elif missing.isdisjoint(outcome.faces):
+            continue
+        del journal.outcomes[path]
+    return len(journal.outcomes)
+
+
+def _fits(outcome: Outcome, file: SourceFile) -> bool:
+    if outcome.stamp != file.stamp:
+        return False
+    return outcome.status != WRITTEN or (outcome.name, outcome.mask == WORN) == (file.name, file.masked)
+
+
+def _run(
+    settings: PrepareSettings,
+    make_detector: Callable[[], Detector],
+    journal: Journal,
+    work: list[SourceFile],
+    kept: int,
+) -> None:
+    if not work:
+        return
+    lost = 0
+    batches = contextlib.closing(prepare_files(work, settings, make_detector))
+    bar = tqdm(total=kept + len(work), initial=kept, unit="img", desc="faces", smoothing=0.05)
+    with batches as done, bar:
+        for outcomes in done:
+            journal.add(outcomes)
+            lost += sum(o.status != WRITTEN for o in outcomes)
+            bar.set_postfix(lost=lost, refresh=False)
+            bar.update(len(outcomes))
+
+
+# ==== CSVs, card, summary, preview ====
+
+
+def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: int, seconds: float) -> dict:
+    outcomes = [journal.outcomes[file.path] for file in source.pictures] + source.other
+    failures = [(o.path, o.status, o.reason) for o in outcomes if o.status != WRITTEN]
+    write_table(pd.DataFrame(failures, columns=["path", "status", "reason"]), settings.out / "failures.csv")
+    written = [o for o in outcomes if o.status == WRITTEN]
+    counts = Counter(o.status for o in outcomes)
+    summary = {
+        "files": len(outcomes),
+        **{status.replace(" ", "_"): counts[status] for status in STATUSES},
+        "kept_from_before": kept,
+        "seconds": round(seconds, 1),
+    }
+    if written:
+        summary |= _write_results(settings, source, written)
+    with replace_file(settings.out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not written:
+        raise InputError(f"none of the {len(outcomes)} files gave a face; see {settings.out / 'failures.csv'}")
+    return summary
+
+
+def _write_results(settings: PrepareSettings, source: Source, written: list[Outcome]) -> dict:
+    """CSVs, card and contact sheet; returns what the summary says of them."""
+    if source.pairs:
+        more = write_pair_table(settings, written, source.pairs)
+    else:
+        more = write_people_tables(settings, written)
+        more["perhaps_one_person"] = spelled_twice(o.person for o in written)
+    card = {"source": Path(settings.source).resolve().name, "seed": settings.seed, "jpeg_quality": JPEG_QUALITY}
+    write_dataset_card(settings.out, settings.crop, settings.size, **card)
+    _write_preview(settings, source, written)
+    return more
+
+
+def _write_preview(settings: PrepareSettings, source: Source, written: list[Outcome]) -> None:
+    files = {file.path: file for file in source.pictures}
+    chosen = [written[i] for i in np.linspace(0, len(written) - 1, min(len(written), _PREVIEW_FACES)).astype(int)]
+    triples = []
+    for outcome in chosen:
+        faces = {path.partition("/")[0]: read_image(settings.out / path) for path in outcome.faces}
+        raw = None
+        with contextlib.suppress(UnreadableImage):
+            raw = files[outcome.path].read()
+        triples.append((raw, faces.get("plain"), faces.get("masked")))
+    sheet = contact_sheet(triples)
+    with replace_file(settings.out / "preview.png") as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+
+
+def print_report(settings: PrepareSettings, summary: dict) -> None:
+    lost = ", ".join(f"{summary[s.replace(' ', '_')]} {s}" for s in STATUSES[1:])
+    done = summary["files"] - summary["kept_from_before"]
+    print(f"{summary['written']} of {summary['files']} files written; {lost}")
+    if done:
+        print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} a second)")
+    if "people" in summary:
+        pairs = summary["eval_pairs"]
+        print(f"people: {', '.join(f'{n} {name}' for name, n in summary['people'].items())}")
+        print(f"pairs: {pairs['same']} + {pairs['different']} evaluation, {summary['test_pairs']} test")
+        for names in summary["perhaps_one_person"][:10]:
+            print(f"perhaps one person under two names, kept apart: {', '.join(names)}")
+        if len(summary["perhaps_one_person"]) > 10:
+            print(f"… {len(summary['perhaps_one_person']) - 10} more in {settings.out / 'summary.json'}")
+    else:
+        print(f"pairs: {summary['pairs']}, {summary['lost_pairs']} of them left out for want of a face; see pairs.csv")
+    print(f"look at {settings.out / 'preview.png'}; what was lost and why: {settings.out / 'failures.csv'}")

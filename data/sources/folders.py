@@ -1,0 +1,128 @@
+"""What lies in a folder of people: which file is whose picture, and what it will be called."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from data.sources.outcome import NO_PICTURE, Outcome
+from data.sources.read_image import IMAGE_SUFFIXES
+from data.sources.source_file import Source, SourceFile, file_stamp
+from runtime.errors import InputError
+
+# CFP keeps a person's pictures in two folders, 001/frontal and 001/profile: these names are views, not people.
+VIEW_FOLDERS = frozenset(("frontal", "profile"))
+
+
+def list_folder(root: Path, masked: bool = False) -> Source:
+    """Every file under ``root``; a picture's person is the folder that holds it.
+
+    People are named by their folder; where two folders in different places share a name, by the path from ``root``.
+    Linked folders are followed, each folder once. ``masked``: the people wear masks; paths then start with the
+    folder's own name. Raises InputError: no such folder, empty, or no sub-folders.
+    """
+    if not root.is_dir():
+        raise InputError(f"the source {root} is not there or no folder; name a folder with one sub-folder a person")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"the source {root} may not be read; give yourself the right to, or name another folder")
+    folders, other = _walk(root)
+    if not folders and not other:
+        raise InputError(f"the source {root} is empty; it needs one sub-folder a person with pictures in it")
+    loose = folders.pop("", [])
+    if not folders:
+        raise InputError(
+            f"the source {root} has no sub-folders with pictures ({len(loose)} lie loose, {len(other)} other files); "
+            "put each person's pictures into a sub-folder of their own"
+        )
+    other += [(name, "not in a person's folder") for name, _ in loose]
+    base, prefix = (root.resolve().parent, f"{root.resolve().name}/") if masked else (root, "")
+    pictures = []
+    people = _people(folders)
+    for folder, files in folders.items():
+        person, view = people[folder]
+        for (file, stamp), name in zip(files, output_names([name for name, _ in files]), strict=True):
+            pictures.append(
+                SourceFile(f"{prefix}{folder}/{file}", person, f"{person}/{view}{name}", stamp, base, masked)
+            )
+    return Source(pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)])
+
+
+def _people(folders: dict[str, list]) -> dict[str, tuple[str, str]]:
+    """Folder → its person, and the part of its path that is only a view of them ("" or such as "frontal/")."""
+    split = {}
+    for folder in folders:
+        above, _, last = folder.rpartition("/")
+        split[folder] = (above, f"{last}/") if above and last.lower() in VIEW_FOLDERS else (folder, "")
+    # Both views of a person are one place; the same name in two places is two people.
+    times = Counter(place.rpartition("/")[2] for place in {place for place, _ in split.values()})
+    return {
+        folder: (place.rpartition("/")[2] if times[place.rpartition("/")[2]] == 1 else place, view)
+        for folder, (place, view) in split.items()
+    }
+
+
+def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
+    """Pictures (name, stamp) by folder, in sorted order, and (path, reason) of the other files."""
+    folders: dict[str, list[tuple[str, str]]] = {}
+    other: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
+    stack = [""]
+    while stack:
+        folder = stack.pop()
+        try:
+            status = os.stat(root / folder)
+            inside = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            other.append((f"{_printable(folder)}/", f"the folder can't be read: {error.strerror or error}"))
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        stack += reversed([f"{folder}/{e.name}".lstrip("/") for e in inside if _is_folder(e)])
+        for entry in (e for e in inside if not _is_folder(e)):
+            path = f"{folder}/{entry.name}".lstrip("/")
+            reason = _no_picture(path, entry)
+            if reason:
+                other.append((_printable(path), reason))
+            else:
+                status = entry.stat()
+                folders.setdefault(folder, []).append((entry.name, file_stamp(status.st_size, status.st_mtime_ns)))
+    return folders, other
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """False for a link to itself, too, of which the system says that it has too many links."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _no_picture(path: str, entry: os.DirEntry) -> str:
+    if _printable(path) != path:
+        return "its name is not valid UTF-8"
+    try:
+        if not entry.is_file():
+            return "a broken link or no regular file"
+    except OSError as error:
+        return error.strerror or str(error)
+    if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
+        return "not a picture by its ending"
+    return ""
+
+
+def _printable(path: str) -> str:
+    """The path with bytes that are no UTF-8 escaped, so that it can go into a CSV."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def output_names(names: list[str]) -> list[str]:
+    """The source's own names with .jpg; of two that would be equal (a.jpg, a.png) the later keeps its ending too."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        wanted = Path(name).stem + ".jpg"
+        while wanted.lower() in taken:
+            wanted = name + ".jpg" if wanted != name + ".jpg" else "_" + wanted
+        taken.add(wanted.lower())
+        result.append(wanted)
+    return result

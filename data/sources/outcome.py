@@ -1,0 +1,40 @@
+"""What has become of one input file: written, or why not."""
+
+from dataclasses import dataclass
+
+WRITTEN, NO_FACE, UNREADABLE, TOO_SMALL, NO_PICTURE = (
+    "written",
+    "no face found",
+    "unreadable",
+    "too small",
+    "not a picture",
+)
+
+STATUSES = (WRITTEN, NO_FACE, UNREADABLE, TOO_SMALL, NO_PICTURE)
+
+NO_MASK, WORN = "none", "worn"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the source's file ``path``: one of STATUSES and the reason; for a written face its ``name``
+    under plain/ and masked/, its ``person``, the ten numbers of its landmarks in the aligned image (none where they
+    were not searched), and its ``mask``: NO_MASK (plain/ only), WORN (masked/ only), or the kind of the simulated
+    one (both)."""
+
+    path: str
+    stamp: str
+    status: str
+    reason: str = ""
+    name: str = ""
+    person: str = ""
+    landmarks: tuple[float, ...] = ()
+    mask: str = NO_MASK
+
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Where the face lies: paths relative to the output folder, the plain one first."""
+        if self.status != WRITTEN:
+            return ()
+        plain, masked = f"plain/{self.name}", f"masked/{self.name}"
+        return {NO_MASK: (plain,), WORN: (masked,)}.get(self.mask, (plain, masked))

@@ -1,0 +1,71 @@
+"""One picture of a source, wherever it lies: a file of its own, or a stretch of a container file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.sources.outcome import Outcome
+from data.sources.read_image import UnreadableImage, decode_image, read_image
+
+# Between the stretches of one RecordIO record stood this word, which the writer took out (see data/recordio.py).
+RECORD_MAGIC = b"\x0a\x23\xd7\xce"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One input picture.
+
+    ``path`` names it, relative to the source, '/' between its parts; ``person`` whose it is ("" where nobody knows);
+    ``name`` under plain/ and masked/, such as ``Ann/Ann_0001.jpg``; ``stamp`` changes when the input does. ``masked``
+    is True for a photo of somebody who wears a mask. The picture lies in ``root / path``, or, where there are
+    ``stretches`` (offset, length) in bytes, in the file ``root``.
+    """
+
+    path: str
+    person: str
+    name: str
+    stamp: str
+    root: Path
+    masked: bool = False
+    stretches: tuple[tuple[int, int], ...] = ()
+
+    def read(self) -> np.ndarray:
+        """The picture as uint8 (H, W, 3) RGB, see ``read_image``. Raises UnreadableImage."""
+        if not self.stretches:
+            return read_image(self.root / self.path)
+        try:
+            with self.root.open("rb") as file:
+                parts = [_stretch(file, *stretch) for stretch in self.stretches]
+        except OSError as error:
+            raise UnreadableImage(error.strerror or str(error)) from None
+        return decode_image(RECORD_MAGIC.join(parts))
+
+
+def _stretch(file, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """A pair of a verification list: the names of two pictures, and whether they show the same person."""
+
+    name: str
+    pair_name: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ``pictures`` of a source; what in it is none, with status and reason (``other``); and the ``pairs`` of a
+    verification set, which has no people."""
+
+    pictures: list[SourceFile]
+    other: list[Outcome]
+    pairs: list[SourcePair] = field(default_factory=list)
+
+
+def file_stamp(size: int, modified_ns: int) -> str:
+    """What changes when a file does."""
+    return f"{size}-{modified_ns}"

@@ -1,0 +1,149 @@
+"""Pair CSVs: ``path,target,pair_path,pair_target``; a pair is the same person where the two targets are equal.
+
+Other columns are allowed: ``masked`` and ``pair_masked`` (0 or 1) say who wears a mask; ``mask_kind`` and
+``pair_mask_kind`` name the mask, empty for none. ``same`` (0 or 1) can stand in place of the targets.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data.tables.pair_faults import COLUMNS, MISSING, none_left_out, split_empty, split_repeats
+from data.tables.paths import missing_files, missing_line, relative_paths, require_folder
+from data.tables.rows import read_flags, read_rows
+from runtime.errors import InputError
+
+CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+# A few lost files are no reason to stop; with more than this the folder is the wrong one, or half a copy.
+_MOST_MISSING = 0.1
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Verification pairs over a list of distinct images.
+
+    ``paths`` (N,) distinct images; ``left`` and ``right`` int64 (P,) index into them; ``same`` bool (P,);
+    ``condition`` (P,) one of CONDITIONS, or "all" where the CSV does not say who wears a mask; ``people`` int64
+    (P, 2) the two people, equal for a same pair; ``masks`` str (P, 2) the masks that the two wear, "" for none, or
+    None where the CSV does not say; ``left_out`` the rows that do not count, with csv, line and reason.
+    """
+
+    paths: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    same: np.ndarray
+    condition: np.ndarray
+    people: np.ndarray
+    masks: np.ndarray | None = None
+    left_out: pd.DataFrame = field(default_factory=none_left_out)
+
+    def without(self, lost: np.ndarray, reason: str) -> "PairTable":
+        """The pairs that are not ``lost`` (bool (P,)); the others go to ``left_out``. Images keep their numbers."""
+        keep = ~lost
+        names = {"path": self.paths[self.left[lost]], "pair_path": self.paths[self.right[lost]]}
+        gone = pd.DataFrame({"csv": "", "line": 0, "reason": reason, **names})[COLUMNS]
+        return replace(
+            self,
+            left=self.left[keep],
+            right=self.right[keep],
+            same=self.same[keep],
+            condition=self.condition[keep],
+            people=self.people[keep],
+            masks=None if self.masks is None else self.masks[keep],
+            left_out=pd.concat([self.left_out, gone], ignore_index=True) if len(gone) else self.left_out,
+        )
+
+
+def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
+    """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
+
+    Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
+    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, or a path that leaves the root.
+    """
+    read = [_read_pair_frame(Path(path), path_prefix) for path in paths]
+    frame, repeats = split_repeats(pd.concat([rows for rows, _ in read], ignore_index=True))
+    lost = pd.concat([*(empty for _, empty in read), repeats], ignore_index=True)
+    if frame.empty:
+        raise InputError(f"{', '.join(map(str, paths))}: not one row is a pair of two images; make the pairs again")
+    both = np.concatenate([frame["path"].to_numpy(), frame["pair_path"].to_numpy()])
+    codes, images = pd.factorize(both)
+    left, right = np.split(codes.astype(np.int64), 2)
+    same, condition = frame["same"].to_numpy(bool), frame["condition"].to_numpy(str)
+    if frame[["target", "pair_target"]].isna().any(axis=None):
+        people = _linked_people(left, right, same)
+    else:
+        names = np.concatenate([frame["target"].to_numpy(), frame["pair_target"].to_numpy()])
+        people = pd.factorize(names)[0].astype(np.int64)
+        people = np.stack(np.split(people, 2), axis=1)
+    kinds = frame[["mask_kind", "pair_mask_kind"]]
+    masks = None if kinds.isna().any(axis=None) else kinds.to_numpy(str)
+    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost)
+
+
+def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
+    """The pairs whose two images lie under ``root``; the others are in ``left_out``, and their images in no list.
+
+    Raises InputError with the count and the first ten where there is no such folder, or where more than a tenth of
+    the images are missing: then a setting is wrong, not a file lost.
+    """
+    require_folder(root)
+    missing = missing_files(root, pairs.paths)
+    if not missing:
+        return pairs
+    if len(missing) > _MOST_MISSING * len(pairs.paths):
+        raise InputError(missing_line(missing, csv, root))
+    gone = np.isin(pairs.paths, missing)
+    kept = pairs.without(gone[pairs.left] | gone[pairs.right], MISSING)
+    used, rows = np.unique(np.concatenate([kept.left, kept.right]), return_inverse=True)
+    left, right = np.split(rows.astype(np.int64), 2)
+    return replace(kept, paths=pairs.paths[used], left=left, right=right)
+
+
+def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The whole rows of a CSV with same, condition and what else is known, and the rows with an empty field."""
+    frame = read_rows(path, ["path", "pair_path"])
+    by_targets = {"target", "pair_target"} <= set(frame.columns)
+    if "same" not in frame and not by_targets:
+        raise InputError(f"{path} lacks the columns target and pair_target, or same in their place")
+    flags = ["masked", "pair_masked"] if {"masked", "pair_masked"} <= set(frame.columns) else []
+    needed = ["path", "pair_path", *(["same"] if "same" in frame else ["target", "pair_target"]), *flags]
+    frame, empty = split_empty(frame.assign(csv=path.name, line=np.arange(len(frame)) + 2), needed)
+    same = read_flags(frame, "same", path) if "same" in frame else (frame["target"] == frame["pair_target"]).to_numpy()
+    condition = np.full(len(frame), "all", dtype=object)
+    if flags:
+        masks = read_flags(frame, "masked", path).astype(int) + read_flags(frame, "pair_masked", path)
+        condition = np.asarray(CONDITIONS, dtype=object)[masks]
+    kinds = {"mask_kind", "pair_mask_kind"} <= set(frame.columns)
+    whole = pd.DataFrame(
+        {
+            "csv": path.name,
+            "line": frame["line"],
+            "path": relative_paths(frame["path"], path, path_prefix),
+            "pair_path": relative_paths(frame["pair_path"], path, path_prefix),
+            "same": same,
+            "condition": condition,
+            "target": frame["target"] if by_targets else None,
+            "pair_target": frame["pair_target"] if by_targets else None,
+            "mask_kind": frame["mask_kind"].fillna("") if kinds else None,
+            "pair_mask_kind": frame["pair_mask_kind"].fillna("") if kinds else None,
+        }
+    )
+    return whole, empty
+
+
+def _linked_people(left: np.ndarray, right: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """People of pairs without targets, int64 (P, 2): images that same pairs link, over any number of steps, are one."""
+    person = np.arange(max(left.max(), right.max()) + 1)
+    one, other = left[same], right[same]
+    while True:
+        nearest = np.minimum(person[one], person[other])
+        before = person.copy()
+        np.minimum.at(person, one, nearest)
+        np.minimum.at(person, other, nearest)
+        person = person[person]
+        if (person == before).all():
+            return np.stack([person[left], person[right]], axis=1)

@@ -1,0 +1,58 @@
+"""The rows of a CSV or a pack as a frame: quick enough for millions of rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data.tables.pack_file import SUFFIX, Pack
+from runtime.errors import InputError
+from runtime.files import replace_file
+
+# Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
+_TEXT = ("path", "target", "pair_path", "pair_target", "mask_kind", "pair_mask_kind")
+
+
+def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) -> pd.DataFrame:
+    """All columns of a CSV or a pack, text as Python strings, empty fields as missing.
+
+    Columns of few different values, named in ``categories``, become a pandas category, which spares millions of rows a
+    string each. Raises InputError: no such file, not readable, one of ``columns`` is lacking, or no rows.
+    """
+    frame = Pack(path).frame(categories) if path.suffix == SUFFIX else _read_csv(path, categories)
+    lacking = [c for c in columns if c not in frame.columns]
+    if lacking:
+        have = ", ".join(map(str, frame.columns))
+        raise InputError(f"{path} lacks the column {', '.join(lacking)} (it has: {have})")
+    if frame.empty:
+        raise InputError(f"{path} has a header and no rows; make it again, or point the setting to another CSV")
+    return frame
+
+
+def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
+    try:
+        # Only the empty field is missing: somebody may be called "NA" or "None".
+        missing = {key: [""] for key in _TEXT}
+        kinds = dict.fromkeys(_TEXT, object)
+        frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
+        # Not by the reader, which takes categories that look like numbers for numbers: "007" would be 7.
+        return frame.astype({name: "category" for name in categories if name in frame})
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV as a whole or not at all."""
+    with replace_file(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def read_flags(frame: pd.DataFrame, column: str, csv: Path) -> np.ndarray:
+    values = pd.to_numeric(frame[column], errors="coerce")
+    if not values.isin([0, 1]).all():
+        row = frame.index[~values.isin([0, 1])][0]
+        raise InputError(f"{csv}, line {row + 2}: {column} must be 0 or 1, not {frame[column][row]!r}")
+    return values.to_numpy(bool)

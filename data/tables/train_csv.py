@@ -1,0 +1,126 @@
+"""Train CSVs: ``path,target``.
+
+Other columns are allowed: ``masked`` (0 or 1) says who wears a mask, and ``x1 … y5`` are the five landmarks in pixels
+of the face on disk.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from data.tables.paths import image_paths
+from data.tables.rows import read_flags, read_rows
+from data.tables.text_array import ImagePaths
+from runtime.errors import InputError
+
+LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+
+
+@dataclass(frozen=True)
+class FaceTable:
+    """Training faces as arrays, so that workers share them without a copy.
+
+    ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
+    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None where the
+    CSV has no such columns.
+    """
+
+    paths: ImagePaths
+    targets: np.ndarray
+    names: list[str]
+    landmarks: np.ndarray | None
+    masked: np.ndarray | None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Images per identity: int64 (C,)."""
+        return np.bincount(self.targets, minlength=len(self.names))
+
+    def labelled_by_row(self) -> "FaceTable":
+        """The same faces with the number of the row as the target: for a loss that knows each face by itself."""
+        return replace(self, targets=np.arange(len(self.targets)))
+
+
+def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
+    """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names.
+
+    Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
+    """
+    frame = read_rows(path, ["path", "target"], categories=["target"])
+    _refuse_empty(frame, ["path", "target"], path)
+    found = frame["target"].cat
+    names, rank = np.unique(found.categories.to_numpy(object), return_inverse=True)
+    targets = rank[found.codes]
+    if len(names) < 2:
+        raise InputError(f"{path} has one identity only ({names[0]}); training needs at least two")
+    landmarks = None
+    if set(LANDMARK_COLUMNS) <= set(frame.columns):
+        landmarks = _landmarks(frame, path)
+    masked = read_flags(frame, "masked", path) if "masked" in frame else None
+    if landmarks is not None:
+        _refuse_unknown_landmarks(landmarks, masked, path)
+    paths = image_paths(frame["path"], path, path_prefix)
+    return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
+
+
+def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0) -> FaceTable:
+    """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
+
+    Identities without such a row drop out. Raises InputError where the CSV does not say who wears a mask, or fewer
+    than two identities are left.
+    """
+    if faces == "all" and not most_images:
+        return table
+    rows = np.arange(len(table.targets))
+    if faces != "all":
+        if table.masked is None:
+            raise InputError(f"train_faces is {faces}, but the train CSV has no column masked; set train_faces to all")
+        rows = np.flatnonzero(table.masked == (faces == "masked"))
+    if most_images:
+        rows = rows[_place_in_group(table.targets[rows]) < most_images]
+    kept, targets = np.unique(table.targets[rows], return_inverse=True)
+    if len(kept) < 2:
+        raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
+    landmarks = None if table.landmarks is None else table.landmarks[rows]
+    masked = None if table.masked is None else table.masked[rows]
+    return FaceTable(table.paths.take(rows), targets, [table.names[i] for i in kept], landmarks, masked)
+
+
+def _place_in_group(groups: np.ndarray) -> np.ndarray:
+    """0 for the first row of each group, 1 for its second, …: (N,) → (N,)."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    place = np.empty(len(groups), dtype=np.int64)
+    place[order] = np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+    return place
+
+
+def _refuse_empty(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
+    empty = frame[columns].isna().any(axis=1)
+    if empty.any():
+        rows = ", ".join(str(i + 2) for i in np.flatnonzero(empty)[:10])
+        raise InputError(f"{path}: {int(empty.sum())} rows have an empty {' or '.join(columns)} (lines {rows})")
+
+
+def _landmarks(frame: pd.DataFrame, csv: Path) -> np.ndarray:
+    """float32 (N, 5, 2); nan where the fields are empty."""
+    values = frame[LANDMARK_COLUMNS]
+    if not all(map(pd.api.types.is_numeric_dtype, values.dtypes)):
+        values = values.astype(object).mask(values == "")
+    try:
+        return values.to_numpy(np.float32).reshape(-1, 5, 2)
+    except ValueError as error:
+        raise InputError(f"{csv}: a landmark is not a number ({error})") from None
+
+
+def _refuse_unknown_landmarks(landmarks: np.ndarray, masked: np.ndarray | None, csv: Path) -> None:
+    """Only a face that wears a mask needs none: no other will be fitted to it."""
+    unknown = np.isnan(landmarks).any((1, 2))
+    if masked is not None:
+        unknown &= ~masked
+    if unknown.any():
+        line = int(np.flatnonzero(unknown)[0]) + 2
+        raise InputError(f"{csv}, line {line}: a plain face without landmarks ({int(unknown.sum())} such rows)")

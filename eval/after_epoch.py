@@ -1,0 +1,73 @@
+"""After each epoch: figures of the evaluation pairs, which select the checkpoint, and the plots."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from eval.evaluators import PairEvaluator
+from eval.metrics.choose_threshold import choose_thresholds
+from eval.metrics.evaluation import choose_threshold_and_evaluate
+from eval.plots.training import plot_distribution, plot_iou, plot_train_loss
+from runtime.processes.distributed import from_first, is_first
+from runtime.tensorboard import Board
+from runtime.training.collapse import embedding_health
+
+
+class EpochReport:
+    """Called after each epoch: evaluates the pairs that select the checkpoint, and draws the distance histograms.
+
+    ``tensorboard`` shows the histograms there, too.
+    """
+
+    def __init__(self, run: Path, evaluator: PairEvaluator, *, tensorboard: bool = False):
+        self.run, self.evaluator = run, evaluator
+        self.board = Board(run) if tensorboard and is_first() else None
+
+    def __call__(self, model: nn.Module, epoch: int) -> dict:
+        """The figures of the epoch's line in the log; all thresholds are chosen on these pairs."""
+        embeddings = self.evaluator.embed(model, f"evaluating epoch {epoch}")
+        return from_first(self._report(embeddings, epoch) if is_first() else None)
+
+    def _report(self, embeddings: np.ndarray, epoch: int) -> dict:
+        evaluation = choose_threshold_and_evaluate(embeddings, self.evaluator.readable_pairs())
+        if self.board:
+            distances, same = evaluation.distances, evaluation.same
+            self.board.histograms(epoch, {"distances/same": distances[same], "distances/different": distances[~same]})
+        plot_distribution(
+            self.run / f"distribution_epoch{epoch}.png",
+            evaluation.distances,
+            evaluation.same,
+            run=self.run.name,
+            epoch=epoch,
+            threshold=evaluation.threshold,
+            iou=evaluation.iou,
+            auc=evaluation.auc,
+        )
+        conditions = evaluation.figures["by_condition"].items()
+        return {
+            "iou": evaluation.iou,
+            "auc": evaluation.auc,
+            "threshold": evaluation.threshold,
+            "accuracy": evaluation.accuracy,
+            **{f"accuracy_{name}": figures["accuracy"] for name, figures in conditions},
+            "thresholds": choose_thresholds(evaluation.distances, evaluation.same, evaluation.condition),
+            **_health(embeddings),
+        }
+
+
+def draw_curves(run: Path, history: list[dict], best_epoch: int) -> None:
+    """iou.png and train_loss.png over all epochs so far."""
+    if not is_first():
+        return
+    epochs = [line["epoch"] for line in history]
+    iou, losses, rates = ([line[key] for line in history] for key in ("iou", "loss", "lr"))
+    plot_iou(run / "iou.png", epochs, iou, rates, run=run.name, best_epoch=best_epoch)
+    plot_train_loss(run / "train_loss.png", epochs, losses, rates, run=run.name)
+
+
+def _health(embeddings: np.ndarray) -> dict[str, float]:
+    """Mean distance of random pairs and effective rank of up to 512 embeddings spread over the list."""
+    rows = np.linspace(0, len(embeddings) - 1, min(len(embeddings), 512)).astype(int)
+    return embedding_health(torch.from_numpy(embeddings[np.unique(rows)]))

@@ -1,0 +1,168 @@
+"""ROC and DET of a test: what each threshold accepts and rejects, on log axes, for all pairs and each condition."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval.metrics.conditions import parts
+from eval.metrics.roc import auc, curve, eer
+from eval.plots.style import FAINT, headline, house_style, legend_above, line_look, new_figure, save
+from eval.text import number, percent
+
+# A line needs no more points than a plot has pixels.
+_POINTS = 1500
+# Fewer false accepts than this are too few to read a rate from: the line goes on in dots.
+_LEAST_ACCEPTS = 10
+_NOTE = {"ha": "center", "color": FAINT, "backgroundcolor": "white"}
+
+
+class Errors(NamedTuple):
+    """FAR and TAR (U,) at each distinct distance from near to far, the pairs of each kind, and both rates at the
+    threshold."""
+
+    name: str
+    far: np.ndarray
+    tar: np.ndarray
+    same: int
+    different: int
+    here: tuple[float, float] | None
+
+
+def plot_roc(path: Path, distances: np.ndarray, same: np.ndarray, condition: np.ndarray, **labels: object) -> None:
+    """Write ``roc.png``; arguments as ``roc_figure``."""
+    save(roc_figure(distances, same, condition, **labels), path)
+
+
+def plot_det(path: Path, distances: np.ndarray, same: np.ndarray, condition: np.ndarray, **labels: object) -> None:
+    """Write ``det.png``; arguments as ``det_figure``."""
+    save(det_figure(distances, same, condition, **labels), path)
+
+
+@house_style()
+def roc_figure(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, *, run: str, threshold: float | None
+) -> Figure:
+    """Share of same pairs accepted over share of different pairs accepted (log), all pairs and each condition.
+
+    ``distances`` (P,), ``same`` bool (P,), ``condition`` str (P,); a circle marks the ``threshold``.
+    """
+    title = f"ROC: AUC {number(auc(curve(distances, same)), 4)}"
+    return roc_of(_of_conditions(distances, same, condition, threshold), title, _rests_on(threshold, run))
+
+
+@house_style()
+def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
+    """The ROC of several lists of pairs, or of several models, over one another; those of one name look the same."""
+    figure = new_figure(8, 6)
+    headline(figure, title, subtitle)
+    axes = figure.add_subplot()
+    left = _lowest([e.different for e in errors])
+    _draw(axes, errors, left, lambda tar: tar)
+    chance = np.geomspace(left, 1, 200)
+    axes.plot(chance, chance, color=FAINT, linewidth=1.2, linestyle=(0, (1, 2)), label="chance")
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(lambda rate, _: percent(rate, 0))
+    axes.set_ylabel("same pairs accepted (TAR)")
+    legend_above(axes)
+    return figure
+
+
+@house_style()
+def det_figure(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, *, run: str, threshold: float | None
+) -> Figure:
+    """Share of same pairs rejected over share of different pairs accepted, both log (ISO/IEC 19795-1).
+
+    Arguments as ``roc_figure``. A line that runs along the frame has no error of that kind.
+    """
+    pairs = curve(distances, same)
+    figure = new_figure(8, 6)
+    rate = eer(pairs)
+    headline(figure, f"DET: equal error rate {percent(rate, 2)}", _rests_on(threshold, run))
+    axes = figure.add_subplot()
+    errors = _of_conditions(distances, same, condition, threshold)
+    left, bottom = _lowest([e.different for e in errors]), _lowest([e.same for e in errors])
+    _draw(axes, errors, left, lambda tar: np.maximum(1 - tar, bottom))
+    ends = max(left, bottom), 1
+    axes.plot(ends, ends, color=FAINT, linewidth=1.2, linestyle=(0, (1, 2)), label="equal error")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, 1.15)
+    axes.yaxis.set_major_formatter(_rate_label)
+    axes.set_ylabel("same pairs rejected (FRR)")
+    legend_above(axes)
+    if rate == 0:
+        axes.text(0.4, 0.9, "no errors: the lines run along the frame", transform=axes.transAxes, **_NOTE)
+    return figure
+
+
+def _rests_on(threshold: float | None, run: str) -> str:
+    return run if threshold is None else f"● at the threshold {number(threshold)}   ·   {run}"
+
+
+def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
+    """Both error rates at every threshold, or None where a kind of pairs is missing."""
+    if same.all() or not same.any():
+        return None
+    pairs = curve(distances, same)
+    total_same, total_different = int(pairs.same[-1]), int(pairs.different[-1])
+    here = None
+    if threshold is not None:
+        here = float((distances[~same] <= threshold).mean()), float((distances[same] <= threshold).mean())
+    far = np.concatenate([[0], pairs.different / total_different])
+    tar = np.concatenate([[0], pairs.same / total_same])
+    kept = _thin(far, tar)
+    return Errors(name, far[kept], tar[kept], total_same, total_different, here)
+
+
+def _of_conditions(
+    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None
+) -> list[Errors]:
+    """All pairs and each condition, but for those with one kind of pairs."""
+    found = [errors_of(name, distances[rows], same[rows], threshold) for name, rows in parts(condition).items()]
+    return [errors for errors in found if errors is not None]
+
+
+def _thin(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
+    """Rows that the eye can tell apart: evenly through both rates, densely where they are small."""
+    if len(far) <= _POINTS:
+        return np.arange(len(far))
+    low = np.geomspace(1e-7, 1, _POINTS // 3)
+    rows = [np.searchsorted(far, low), np.searchsorted(tar, 1 - low), np.searchsorted(tar, np.linspace(0, 1, 500))]
+    return np.unique(np.minimum(np.concatenate([[0], *rows, [len(far) - 1]]), len(far) - 1))
+
+
+def _lowest(pairs: list[int]) -> float:
+    """The decade of the smallest rate that so many pairs can show, 1 % at most."""
+    return 10.0 ** min(np.floor(-np.log10(max(pairs, default=1))), -2)
+
+
+def _draw(axes: Axes, errors: list[Errors], left: float, height) -> None:
+    """The lines, dotted where they rest on a handful of pairs; ``height`` turns TAR into what the y-axis shows."""
+    names = list(dict.fromkeys(line.name for line in errors))
+    named = set()
+    for line in errors:
+        look = line_look(names.index(line.name))
+        label = None if line.name in named else line.name
+        named.add(line.name)
+        far, shown = np.maximum(line.far, left), height(line.tar)
+        known = int(np.searchsorted(line.far, _LEAST_ACCEPTS / line.different))
+        drawn = {"drawstyle": "steps-post", "color": look["color"]}
+        axes.plot(far[: known + 1], shown[: known + 1], **drawn, linewidth=1.6, linestyle=(0, (1, 1.5)))
+        axes.plot(far[known:], shown[known:], **drawn, linestyle=look["linestyle"], label=label)
+        if line.here is not None:
+            x, y = max(line.here[0], left), height(np.array(line.here[1]))
+            axes.plot(x, y, "o", markersize=9, color=look["color"], markeredgecolor="white", clip_on=False, zorder=3)
+    if not errors:
+        axes.text(0.5, 0.5, "one kind of pairs only", transform=axes.transAxes, **_NOTE)
+    axes.set_xscale("log")
+    axes.set_xlim(left, 1)
+    axes.xaxis.set_major_formatter(_rate_label)
+    axes.set_xlabel("different pairs accepted (FAR); dotted: fewer than ten pairs")
+
+
+def _rate_label(rate: float, _: int) -> str:
+    """0.01 → 1 %; 1e-4 → 0.01 %."""
+    return f"{rate * 100:g} %"

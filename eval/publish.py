@@ -1,0 +1,211 @@
+"""The results table, generated from run folders: ``python -m eval.publish``.
+
+    python -m eval.publish                                     make results.csv and README.md from published/
+    python -m eval.publish --publish results/RUN results/RUN2  first copy these runs' small files there
+
+A published run keeps settings, log, metrics and curves: no weights, no faces and no names of faces (the report, the
+worst pairs and the list of test pairs stay behind). The JSON file that eval.verify writes is published by its name.
+Every number of the tables comes from these files; runs that differ in their seed alone have a line together.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+from eval.compare.seeds import group_by_settings
+from eval.text import counted, has_width
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
+# Plots of newer runs.
+_MORE_FILES = ("roc.png", "det.png", "distances_by_condition.png")
+_CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """Where the runs are."""
+
+    results: Path = Path("results")
+    """Folder with published/, in which results.csv and README.md are written."""
+    publish: tuple[Path, ...] = ()
+    """Run folders, or JSON files of eval.verify, to copy into published/ first."""
+
+
+def publish(source: Path, published: Path) -> None:
+    """Copy a run's small files, with the last epoch's distances; or one JSON file of eval.verify.
+
+    Raises InputError where the run has not been tested yet.
+    """
+    if source.is_file():
+        published.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, published / source.name)
+        return
+    if not (source / "metrics.json").is_file():
+        raise InputError(f"{source} has no metrics.json: publish it after its test, or name another run")
+    target = published / source.name
+    target.mkdir(parents=True, exist_ok=True)
+    last = len((source / "log.jsonl").read_text().splitlines())
+    for name in (*SMALL_FILES, *_MORE_FILES, f"distribution_epoch{last}.png"):
+        if name not in _MORE_FILES or (source / name).is_file():
+            shutil.copy(source / name, target / name)
+
+
+def run_row(run: Path) -> dict:
+    """A line of the table from a published run."""
+    config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    settings = config["settings"]
+    seconds = sum(line["seconds"] + line["evaluation_seconds"] for line in log)
+    return {
+        "run": run.name,
+        "objective": settings.get("mining", "arcface + focal"),
+        "backbone": settings["backbone"],
+        "start": Path(settings["pretrained"]).name,
+        "data": Path(settings["data_root"]).name,
+        "seed": settings["seed"],
+        "images seen": log[-1]["images_seen"],
+        "minutes": round(seconds / 60, 1),
+        **_accuracies(metrics),
+        "hardware": ", ".join(config["gpus"]) or _processor(config),
+        "precision": settings["precision"],
+        "command": f"python {config['command']}",
+    }
+
+
+def verification_row(file: Path) -> dict:
+    """A line of the second table from a JSON file of eval.verify."""
+    figures = json.loads(file.read_text())
+    rows = {"all": figures, **figures["by_condition"]}
+    return {
+        "file": file.stem,
+        "weights": Path(figures["model"]).name,
+        "pairs": Path(figures["pairs_csv"]).name,
+        "mirror": figures["mirror"],
+        **{f"10-fold {name}": rows[name]["fold_accuracy"] for name in ("all", *_CONDITIONS) if name in rows},
+        **{f"AUC {name}": rows[name]["auc"] for name in ("all", *_CONDITIONS) if name in rows},
+    }
+
+
+def write_tables(results: Path) -> None:
+    """results.csv and README.md from everything under published/."""
+    published = results / "published"
+    runs = [run_row(path.parent) for path in sorted(published.glob("*/metrics.json"))]
+    checks = [verification_row(path) for path in sorted(published.glob("*.json"))]
+    if not runs:
+        raise InputError(f"{published} holds no run yet; publish one with --publish results/RUN")
+    frame = pd.DataFrame(runs)
+    seeds = pd.DataFrame(_seed_rows(frame, published))
+    with replace_file(results / "results.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+    with replace_file(results / "README.md") as temporary:
+        temporary.write_text(_page(frame, seeds, pd.DataFrame(checks)))
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(TableSettings, description=__doc__)
+    for source in settings.publish:
+        publish(source, settings.results / "published")
+    write_tables(settings.results)
+
+
+def _processor(config: dict) -> str:
+    """Which one, and how much of it PyTorch computed with; runs of older versions do not know their cores."""
+    cores = f", {counted(config['cores'], 'core')}" if "cores" in config else ""
+    return f"{config['processor']}{cores}, PyTorch on {counted(config['threads'], 'thread')}"
+
+
+def _accuracies(metrics: dict) -> dict:
+    conditions = metrics["by_condition"]
+    low, high = (metrics.get("intervals") or {}).get("accuracy") or (None, None)
+    return {
+        "pairs": metrics["pairs"],
+        "accuracy": metrics["accuracy"],
+        "accuracy low": low,
+        "accuracy high": high,
+        **{name: conditions[name]["accuracy"] for name in _CONDITIONS if name in conditions},
+        "AUC": metrics["auc"],
+        "EER": metrics["eer"],
+    }
+
+
+def _seed_rows(runs: pd.DataFrame, published: Path) -> list[dict]:
+    """Mean and standard deviation of the figures of runs that differ in their seed alone."""
+    configs = {run: json.loads((published / run / "config.json").read_text())["settings"] for run in runs["run"]}
+    rows = []
+    for model, names in group_by_settings(configs).items():
+        if len(names) > 1:
+            of_model = runs[runs["run"].isin(names)]
+            figures = [name for name in ("accuracy", *_CONDITIONS, "AUC", "EER") if of_model.get(name) is not None]
+            spreads = {name: _spread(name, of_model[name]) for name in figures}
+            rows.append({"model": model, "seeds": len(names), **spreads})
+    return rows
+
+
+def _spread(column: str, values: pd.Series) -> str:
+    """ "92.47 ± 0.57 %"; a dash where a run lacks the figure."""
+    if values.isna().any():
+        return "–"
+    mean, std = values.mean(), values.std(ddof=1)
+    return f"{mean:.4f} ± {std:.4f}" if column == "AUC" else f"{100 * mean:.2f} ± {100 * std:.2f} %"
+
+
+def _page(runs: pd.DataFrame, seeds: pd.DataFrame, checks: pd.DataFrame) -> str:
+    figures = runs.drop(columns=["command", "hardware", "precision", "accuracy low", "accuracy high"])
+    figures["accuracy"] = [_with_interval(row) for row in runs.to_dict("records")]
+    origins = runs[["run", "hardware", "precision", "command"]]
+    parts = [
+        "# Results",
+        "Generated by `python -m eval.publish` from `published/`; no number is typed. Accuracy is that of the best "
+        "checkpoint on test pairs of people never trained on, at the threshold chosen on the evaluation pairs; in "
+        "brackets its 95 % interval over people, where the run has one. What was learned on real faces: "
+        "[STUDY.md](STUDY.md).",
+        _markdown(figures),
+        *(["## Over seeds: mean and standard deviation", _markdown(seeds)] if len(seeds) else []),
+        "## Where each run comes from",
+        _markdown(origins),
+    ]
+    if len(checks):
+        parts += [
+            "## Weights as published, untouched",
+            "By `python -m eval.verify`: 10-fold accuracy, where each fold's threshold comes from the other nine. The "
+            "MobileFaceNet weights were trained on MS1M, whose people may include the tested ones.",
+            _markdown(checks),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _with_interval(row: dict) -> str:
+    text = _cell("accuracy", row["accuracy"])
+    low, high = row["accuracy low"], row["accuracy high"]
+    return text if pd.isna(low) or not has_width([low, high]) else f"{text} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    for row in frame.itertuples(index=False):
+        lines.append(
+            "| " + " | ".join(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)) + " |"
+        )
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: object) -> str:
+    if isinstance(value, float) and pd.isna(value):
+        return "–"
+    if isinstance(value, float) and column.startswith("AUC"):
+        return f"{value:.4f}"
+    if isinstance(value, float) and column != "minutes":
+        return f"{100 * value:.2f} %"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,166 @@
+"""What a run's figures mean, in plain words: each function one sentence, or None where it has nothing to say."""
+
+from collections.abc import Mapping
+
+from eval.metrics.bootstrap import LEAST_PEOPLE
+from eval.metrics.conditions import NO_MASKS
+from eval.metrics.roc import FALSE_ACCEPT_RATES
+from eval.text import counted, has_width, number, percent
+from runtime.training.collapse import ADVICE, collapse_reason
+
+# Under so many errors their kinds are not compared: 3 of 4 is no pattern.
+_FEW_ERRORS = 20
+_LOW_IOU_GAIN = 0.03
+
+
+def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
+    """Sentences, the most important first. ``metrics`` is metrics.json, ``log`` the lines of log.jsonl."""
+    best = next((line for line in log if line["epoch"] == metrics["epoch"]), log[-1])
+    collapsed = _collapsed(best)
+    sentences = [collapsed or _result(metrics)]
+    if collapsed:
+        sentences += [_result(metrics), f"What may help: {ADVICE}."]
+    elif not _is_chance(metrics):
+        if metrics["accuracy"] < 1:
+            sentences += [_conditions(metrics), _masks(metrics), _errors(metrics)]
+        else:
+            sentences.append(_too_easy(metrics))
+        sentences.append(_door(metrics))
+    sentences += [None if collapsed else _training(metrics, log), _stopped(metrics, collapsed), _left_out(metrics)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _collapsed(best: dict) -> str | None:
+    names = ("mean_distance", "effective_rank")
+    reason = collapse_reason({name: best[name] for name in names}) if all(name in best for name in names) else None
+    return f"{_upper(reason)}. The figures below say nothing about masks." if reason else None
+
+
+def _result(metrics: Mapping) -> str:
+    interval = _interval(metrics, "accuracy")
+    spread = f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
+    text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are judged rightly{spread}."
+    if metrics.get("people", LEAST_PEOPLE) < LEAST_PEOPLE:
+        text += f" They are of {metrics['people']} people: too few to say how sure any figure is."
+    return f"{text} That is no better than chance." if _is_chance(metrics) else text
+
+
+def _is_chance(metrics: Mapping) -> bool:
+    """Whether the balanced accuracy, which pure guessing keeps at a half, may well be a half."""
+    interval = _interval(metrics, "balanced_accuracy")
+    return interval is not None and interval[0] <= 0.5
+
+
+def _conditions(metrics: Mapping) -> str | None:
+    """What masks cost, each condition against plain faces."""
+    plain = metrics["by_condition"].get(NO_MASKS)
+    losses = metrics.get("losses_against_plain", {})
+    clauses = []
+    for name, part in metrics["by_condition"].items():
+        if plain is not None and name != NO_MASKS:
+            points = (plain["accuracy"] - part["accuracy"]) * 100
+            verb = "costs" if points >= 0 else "gains"
+            clauses.append(f"{name} {verb} {abs(points):.1f} points against plain{_luck(losses.get(name))}")
+    return f"{_upper('; '.join(clauses))}." if clauses else None
+
+
+def _luck(loss: Mapping | None) -> str:
+    """The interval of a loss in a bracket, and whether it may be none."""
+    if not loss or not loss["interval"]:
+        return ""
+    low, high = sorted(abs(end) * 100 for end in loss["interval"])
+    if loss["interval"][0] <= 0 <= loss["interval"][1]:
+        return " (this may be chance)"
+    return f" (95 % interval {low:.1f} to {high:.1f})"
+
+
+def _masks(metrics: Mapping) -> str | None:
+    parts = metrics.get("by_mask", {})
+    if len(parts) < 2:
+        return None
+    order = sorted(parts, key=lambda kind: parts[kind]["accuracy"])
+    hardest, easiest = parts[order[0]], parts[order[-1]]
+    ends = [_interval(part, "accuracy") for part in (hardest, easiest)]
+    chance = "; the intervals overlap, so this may be chance" if all(ends) and ends[0][1] >= ends[1][0] else ""
+    return (
+        f"The hardest mask is {order[0]} ({percent(hardest['accuracy'], 1)}), the easiest {order[-1]} "
+        f"({percent(easiest['accuracy'], 1)}){chance}."
+    )
+
+
+def _errors(metrics: Mapping) -> str | None:
+    (_, rejected), (accepted, _) = metrics["confusion_matrix"]
+    wrong = rejected + accepted
+    if not wrong:
+        return None
+    if wrong < _FEW_ERRORS:
+        return f"{wrong} errors: {rejected} × same person judged different, {accepted} × different people judged same."
+    share, kind = rejected / wrong, "same people judged different"
+    if accepted > rejected:
+        share, kind = accepted / wrong, "different people judged the same"
+    return f"{percent(share, 0)} of the {wrong:,} errors are {kind}."
+
+
+def _door(metrics: Mapping) -> str | None:
+    """The lowest accept rate that the test pairs can show."""
+    given = [rate for rate in FALSE_ACCEPT_RATES if metrics["tar_at_far"].get(rate) is not None]
+    if not given:
+        return "There are too few different pairs to say what a door would let in."
+    rate = min(given, key=FALSE_ACCEPT_RATES.__getitem__)
+    far = f"{FALSE_ACCEPT_RATES[rate] * 100:g} %"
+    return (
+        f"As a door that lets {far} of strangers in, it would open for {percent(metrics['tar_at_far'][rate], 1)} "
+        "of its own people."
+    )
+
+
+def _too_easy(metrics: Mapping) -> str:
+    """Resampling can't tell how sure "no errors" is; the rule of three over people can (Hanley & Lippman-Hand 1983)."""
+    text = (
+        "Not one error: the test is too easy to tell a good network from a better one. Look whether people of the "
+        "training are in it."
+    )
+    if metrics.get("people", 0) >= LEAST_PEOPLE:
+        share = percent(3 / metrics["people"], 1)
+        text += f" With {metrics['people']:,} people the true share of errors may still be {share}."
+    return text
+
+
+def _training(metrics: Mapping, log: list[dict]) -> str:
+    if len(log) == 1:
+        return "Trained for one epoch only: there is no trend to judge."
+    epoch, last = metrics["epoch"], log[-1]["epoch"]
+    values = {line["epoch"]: line["iou"] for line in log}
+    if epoch == last:
+        gain = values[log[-2]["epoch"]] - values[last]
+        more = "; longer training may help" if gain > _LOW_IOU_GAIN * values[log[-2]["epoch"]] else ""
+        return f"The last of {len(log)} epochs is the best (IOU {number(values[last])}){more}."
+    return (
+        f"Epoch {epoch} of {last} is the best (IOU {number(values[epoch])}); the last one overlaps more "
+        f"({number(values[last])})."
+    )
+
+
+def _stopped(metrics: Mapping, collapsed: str | None) -> str | None:
+    reason = metrics.get("stopped")
+    if reason and collapsed and "collapsed" in reason:
+        return "Training stopped early for that."
+    return f"Training stopped early: {reason}." if reason else None
+
+
+def _left_out(metrics: Mapping) -> str | None:
+    counts = {name: sum(reasons.values()) for name, reasons in metrics.get("left_out", {}).items()}
+    found = [counted(count, f"{name} pair") for name, count in counts.items() if count]
+    return f"Left out and named below: {' and '.join(found)}." if found else None
+
+
+def _interval(part: Mapping, name: str) -> list[float] | None:
+    return (part.get("intervals") or {}).get(name)
+
+
+def _ends(interval: list[float]) -> str:
+    return f"{interval[0] * 100:.1f} to {interval[1] * 100:.1f} %"
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,221 @@
+"""A trained network for other programs: ONNX, safetensors or torch.export's pt2, checked against PyTorch.
+
+    python -m models.export results/RUN --format onnx
+    python -m models.export results/RUN --format onnx --int8 --pairs test.csv --root DIR
+    python -m models.export WEIGHTS.safetensors --backbone mobilefacenet --format onnx
+
+The file takes float32 (batch, 3, size, size) and gives float32 (batch, D), rows of length 1, for any batch. Metadata
+in it say how a face becomes the input and what the output means. Built-in faces go through PyTorch and through the
+file; where the two differ by more than 1e-4 nothing is written. (Of --int8, which differs on purpose, the cost is
+shown.)
+"""
+
+import copy
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from data.masks.render import MASK_KINDS, render_mask
+from data.synthetic.draw import draw_face
+from data.transforms import template
+from eval.evaluators import score_pairs
+from eval.metrics.accuracy import accuracy
+from eval.metrics.choose_threshold import best_threshold
+from eval.metrics.roc import auc, curve
+from models.build import NECK_SIZES
+from models.export import formats
+from models.trained_model import TrainedModel, open_model
+from runtime.checkpoints.file import find_checkpoint, load_checkpoint
+from runtime.errors import InputError, one_line_errors
+from runtime.files import replace_file
+
+LARGEST_DIFFERENCE = 1e-4
+# Batches of these sizes are compared: one alone, and one that no exporter was shown.
+_BATCHES = (1, 7)
+_CALIBRATION_FACES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """What to export, and how."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    format: Literal["onnx", "safetensors", "pt2"]
+    """onnx: runs in onnxruntime and most others. safetensors: the weights alone. pt2: for torch.export.load."""
+    backbone: str = ""
+    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    out: Path | None = None
+    """File to write; otherwise model.FORMAT (model_int8.onnx) in the run folder, or in the working folder."""
+    int8: bool = False
+    """8-bit integers in place of floats (onnx alone)."""
+    pairs: Path | None = None
+    """Pair CSV on which float and int8 are compared; leave it away to skip that."""
+    root: Path | None = None
+    """Folder that the paths of pairs start from."""
+
+
+def export(settings: ExportSettings) -> tuple[Path, float]:
+    """Write the file; returns its path and the largest difference of an embedding's value from PyTorch's.
+
+    Raises InputError: no such model, a format's package that is missing, a difference above LARGEST_DIFFERENCE.
+    """
+    if settings.int8 and settings.format != "onnx":
+        raise InputError(f"int8 is for onnx alone, not for {settings.format}")
+    if (settings.pairs is None) != (settings.root is None) or (settings.pairs and not settings.int8):
+        raise InputError("pairs and root go together, and with int8 alone: eval.verify tests the float network")
+    opened = open_model(settings.model, settings.backbone)
+    opened.model.cpu().eval()
+    out = _output_file(settings)
+    with replace_file(out) as temporary:
+        difference = _write_checked(opened, settings, temporary)
+    return out, difference
+
+
+def _write_checked(opened: TrainedModel, settings: ExportSettings, path: Path) -> float:
+    metadata = describe(opened, settings)
+    size = opened.preprocessing.size
+    if settings.format == "safetensors":
+        formats.write_safetensors(opened.model, metadata, path)
+        run, _ = formats.open_safetensors(path, copy.deepcopy(opened.model))
+    elif settings.format == "pt2":
+        formats.write_pt2(opened.model, size, metadata, path)
+        run, _ = formats.open_pt2(path)
+    else:
+        formats.write_onnx(opened.model, size, metadata, path)
+        run, _ = formats.open_onnx(path)
+    difference = check_parity(opened, run, settings.format)
+    return _quantise(opened, metadata, settings, path) if settings.int8 else difference
+
+
+def check_parity(opened: TrainedModel, run: formats.Runner, name: str) -> float:
+    """The largest difference between the file's and PyTorch's embeddings of built-in faces.
+
+    Raises InputError where it is above LARGEST_DIFFERENCE or no number.
+    """
+    faces = built_in_faces(opened, max(_BATCHES))
+    reference = formats.torch_runner(opened.model)
+    differences = [float(np.abs(run(faces[:n]) - reference(faces[:n])).max()) for n in _BATCHES]
+    largest = float(np.max(differences))
+    if not largest <= LARGEST_DIFFERENCE:
+        raise InputError(
+            f"{opened.name} as {name} gives other embeddings than PyTorch: they differ by {largest:.2g}, more than "
+            f"{LARGEST_DIFFERENCE:g}; nothing was written"
+        )
+    return largest
+
+
+def built_in_faces(opened: TrainedModel, count: int) -> np.ndarray:
+    """Drawn faces, every second one masked, as the network's input: float32 (count, 3, H, W)."""
+    images = []
+    for person in range(count):
+        face = draw_face(person, image=0, size=opened.preprocessing.size)
+        image = face.image
+        if person % 2:
+            kind = MASK_KINDS[person // 2 % len(MASK_KINDS)]
+            image = render_mask(image, face.landmarks, kind, np.random.default_rng(person))
+        images.append(image)
+    return opened.preprocessing.normalise(torch.from_numpy(np.stack(images))).contiguous().numpy()
+
+
+def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
+    """The metadata of a file: pre- and post-processing in words and numbers, as texts."""
+    shown = opened.preprocessing
+    before = "add the embedding of the mirrored image, divide the sum by its length" if opened.mirror else "none"
+    threshold = "none stored" if opened.threshold is None else repr(opened.threshold)
+    if shown.crop == "arcface5":
+        points = json.dumps(template(shown.size).astype(float).round(3).tolist())
+        crop = f"similarity transform of eyes, nose and corners of the mouth (left before right) to {points}"
+    else:
+        crop = "the box of the MTCNN detector, resized to a square"
+    return {
+        "size": str(shown.size),
+        "channel_order": "RGB",
+        "layout": "batch, channel, row, column; float32",
+        "mean": json.dumps(list(shown.mean)),
+        "std": json.dumps(list(shown.std)),
+        "preprocessing": f"(value / 255 - mean) / std by channel, of a face of {shown.size}×{shown.size} pixels",
+        "crop": shown.crop,
+        "crop_meaning": crop,
+        "postprocessing": f"{before}: rows have length 1; compare two by their L2 distance, from 0 to 2",
+        "threshold": threshold,
+        "threshold_meaning": "same person where the distance is at most this",
+        "threshold_source": opened.threshold_source or "none stored",
+        "mirror": json.dumps(opened.mirror),
+        "network": json.dumps(_network(settings)),
+        "run": Path(settings.model).name,
+        "precision": "int8" if settings.int8 else "float32",
+    }
+
+
+def _network(settings: ExportSettings) -> dict:
+    """What the network was built from."""
+    if settings.backbone:
+        return {"backbone": settings.backbone, "embedding_size": NECK_SIZES[settings.backbone], "pooling": "backbone"}
+    made_with = load_checkpoint(find_checkpoint(Path(settings.model)))["settings"]
+    return {name: made_with[name] for name in ("backbone", "embedding_size", "pooling", "image_size")}
+
+
+def _output_file(settings: ExportSettings) -> Path:
+    folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
+    out = settings.out or folder / f"model{'_int8' if settings.int8 else ''}.{settings.format}"
+    if not out.parent.is_dir():
+        raise InputError(f"can't write {out}: there is no folder {out.parent}; set --out")
+    return out
+
+
+# ==== int8 ====
+
+
+def _quantise(opened: TrainedModel, metadata: dict[str, str], settings: ExportSettings, path: Path) -> float:
+    """Replace the float file by its int8 version, and print what that costs."""
+    from models.export.int8 import write_int8
+
+    reference, _ = formats.open_onnx(path)
+    float_bytes = path.stat().st_size
+    with tempfile.TemporaryDirectory() as folder:
+        float_file = Path(folder) / "float.onnx"
+        float_file.write_bytes(path.read_bytes())
+        write_int8(float_file, built_in_faces(opened, _CALIBRATION_FACES), metadata, path)
+    run, _ = formats.open_onnx(path)
+    faces = built_in_faces(opened, max(_BATCHES))
+    a, b = reference(faces), run(faces)
+    print(f"size: {float_bytes / 1e6:.1f} MB as floats, {path.stat().st_size / 1e6:.1f} MB as int8")
+    print(f"cosine of float and int8 embeddings of a built-in face: {(a * b).sum(1).mean():.4f} (mean)")
+    if settings.pairs is not None:
+        _print_accuracy(opened, "float32", reference, settings)
+        _print_accuracy(opened, "int8", run, settings)
+    return float(np.abs(a - b).max())
+
+
+def _print_accuracy(opened: TrainedModel, name: str, runner: formats.Runner, settings: ExportSettings) -> None:
+    """One line of figures on the pairs; without a stored threshold at the one that is best on them."""
+    version = dataclasses.replace(opened, model=formats.RunnerModule(runner))
+    distances, same = score_pairs(version, [settings.pairs], settings.root, device="cpu")
+    threshold = best_threshold(distances, same) if opened.threshold is None else opened.threshold
+    if threshold is None:
+        raise InputError(f"{settings.pairs}: all pairs are of one kind; accuracy needs same and different pairs")
+    chosen = "on these very pairs" if opened.threshold is None else "before"
+    print(
+        f"{name:8s} accuracy {accuracy(distances, same, threshold):.2%}, AUC {auc(curve(distances, same)):.4f} on "
+        f"{len(same):,} pairs at threshold {threshold:.4f}, chosen {chosen}"
+    )
+
+
+def main() -> None:
+    """The command."""
+    settings = tyro.cli(ExportSettings, description=__doc__)
+    out, difference = export(settings)
+    print(f"largest difference from PyTorch on built-in faces: {difference:.2g}")
+    print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB); its metadata describe input and output")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,190 @@
+"""What moves during training: gathered, saved and restored, so that a run goes on from any step to the bit."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from runtime.checkpoints.file import copy_checkpoint, load_checkpoint, load_state
+from runtime.checkpoints.store import Position
+from runtime.devices import unwrap
+from runtime.errors import InputError
+from runtime.precision import Precision
+from runtime.processes.distributed import equal_buffers, from_all, from_first, is_first, rank
+from runtime.processes.shards import own_optimiser_state, own_state, whole_optimiser_state, whole_state
+from runtime.run_folder import RunFolder
+from runtime.seeds import restore_rng_state, rng_state
+from runtime.training.ema import EMA
+
+
+@dataclass
+class EpochSums:
+    """What an epoch has gathered so far."""
+
+    batches: int = 0  # taken from the loader
+    steps: int = 0  # of them those with a finite loss and gradient
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    unreadable: int = 0
+    images: int = 0
+    waited: float = 0.0  # seconds for data
+    computed: float = 0.0  # seconds in steps
+    lr: float = 0.0  # of the last step
+    stats: dict[str, float] = field(default_factory=dict)  # sums over the steps
+    embeddings: Tensor | None = None  # (B, D) of the last step: what the network's health is read from
+
+    def add(self, stats: dict[str, float], embeddings: Tensor) -> None:
+        """One step with a finite loss."""
+        self.steps += 1
+        self.skipped_in_a_row = 0
+        self.embeddings = embeddings
+        for name, value in stats.items():
+            self.stats[name] = self.stats.get(name, 0.0) + value
+
+    @property
+    def seconds(self) -> float:
+        """Of the epoch's training so far."""
+        return self.waited + self.computed
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the epoch so far."""
+        return self.images / max(self.seconds, 1e-9)
+
+
+@dataclass
+class TrainingState:
+    """Everything a checkpoint must hold."""
+
+    model: nn.Module
+    criterion: nn.Module
+    optimiser: Optimizer
+    scheduler: LRScheduler
+    precision: Precision
+    ema_decay: float = 0.0  # 0: no average of the weights
+    epoch: int = 0  # epochs finished
+    images_seen: int = 0  # training forward passes, repeats counted
+    history: list[dict] = field(default_factory=list)  # a dict an epoch, as in log.jsonl
+    sums: EpochSums = field(default_factory=EpochSums)  # of the epoch under way
+    remedies: list[str] = field(default_factory=list)  # taken against collapses
+    healthy: Position | None = None  # the last checkpoint that was far from any collapse
+
+    def __post_init__(self) -> None:
+        self.ema = EMA(unwrap(self.model), self.ema_decay) if self.ema_decay else None
+
+    @property
+    def best(self) -> dict | None:
+        """The epoch with the lowest IOU; ties go to the higher AUC, then to the earlier epoch."""
+        return min(self.history, key=lambda line: (line["iou"], -line["auc"]), default=None)
+
+    @property
+    def position(self) -> Position:
+        """Epochs finished, and batches of the next one."""
+        return Position(self.epoch, self.sums.batches)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimiser.param_groups[0]["lr"]
+
+    @contextlib.contextmanager
+    def evaluated_weights(self) -> Iterator[None]:
+        """Inside, the model has the weights that are evaluated, the same in all processes: their average where there
+        is one."""
+        with self.ema.applied() if self.ema else contextlib.nullcontext():
+            equal_buffers(unwrap(self.model))
+            yield
+
+    def state_dict(self) -> dict:
+        """Tensors and plain values. ``model`` are the weights that are evaluated, ``raw_model`` those that train.
+
+        All processes must call it; what the first one gets is whole.
+        """
+        own = unwrap(self.model).state_dict()
+        averaged = (
+            {"model": self.ema.state_dict(), "raw_model": own, "ema_updates": self.ema.updates} if self.ema else {}
+        )
+        return {
+            "model": own,
+            **averaged,
+            "criterion": whole_state(self.criterion),
+            "optimiser": whole_optimiser_state(self.optimiser),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "sampler": self.position._asdict(),
+            "rng": from_all(rng_state()),
+            "epoch": self.epoch,
+            "images_seen": self.images_seen,
+            "history": self.history,
+            "sums": {**vars(self.sums)},
+            "remedies": self.remedies,
+            "healthy": self.healthy and self.healthy._asdict(),
+        }
+
+    def load_state_dict(self, state: dict, name: str) -> None:
+        """Inverse of ``state_dict``. Raises InputError where model or criterion are of another shape."""
+        load_state(unwrap(self.model), state.get("raw_model", state["model"]), name)
+        load_state(self.criterion, own_state(self.criterion, state["criterion"]), name)
+        if self.ema:
+            self.ema.load_state_dict(state["model"], state.get("ema_updates", 0))
+        self.optimiser.load_state_dict(own_optimiser_state(self.optimiser, state["optimiser"]))
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.images_seen = state["epoch"], state["images_seen"]
+        self.history = state["history"]
+        self.sums = EpochSums(**state["sums"])
+        self.remedies = state["remedies"]
+        self.healthy = state["healthy"] and Position(**state["healthy"])
+        restore_rng_state(state["rng"][rank() % len(state["rng"])])
+
+
+def resume(state: TrainingState, run: RunFolder, carry: dict) -> None:
+    """Put ``state`` where the run's newest whole checkpoint stands, and say so; at the start where it has none.
+
+    Raises InputError where all its checkpoints are damaged, of another architecture, or of other identities than
+    ``carry`` (class centres would belong to other people).
+    """
+    path = from_first(run.store.newest() if is_first() else None)
+    if path is None:
+        return
+    content = load_checkpoint(path)
+    if content["identities"] != carry["identities"]:
+        raise InputError(
+            f"{path} was trained on other identities than the training CSV has; restore that CSV, "
+            "or start anew with --resume never"
+        )
+    state.load_state_dict(content, str(path))
+    if state.history and not state.sums.batches:
+        _publish(state, run, path)  # which a kill may have prevented
+    print(f"{run.path}: going on after {where(state.position)}")
+
+
+def where(position: Position) -> str:
+    """A position in words."""
+    return f"epoch {position.epoch}" + (f" and {position.batch} batches of the next" if position.batch else "")
+
+
+def save(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> Path | None:
+    """A checkpoint to go on from, which the first process writes. Raises InputError where it can't be written."""
+    content = {**state.state_dict(), **carry}
+    if state.history and not state.sums.batches:
+        content |= {"threshold": state.history[-1]["threshold"], "threshold_metric": "balanced_accuracy"}
+    return run.store.save(content, state.position, keep=keep, also_keep=state.healthy) if is_first() else None
+
+
+def save_epoch(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> None:
+    """At an epoch's end: the checkpoint, which is last.pt and, where it is the best, best.pt too; then the log."""
+    _publish(state, run, save(state, run, carry, keep))
+
+
+def _publish(state: TrainingState, run: RunFolder, path: Path | None) -> None:
+    if not is_first():
+        return
+    if state.best is state.history[-1]:
+        copy_checkpoint(path, run.best)
+    copy_checkpoint(path, run.last)
+    run.write_log(state.history)

@@ -1,0 +1,136 @@
+"""What a trained network says of the training faces: what a student that sees them masked is to say as well."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from configs.settings import Settings
+from data.datasets import ImageLoader
+from data.faces import FaceData
+from data.tables.images import Images
+from data.tables.train_csv import FaceTable
+from eval.embed import embed
+from losses import Distillation
+from models.trained_model import TrainedModel, open_model
+from runtime.checkpoints.file import find_checkpoint
+from runtime.devices import loader_workers, pick_device
+from runtime.errors import InputError
+from runtime.files import replace_file, sha256
+from runtime.processes.distributed import from_all, from_first, gather_rows, is_first
+
+
+def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) -> nn.Module:
+    """The objective with the teacher that the settings name beside it; the objective itself where they name none.
+
+    Raises InputError as ``teacher_embeddings`` and ``Distillation`` do.
+    """
+    if not settings.teacher:
+        return objective
+    embeddings = teacher_embeddings(
+        settings.teacher,
+        faces.train,
+        faces.train_images,
+        mean_share=settings.teacher_mean_share,
+        crop=settings.crop,
+        device=settings.device,
+    )
+    targets = torch.from_numpy(faces.train.targets)
+    return Distillation(
+        objective, targets, embeddings, share=settings.teacher_share, embedding_size=settings.embedding_size
+    )
+
+
+def teacher_embeddings(
+    name: str, faces: FaceTable, images: Images, *, mean_share: float, crop: str, device: str
+) -> Tensor:
+    """Where the teacher wants every training face to lie without its mask: float16 (N, D), unit rows.
+
+    ``name``: a run folder or checkpoint (``models.import_original`` makes one of published weights). A plain face has
+    its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is mixed; a masked one,
+    whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the teacher's checkpoint, so
+    that each is computed once for all runs.
+
+    Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, or
+    faces that can't be read.
+    """
+    teacher = open_model(name)
+    if teacher.preprocessing.crop != crop:
+        raise InputError(f"the teacher {name} needs {teacher.preprocessing.crop} crops, but the faces are {crop} crops")
+    plain = np.arange(len(faces.targets)) if faces.masked is None else np.flatnonzero(~faces.masked)
+    _refuse_people_without_plain_face(faces, plain)
+    kept = _file_for(name, images, plain)
+    if not from_first(kept.is_file()):
+        found = _embed_plain(teacher, images, plain, device)
+        if is_first():
+            _keep(found, kept)
+    own = from_first(load_file(kept)["embeddings"] if is_first() else None)
+    return _with_means_of_people(own, plain, faces, mean_share)
+
+
+def _keep(embeddings: Tensor, path: Path) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replace_file(path) as temporary:
+            save_file({"embeddings": embeddings.half()}, temporary)
+    except OSError as error:
+        raise InputError(
+            f"can't keep the teacher's embeddings in {path.parent} ({error.strerror}); copy the teacher to where it "
+            "can be written"
+        ) from None
+
+
+def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str) -> Tensor:
+    """Float32 (plain faces, D). Of several processes each embeds a part."""
+    where = pick_device(device)
+    of_plain = Images(images.root, images.paths.take(plain), images.packs)
+    workers = loader_workers(-1, where)
+    loader = ImageLoader(of_plain, teacher.preprocessing.size, batch_size=128, workers=workers)
+    own = embed(
+        teacher.model.to(where, memory_format=torch.channels_last),
+        loader,
+        device=where,
+        normalise=teacher.preprocessing.normalise,
+        mirror=True,
+        progress="teacher" if is_first() else None,
+    )
+    unreadable = set().union(*from_all(loader.unreadable))
+    if unreadable:
+        raise InputError(
+            f"{len(unreadable)} training faces can't be read (first: {of_plain.name(min(unreadable))}), so that the "
+            "teacher can't see them; leave them out of the training CSV"
+        )
+    return gather_rows(torch.from_numpy(own))[0]
+
+
+def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable, mean_share: float) -> Tensor:
+    sums = torch.zeros(len(faces.names), own.shape[1])
+    sums.index_add_(0, torch.from_numpy(faces.targets[plain]), own.float())
+    wanted = F.normalize(sums)[torch.from_numpy(faces.targets)]
+    rows = torch.from_numpy(plain)
+    wanted[rows] = F.normalize((1 - mean_share) * own.float() + mean_share * wanted[rows])
+    return wanted.to(own.dtype)
+
+
+def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> None:
+    lacking = np.flatnonzero(np.bincount(faces.targets[plain], minlength=len(faces.names)) == 0)
+    if len(lacking):
+        raise InputError(
+            f"{len(lacking)} people have no plain face for the teacher to see (first: {faces.names[lacking[0]]}); "
+            "leave them out of the training CSV"
+        )
+
+
+def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
+    """One file for each teacher and list of faces: it is named after what both are."""
+    checkpoint = find_checkpoint(Path(name))
+    digest = hashlib.sha256()
+    digest.update(bytes.fromhex(sha256(checkpoint)))
+    digest.update(str(images.root.resolve()).encode())
+    paths = images.paths.take(plain)
+    digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())
+    return checkpoint.parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"

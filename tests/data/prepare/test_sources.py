@@ -1,0 +1,405 @@
+"""Preparation from other sources than a folder, with stages left out, and with real masked photos."""
+
+import io
+import json
+import os
+import pickle
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.datasets
+import torch
+from PIL import Image
+
+from data.alignment.detector import Detection
+from data.datasets import TrainFaces
+from data.prepare import faces as prepare_faces
+from data.prepare.pipeline import prepare
+from data.prepare.settings import PrepareSettings
+from data.samplers import SampleKey
+from data.sources.folders import list_folder
+from data.sources.open_source import open_source
+from data.sources.read_image import read_image
+from data.tables.images import Images
+from data.tables.pair_csv import read_pair_csvs
+from data.tables.train_csv import read_train_csv
+from data.transforms import template
+from runtime.errors import InputError
+from tests.processes import ROOT
+
+SIDE = 112
+POINTS = template(SIDE) + 1.0
+
+
+class FixedPoints:
+    """Sees the same five points in every picture but the dark ones."""
+
+    def __call__(self, images):
+        found = Detection(np.array([20, 20, 90, 105], np.float32), POINTS.astype(np.float32), 1.0)
+        return [found if image.mean() > 30 else None for image in images]
+
+
+class Refuses:
+    """A detector that must not be asked."""
+
+    def __call__(self, images):
+        assert not images, "nothing was to be detected"
+        return []
+
+
+def picture(seed: int, side: int = SIDE) -> np.ndarray:
+    small = np.random.default_rng(seed).integers(60, 220, (6, 6, 3), dtype=np.uint8)
+    return cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def save(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, quality=95)
+    return path
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    whole = io.BytesIO()
+    Image.fromarray(image).save(whole, "JPEG", quality=95)
+    return whole.getvalue()
+
+
+def people(folder: Path, names: str = "ABCDEFGH", images: int = 3) -> Path:
+    for person, name in enumerate(names):
+        for i in range(images):
+            save(folder / name / f"{name}_{i:04d}.jpg", picture(10 * person + i))
+    return folder
+
+
+def run(source: Path | str, out: Path, detector=FixedPoints, **more) -> dict:
+    wanted = {"size": SIDE, "jobs": 1, "train_share": 0.5, **more}
+    return prepare(PrepareSettings(str(source), out, **wanted), detector)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*.jpg")}
+
+
+# ==== layouts and containers ====
+
+
+def test_cfps_views_are_one_person(tmp_path):
+    for person in ("001", "002"):
+        save(tmp_path / "cfp" / "Data" / "Images" / person / "frontal" / "01.jpg", picture(1))
+        save(tmp_path / "cfp" / "Data" / "Images" / person / "profile" / "01.jpg", picture(2))
+    found = list_folder(tmp_path / "cfp").pictures
+    assert [(f.person, f.name) for f in found] == [
+        ("001", "001/frontal/01.jpg"),
+        ("001", "001/profile/01.jpg"),
+        ("002", "002/frontal/01.jpg"),
+        ("002", "002/profile/01.jpg"),
+    ]
+    run(tmp_path / "cfp", tmp_path / "out", train_share=1.0)
+    assert set(read_train_csv(tmp_path / "out" / "train.csv").names) == {"001", "002"}
+    assert len(files(tmp_path / "out" / "plain")) == 4
+
+
+def test_people_called_after_a_view_stay_people(tmp_path):
+    save(tmp_path / "frontal" / "1.jpg", picture(1))
+    save(tmp_path / "Ann" / "1.jpg", picture(2))
+    assert {f.person for f in list_folder(tmp_path).pictures} == {"frontal", "Ann"}
+
+
+def record_file(folder: Path, pictures: list[tuple[int, bytes]]) -> Path:
+    folder.mkdir()
+    rec, lines = b"", []
+    for key, (label, data) in enumerate(pictures):
+        lines.append(f"{key}\t{len(rec)}\n")
+        content = struct.pack("<IfQQ", 0, label, 0, 0) + data
+        rec += struct.pack("<II", 0xCED7230A, len(content)) + content + b"\0" * (-len(content) % 4)
+    (folder / "train.idx").write_text("".join(lines))
+    (folder / "train.rec").write_bytes(rec)
+    return folder
+
+
+def test_recordio_from_start_to_csvs_and_again(tmp_path):
+    pictures = [(label, jpeg(picture(10 * label + i))) for label in range(6) for i in range(2)]
+    source = record_file(tmp_path / "faces_emore", [*pictures, (6, b"junk")])
+    summary = run(source, tmp_path / "out")
+    assert (summary["files"], summary["written"], summary["unreadable"]) == (13, 12, 1)
+    assert files(tmp_path / "out" / "plain") == {f"{k // 2}/{k:08d}.jpg" for k in range(12)}
+    failures = pd.read_csv(tmp_path / "out" / "failures.csv")
+    assert failures["path"].tolist() == ["train.rec/12"]
+    again = run(source / "train.rec", tmp_path / "out", Refuses)
+    assert again["kept_from_before"] == 13
+
+
+def test_a_cut_recordio_accounts_for_every_record(tmp_path):
+    source = record_file(tmp_path / "rec", [(k % 4, jpeg(picture(k))) for k in range(12)])
+    whole = (source / "train.rec").read_bytes()
+    starts = [int(line.split()[1]) for line in (source / "train.idx").read_text().splitlines()]
+    (source / "train.rec").write_bytes(whole[: starts[8] + 100])
+    summary = run(source, tmp_path / "out", train_share=1.0)
+    assert summary["written"] + summary["unreadable"] == summary["files"] == 12
+    assert summary["unreadable"] == 4 and len(pd.read_csv(tmp_path / "out" / "failures.csv")) == 4
+
+
+def test_a_verification_bin_becomes_faces_and_pairs(tmp_path):
+    blobs = [jpeg(picture(k)) for k in range(6)]
+    blobs[3] = jpeg(np.zeros((SIDE, SIDE, 3), np.uint8))
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps((blobs, [True, False, True])))
+    summary = run(tmp_path / "lfw.bin", tmp_path / "out", align="landmarks")
+    assert (summary["written"], summary["no_face_found"], summary["pairs"], summary["lost_pairs"]) == (5, 1, 3, 1)
+    pairs = read_pair_csvs([tmp_path / "out" / "pairs.csv"])
+    assert pairs.same.tolist() == [True] * 6
+    assert sorted(pairs.condition) == sorted(["plain-plain", "plain-masked", "masked-masked"] * 2)
+    assert not (tmp_path / "out" / "train.csv").exists()
+    kept = read_image(tmp_path / "out" / "plain" / "lfw" / "000000.jpg").astype(int)
+    assert np.abs(kept - picture(0)).mean() < 3
+
+
+def test_sources_that_are_not_there(tmp_path):
+    for name in ("none", "none.rec", "none.bin"):
+        with pytest.raises(InputError, match="is not there"):
+            open_source(str(tmp_path / name))
+    (tmp_path / "x.rec").write_bytes(b"")
+    with pytest.raises(InputError, match="idx"):
+        open_source(str(tmp_path / "x.rec"))
+
+
+# ==== LFW ====
+
+
+def test_lfw_is_fetched_into_scikit_learns_folder(tmp_path, monkeypatch):
+    def fetch(funneled, min_faces_per_person):
+        assert not funneled
+        people(tmp_path / "home" / "lfw_home" / "lfw")
+
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", fetch)
+    monkeypatch.chdir(tmp_path)
+    path, source = open_source("lfw")
+    assert path == tmp_path / "home" / "lfw_home" / "lfw" and len(source.pictures) == 24
+
+
+def test_lfw_without_a_network_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
+    def fetch(**_):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(sklearn.datasets, "fetch_lfw_people", fetch)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"can't be downloaded .*Name or service.*lfw_home/lfw"):
+        open_source("lfw")
+
+
+def test_a_folder_called_lfw_is_taken_first(tmp_path, monkeypatch):
+    people(tmp_path / "lfw")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("lfw")[1].pictures) == 24
+
+
+# ==== stages left out ====
+
+
+def test_aligned_faces_keep_their_place_and_get_landmarks(tmp_path):
+    run(people(tmp_path / "raw"), tmp_path / "out", align="landmarks", size=160)
+    rows = pd.read_csv(tmp_path / "out" / "train.csv")
+    landmarks = rows.filter(regex=r"^[xy]\d$").to_numpy()[0].reshape(5, 2)
+    assert landmarks == pytest.approx((POINTS + 0.5) * 160 / SIDE - 0.5, abs=0.01)
+    row = rows[rows["masked"] == 0].iloc[0]
+    raw = cv2.resize(read_image(tmp_path / "raw" / row["path"].removeprefix("plain/")), (160, 160))
+    assert np.abs(read_image(tmp_path / "out" / row["path"]).astype(int) - raw).mean() < 2
+
+
+def test_nothing_searched_no_masks(tmp_path):
+    source = people(tmp_path / "raw")
+    save(source / "A" / "wide.jpg", np.full((112, 130, 3), 90, np.uint8))
+    save(source / "A" / "tiny.jpg", np.full((12, 12, 3), 90, np.uint8))
+    summary = run(source, tmp_path / "out", Refuses, align="none", masks="none", train_share=1.0)
+    assert (summary["written"], summary["unreadable"], summary["too_small"]) == (24, 1, 1)
+    table = read_train_csv(tmp_path / "out" / "train.csv")
+    assert table.landmarks is None and not table.masked.any() and len(table.masked) == 24
+    assert not (tmp_path / "out" / "masked").exists()
+
+
+def test_masks_left_out_pairs_are_plain(tmp_path):
+    run(people(tmp_path / "raw"), tmp_path / "out", masks="none", train_share=0.0)
+    assert set(read_pair_csvs([tmp_path / "out" / "test.csv"]).condition) == {"plain-plain"}
+    with pytest.raises(InputError, match="masks are fitted by landmarks"):
+        run(tmp_path / "raw", tmp_path / "other", align="none")
+    with pytest.raises(InputError, match="begun with masks none"):
+        run(tmp_path / "raw", tmp_path / "out")
+
+
+# ==== real masked photos ====
+
+
+def worn_source(tmp_path: Path) -> tuple[Path, Path]:
+    source, worn = people(tmp_path / "raw"), tmp_path / "real masks"
+    for i in range(2):
+        save(worn / "A" / f"A_{i + 2:04d}.jpg", picture(900 + i))
+    save(worn / "Z" / "z.jpg", picture(910))
+    (worn / "Z" / "note.txt").write_text("x")
+    return source, worn
+
+
+def test_real_masked_photos_go_in_as_they_are(tmp_path):
+    source, worn = worn_source(tmp_path)
+    summary = run(source, tmp_path / "out", masked_source=worn, train_share=1.0)
+    assert (summary["files"], summary["written"], summary["not_a_picture"]) == (28, 27, 1)
+    rows = pd.read_csv(tmp_path / "out" / "train.csv", keep_default_na=False).set_index("path")
+    real = rows[rows["mask_kind"] == "worn"]
+    # A_0002.jpg is in both sources: its simulated copy has the name already.
+    assert set(real.index) == {"masked/A/A_0002_worn.jpg", "masked/A/A_0003.jpg", "masked/Z/z.jpg"}
+    assert real["masked"].tolist() == [1, 1, 1]
+    assert set(real["target"]) == {"A", "Z"} and rows.loc["masked/A/A_0002.jpg", "mask_kind"] != "worn"
+    assert "plain/Z/z.jpg" not in rows.index and not (tmp_path / "out" / "plain" / "Z").exists()
+    kept = read_image(tmp_path / "out" / "masked" / "A" / "A_0003.jpg").astype(int)
+    warped = cv2.warpAffine(picture(901), np.array([[1, 0, -1.0], [0, 1, -1]]), (SIDE, SIDE))
+    assert np.abs(kept - warped).mean() < 3
+
+
+def test_aligned_photos_of_masks_are_kept_though_no_face_is_found(tmp_path):
+    source, worn = people(tmp_path / "raw"), tmp_path / "real masks"
+    save(worn / "A" / "dark.jpg", np.full((SIDE, SIDE, 3), 9, np.uint8))
+    assert run(source, tmp_path / "a", masked_source=worn, train_share=1.0)["no_face_found"] == 1
+    summary = run(source, tmp_path / "b", masked_source=worn, train_share=1.0, align="landmarks")
+    assert (summary["written"], summary["no_face_found"]) == (25, 0)
+    table = read_train_csv(tmp_path / "b" / "train.csv")
+    unknown = np.isnan(table.landmarks).all((1, 2))
+    assert unknown.sum() == 1 and table.masked[unknown].all()
+    text = (tmp_path / "b" / "train.csv").read_text().replace("masked/A/dark.jpg,A,1", "masked/A/dark.jpg,A,0")
+    (tmp_path / "b" / "train.csv").write_text(text)
+    with pytest.raises(InputError, match="plain face without landmarks"):
+        read_train_csv(tmp_path / "b" / "train.csv")
+
+
+def test_real_and_fresh_masks_mix_in_training(tmp_path):
+    source, worn = worn_source(tmp_path)
+    out = tmp_path / "out"
+    run(source, out, masked_source=worn, train_share=1.0, masks="none")
+    table = read_train_csv(out / "train.csv")
+    assert table.masked.sum() == 3 and len(table.masked) == 27
+    images = Images(out, table.paths)
+    faces = TrainFaces(images, table, SIDE, disk_size=SIDE, mask_probability=1.0, seed=0)
+    for index, masked in enumerate(table.masked):
+        image = faces.__getitems__([SampleKey(index, 0, index)]).images[0].numpy().astype(int)
+        disk = read_image(out / images.name(index)).astype(int)
+        unchanged = min(np.abs(image - disk).mean(), np.abs(image[:, ::-1] - disk).mean()) < 2
+        assert unchanged == bool(masked)
+
+
+def test_a_label_file_says_who_wears_a_mask(tmp_path, capsys):
+    source = people(tmp_path / "raw")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("A, 0, no-mask\nA, 1, surgical\nB, 0, cloth\n")
+    run(source, tmp_path / "out", mask_labels=labels, train_share=1.0)
+    assert "3 pictures have a label; 21 have none" in capsys.readouterr().out
+    out = tmp_path / "out"
+    assert files(out / "masked") - files(out / "plain") == {"A/A_0001.jpg", "B/B_0000.jpg"}
+    labels.write_text("A, 0, no-mask\nA, 1, no-mask\nB, 0, cloth\n")
+    summary = run(source, out, mask_labels=labels, train_share=1.0)
+    assert summary["kept_from_before"] == 23 and "A/A_0001.jpg" in files(out / "plain")
+    labels.write_text("Nobody, 0, cloth\n")
+    with pytest.raises(InputError, match="names no picture"):
+        run(source, tmp_path / "other", mask_labels=labels)
+
+
+# ==== people, names, leftovers ====
+
+
+def test_two_spellings_of_a_name_are_reported(tmp_path):
+    source = people(tmp_path / "raw", "AB")
+    for name in ("Jose_Muller", "José Müller"):
+        save(source / name / "1.jpg", picture(len(name)))
+    summary = run(source, tmp_path / "out", train_share=1.0)
+    assert summary["perhaps_one_person"] == [["Jose_Muller", "José Müller"]]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["perhaps_one_person"] == [
+        ["Jose_Muller", "José Müller"]
+    ]
+
+
+def test_names_with_spaces_quotes_and_unicode_come_through(tmp_path):
+    source = people(tmp_path / "raw", "AB")
+    odd = ['Ann "the, 1st" Lee', "李 小龙", "new\nline", "emoji 😷", "O'Neill; rm -rf"]
+    for name in odd:
+        save(source / name / f"{name} 1.jpg", picture(1))
+    run(source, tmp_path / "out", train_share=1.0)
+    table = read_train_csv(tmp_path / "out" / "train.csv")
+    assert set(odd) <= set(table.names)
+    assert all((tmp_path / "out" / str(path)).is_file() for path in table.paths)
+
+
+def test_faces_of_removed_pictures_go(tmp_path):
+    source = people(tmp_path / "raw")
+    run(source, tmp_path / "out")
+    (source / "A" / "A_0000.jpg").unlink()
+    assert run(source, tmp_path / "out", Refuses)["files"] == 23
+    assert files(tmp_path / "out" / "plain") == files(source) == files(tmp_path / "out" / "masked")
+
+
+def test_another_source_into_the_same_folder_is_refused(tmp_path):
+    run(people(tmp_path / "raw"), tmp_path / "out")
+    with pytest.raises(InputError, match="begun with source raw"):
+        run(people(tmp_path / "other"), tmp_path / "out")
+
+
+def test_the_callers_threads_come_back(tmp_path):
+    own = torch.get_num_threads()
+    torch.set_num_threads(own + 1)  # none of the numbers that data.prepare sets
+    try:
+        before = torch.get_num_threads(), cv2.getNumThreads()
+        run(people(tmp_path / "raw"), tmp_path / "out")
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    finally:
+        torch.set_num_threads(own)
+
+
+# ==== the machine fails ====
+
+
+class Killed(FixedPoints):
+    """A process that the system kills at its second batch, when all processes run."""
+
+    batches = 0
+
+    def __call__(self, images):
+        self.batches += 1
+        if self.batches == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(images)
+
+
+def test_a_killed_process_is_one_line_and_no_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_faces, "BATCH", 4)
+    source = people(tmp_path / "raw")
+    with pytest.raises(InputError, match="worker process died"):
+        run(source, tmp_path / "out", Killed, jobs=2)
+    assert run(source, tmp_path / "out")["written"] == 24
+
+
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
+    """A real failing write, in worker processes: no file may grow beyond 3,000 bytes."""
+    source = people(tmp_path / "raw")
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
+
+    command = [sys.executable, "-m", "data.prepare", str(source), "--out", str(tmp_path / "out"), "--size", "112"]
+    done = subprocess.run(
+        [*command, "--align", "none", "--masks", "none"],
+        preexec_fn=limit,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: can't write to {tmp_path / 'out'}: File too large")
+    assert not [p for p in (tmp_path / "out").rglob(".*") if p.suffix == ".tmp"]

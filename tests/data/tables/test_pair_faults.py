@@ -1,0 +1,123 @@
+"""Pair CSVs with faults: each faulty row is left out, counted and named; nothing else is touched."""
+
+import numpy as np
+import pytest
+
+from data.tables.pair_csv import read_pair_csvs, without_missing
+from data.tables.pair_faults import reasons
+from runtime.errors import InputError
+
+FAULTY = """path,target,pair_path,pair_target,masked,pair_masked,mask_kind,pair_mask_kind
+a.jpg,1,b.jpg,1,0,1,,cloth
+,1,b.jpg,1,0,1,,
+b.jpg,1,a.jpg,1,1,0,cloth,
+a.jpg,1,a.jpg,1,0,0,,
+a.jpg,1,c.jpg,,0,0,,
+a.jpg,1,d.jpg,3,0,0,,
+d.jpg,3,a.jpg,3,0,0,,
+c.jpg,2,./a.jpg,1,0,0,,
+a.jpg,1,e.jpg,4,,0,,
+a.jpg,nan,b.jpg,1,0,1,,cloth
+"""
+
+
+def read(tmp_path, *texts: str):
+    paths = []
+    for number, text in enumerate(texts):
+        paths.append(tmp_path / f"{number}.csv")
+        paths[-1].write_text(text)
+    return read_pair_csvs(paths)
+
+
+def test_each_faulty_row_is_left_out_and_named_with_its_line(tmp_path):
+    pairs = read(tmp_path, FAULTY)
+    rows = zip(pairs.paths[pairs.left], pairs.paths[pairs.right], pairs.same.tolist(), strict=True)
+    assert list(rows) == [("a.jpg", "b.jpg", True), ("c.jpg", "a.jpg", False)]
+    assert sorted(pairs.left_out[["reason", "line"]].itertuples(index=False, name=None)) == [
+        ("a pair listed as same and as different", 7),
+        ("a pair listed as same and as different", 8),
+        ("a pair listed before", 4),
+        ("an image with itself", 5),
+        ("empty field", 3),
+        ("empty field", 6),
+        ("empty field", 10),
+        ("empty field", 11),
+    ]
+    assert pairs.people[0, 0] == pairs.people[0, 1] != pairs.people[1, 0]
+    assert pairs.masks.tolist() == [["", "cloth"], ["", ""]]
+    said = reasons(pairs.left_out)
+    assert "4 × empty field (the first: 0.csv line 3)" in said and "1 × an image with itself" in said
+
+
+def test_a_pair_listed_in_two_csvs_counts_once(tmp_path):
+    header = "path,target,pair_path,pair_target\n"
+    pairs = read(tmp_path, header + "a,1,b,1\n", header + "b,1,a,1\na,1,c,2\n")
+    assert len(pairs.same) == 2
+    assert pairs.left_out[["csv", "line"]].values.tolist() == [["1.csv", 2]]
+
+
+def test_a_clean_list_leaves_nothing_out(tmp_path):
+    pairs = read(tmp_path, "path,target,pair_path,pair_target\na,1,b,1\na,1,c,2\n")
+    assert pairs.left_out.empty and reasons(pairs.left_out) == ""
+    assert pairs.masks is None
+
+
+def test_a_list_of_faults_alone_is_refused(tmp_path):
+    with pytest.raises(InputError, match="not one row is a pair of two images"):
+        read(tmp_path, "path,pair_path,same\na,,1\nb,b,1\n")
+
+
+def test_lines_of_bad_values_are_those_of_the_file(tmp_path):
+    with pytest.raises(InputError, match="line 4: same must be 0 or 1, not 'x'"):
+        read(tmp_path, "path,pair_path,same\na,,1\na,b,1\na,c,x\n")
+    with pytest.raises(InputError, match="line 3: /abs leaves the data folder"):
+        read(tmp_path, "path,pair_path,same\na,,1\n/abs,c,1\n")
+
+
+def test_people_without_names_are_the_images_that_same_pairs_link(tmp_path):
+    text = "path,pair_path,same\na,b,1\nb,c,1\nd,c,1\ne,f,0\nx,e,1\na,e,0\n"
+    pairs = read(tmp_path, text)
+    person = {}
+    for images, people in zip(
+        np.stack([pairs.paths[pairs.left], pairs.paths[pairs.right]], axis=1), pairs.people, strict=True
+    ):
+        for image, who in zip(images, people, strict=True):
+            assert person.setdefault(image, who) == who
+    assert person["a"] == person["b"] == person["c"] == person["d"]
+    assert person["x"] == person["e"]
+    assert len(set(person.values())) == 3  # a to d, e with x, and f
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(30):
+        (tmp_path / f"{i}.jpg").touch()
+    return tmp_path
+
+
+def chain(tmp_path, images: int):
+    rows = "".join(f"{i}.jpg,{i + 1}.jpg,{i % 2}\n" for i in range(images - 1))
+    return read(tmp_path, "path,pair_path,same\n" + rows)
+
+
+def test_pairs_of_a_few_missing_images_are_left_out_and_their_images_are_in_no_list(folder):
+    pairs = chain(folder, 31)  # 30.jpg is not there
+    (folder / "7.jpg").unlink()
+    found = without_missing(pairs, folder, "0.csv")
+    assert len(found.same) == 30 - 3
+    assert not {"7.jpg", "30.jpg"} & set(found.paths)
+    kept = [i for i in range(30) if i not in (6, 7, 29)]
+    assert found.paths[found.left].tolist() == [f"{i}.jpg" for i in kept]
+    assert found.paths[found.right].tolist() == [f"{i + 1}.jpg" for i in kept]
+    assert found.same.tolist() == [i % 2 == 1 for i in kept]
+    assert found.left_out[["reason", "path", "pair_path"]].values.tolist() == [
+        ["missing image", f"{i}.jpg", f"{i + 1}.jpg"] for i in (6, 7, 29)
+    ]
+    assert without_missing(found, folder, "0.csv") is found
+
+
+def test_many_missing_images_are_a_wrong_folder(folder):
+    with pytest.raises(InputError, match="0.csv: 5 images are not under"):
+        without_missing(chain(folder, 35), folder, "0.csv")
+    with pytest.raises(InputError, match="is not there; set data_root"):
+        without_missing(chain(folder, 5), folder / "nowhere", "0.csv")

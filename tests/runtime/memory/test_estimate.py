@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import nn
+
+from runtime.memory.estimate import bytes_to_come, in_words
+from runtime.training.optim import make_optimiser
+
+
+@pytest.mark.parametrize(
+    ("name", "momentum", "by_rows", "copies"),
+    [
+        ("sgd", 0.9, False, 1),
+        ("sgd", 0.9, True, 1),
+        ("sgd", 0.0, False, 0),
+        ("adam", 0.9, False, 2),
+        ("adamw", 0.9, False, 2),
+        ("rmsprop", 0.9, False, 2),
+        ("adadelta", 0.9, False, 2),
+    ],
+)
+def test_what_an_optimiser_will_keep_is_what_it_keeps_after_a_step(name, momentum, by_rows, copies):
+    model = nn.Sequential(nn.Linear(30, 20), nn.BatchNorm1d(20))
+    settings = {"lr": 0.1, "momentum": momentum, "weight_decay": 1e-4, "decay_norms": False, "by_rows": by_rows}
+    optimiser = make_optimiser(name, [model], **settings)
+    before = [p.detach().clone() for p in model.parameters()]
+    expected = bytes_to_come(optimiser)
+    assert expected == copies * 4 * (30 * 20 + 20 + 20 + 20)
+    assert not optimiser.state and len(optimiser.param_groups) == 2
+    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    tensors = [v for state in optimiser.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
+    assert sum(tensor.nbytes for tensor in tensors if tensor.ndim) == expected
+    assert bytes_to_come(optimiser) == 0
+
+
+def test_a_duration_reads_well():
+    assert [in_words(s) for s in (3, 119, 120, 7199, 7200, 400_000)] == [
+        "3 seconds", "119 seconds", "2.0 minutes", "120.0 minutes", "2.0 hours", "4.6 days"
+    ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""What a teacher says of plain and masked faces, on a made-up run and drawn faces."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from data.tables.images import Images
+from data.tables.train_csv import read_train_csv
+from eval.embed import Embedder
+from runtime.errors import InputError
+from teacher import targets as teacher
+from tests.small_run import write_small_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of an untrained network."""
+    return write_small_run(tmp_path / "teacher", mirror=True)
+
+
+def taught(run: Path, root: Path, csv: Path | None = None, crop="arcface5", mean_share=0.0) -> torch.Tensor:
+    table = read_train_csv(csv or root / "train.csv")
+    options = {"mean_share": mean_share, "crop": crop, "device": "cpu"}
+    return teacher.teacher_embeddings(str(run), table, Images(root, table.paths), **options)
+
+
+@pytest.mark.parametrize("mean_share", [0.0, 0.5, 1.0])
+def test_plain_faces_lie_towards_their_persons_mean_where_masked_ones_lie(run, drawn_faces, mean_share):
+    frame = pd.read_csv(drawn_faces / "train.csv")
+    found = taught(run, drawn_faces, mean_share=mean_share).float()
+    plain = frame[frame["masked"] == 0]
+    # The embedder averages the mirror in by itself, and another decoder reads the files.
+    images = np.stack([np.asarray(Image.open(drawn_faces / path)) for path in plain["path"]])
+    own = torch.from_numpy(Embedder(str(run)).embed_aligned(images))
+    for person, rows in frame.groupby("target"):
+        mine = own[(plain["target"] == person).tolist()]
+        mean = F.normalize(mine.mean(0), dim=0)
+        for kind, wanted in ((0, (1 - mean_share) * mine + mean_share * mean), (1, mean[None])):
+            those = rows.index[rows["masked"] == kind].tolist()
+            wanted = F.normalize(wanted).expand(len(those), -1)
+            assert torch.allclose(found[those], wanted, atol=5e-3)
+
+
+def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_faces, tmp_path, monkeypatch):
+    first = taught(run, drawn_faces)
+    shorter = tmp_path / "shorter.csv"
+    pd.read_csv(drawn_faces / "train.csv")[:-2].to_csv(shorter, index=False)
+    assert len(taught(run, drawn_faces, shorter)) == len(first) - 2
+    monkeypatch.setattr(teacher, "_embed_plain", lambda *_: pytest.fail("computed again"))
+    assert torch.equal(taught(run, drawn_faces), first)
+
+
+def test_what_a_teacher_can_not_teach_is_one_clear_line(run, drawn_faces, tmp_path):
+    with pytest.raises(InputError, match="needs arcface5 crops, but the faces are mtcnn_box crops"):
+        taught(run, drawn_faces, crop="mtcnn_box")
+    frame = pd.read_csv(drawn_faces / "train.csv")
+    first = frame["target"].min()
+    masked_alone = tmp_path / "masked.csv"
+    frame[(frame["masked"] == 1) | (frame["target"] != first)].to_csv(masked_alone, index=False)
+    with pytest.raises(InputError, match=f"1 people have no plain face for the teacher to see .first: {first}"):
+        taught(run, drawn_faces, masked_alone)
+    broken = shutil.copytree(drawn_faces, tmp_path / "broken")
+    path = frame[frame["masked"] == 0]["path"].iloc[0]
+    (broken / path).write_bytes(b"no image")
+    with pytest.raises(InputError, match=f"1 training faces can't be read .first: {path}"):
+        taught(run, broken)
+    (run / "taught").write_text("a file in the way")
+    with pytest.raises(InputError, match="can't keep the teacher's embeddings"):
+        taught(run, drawn_faces)
