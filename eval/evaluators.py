@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.datasets import image_loader
-from data.faces import check_card
+from configs.settings import Settings
+from data.datasets import ImageLoader, image_loader
+from data.faces import FaceData, check_card
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import read_pair_csvs
 from data.tables.paths import require_files
@@ -63,6 +64,24 @@ class PairEvaluator:
         readable = pairs.without(lost, "unreadable image")
         self.left_out = readable.left_out
         return readable
+
+
+def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) -> dict[str, PairEvaluator]:
+    """Those of a run's pairs: "evaluation" selects the checkpoint, "test" is only ever reported on."""
+    workers = loader_workers(settings.workers, device, settings.gpus)
+    return {
+        name: PairEvaluator(
+            ImageLoader(images, faces.preprocessing.size, batch_size=128, workers=workers),
+            pairs,
+            device=device,
+            normalise=faces.preprocessing.normalise,
+            mirror=settings.mirror,
+        )
+        for name, pairs, images in (
+            ("evaluation", faces.evaluation, faces.evaluation_images),
+            ("test", faces.test, faces.test_images),
+        )
+    }
 
 
 def score_pairs(

@@ -18,6 +18,7 @@ from eval.report.write import LEFT_OUT_FILE, write_report
 from eval.test_pairs_csv import write_pair_file
 from eval.text import has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
+from runtime.devices import unwrap
 from runtime.files import replace_file
 from runtime.processes.distributed import from_first, is_first
 from runtime.run_folder import RunFolder
@@ -36,6 +37,7 @@ def test_best(
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
+    model = unwrap(model)
     load_state(model, checkpoint["model"], str(run.best))
     embeddings = evaluator.embed(model, "testing")
     if not is_first():
