@@ -18,6 +18,8 @@ from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
 from runtime.files import replace_file
 
+# Where the answers lie, in the folder of the results.
+ANSWERS = Path("published/study")
 UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
