@@ -16,10 +16,10 @@ from data.faces import built_in_faces
 from data.tables.pair_csv import PairTable
 from data.tables.people import people_of
 from eval.evaluators import PairEvaluator, open_pair_evaluator
+from eval.finished_run import write_pair_file
 from eval.metrics.distances import MAX_DISTANCE
 from eval.metrics.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate
 from eval.metrics.figures import figures
-from eval.test_pairs_csv import write_pair_file
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError
