@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from eval.evaluators import PairEvaluator
+from eval.finished_run import write_pair_file
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import operating_points
 from eval.metrics.evaluation import Evaluation, evaluate_pairs
@@ -15,7 +16,6 @@ from eval.plots.roc_det import plot_det, plot_roc
 from eval.plots.test_result import plot_conditions, plot_test_result
 from eval.plots.worst_pairs import plot_worst_pairs
 from eval.report.write import LEFT_OUT_FILE, write_report
-from eval.test_pairs_csv import write_pair_file
 from eval.text import has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
 from runtime.devices import unwrap

@@ -12,13 +12,12 @@ import tyro
 from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
-from study.answers import read_answer
+from study.answers import ANSWERS, read_answer
 from study.marked_tables import fill_tables, markdown, percent, rewrite
 from study.plot import draw_answer
 from study.summary import fill_summary
 
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
-ANSWERS = Path("published/study")
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,8 @@ from eval.two_folds.halves import FIGURES_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.run_folder import RunFolder, read_config
-from study.answers import ArmRuns, write_answer
+from study.answers import ANSWERS, ArmRuns, write_answer
 from study.hours import hours_left, settings_of
-from study.page import ANSWERS
 from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
 
 _PUBLISHED = ("config.json", "log.jsonl")

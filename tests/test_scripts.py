@@ -244,7 +244,7 @@ def test_two_folds_of_the_demo_find_its_drawn_faces(drawn_faces, one_epoch, tmp_
     config = demo / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"data_root": "builtin", "builtin_people": 24}))
     folders = {(24, 6, 64): drawn_faces}
-    monkeypatch.setattr(two_folds, "built_in_faces", lambda *asked: folders[asked])
+    monkeypatch.setattr("eval.two_folds.halves.built_in_faces", lambda *asked: folders[asked])
     assert two_folds(TwoFoldSettings(demo))["auc"] == expected["auc"]
 
 
