@@ -15,7 +15,7 @@ from runtime.errors import one_line_errors
 from study.answers import read_answer
 from study.marked_tables import fill_tables, markdown, percent, rewrite
 from study.plot import draw_answer
-from study.summary import fill_summary
+from study.summary import AT_A_GLANCE, all_arms, fill_readme
 
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 ANSWERS = Path("published/study")
@@ -38,6 +38,8 @@ def fill(text: str, answers: Path) -> str:
     """
 
     def table(name: str) -> str:
+        if name == AT_A_GLANCE:
+            return all_arms(answers)
         answer = read_answer(answers, name)
         save(draw_answer(answer), answers / f"{name}.png")
         tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}{mask_table(answer)}"
@@ -145,7 +147,7 @@ def main() -> None:
     settings = tyro.cli(PageSettings, description=__doc__)
     page, answers = settings.results / "STUDY.md", settings.results / ANSWERS
     rewrite(page, lambda text: fill(text, answers))
-    rewrite(settings.readme, lambda text: fill_summary(text, answers))
+    rewrite(settings.readme, lambda text: fill_readme(text, answers))
     print(f"tables and plots made anew in {page} and {settings.readme}")
 
 
