@@ -23,6 +23,7 @@ from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
 from runtime.devices import loader_workers
+from runtime.processes.children import end_with_parent
 from runtime.processes.distributed import part_of, rank, ranks
 from runtime.processes.signals import ignore_stop_signals
 from runtime.processes.watched_loader import Progress, WatchedLoader
@@ -251,3 +252,4 @@ def _start_worker(worker: int) -> None:
     # OpenCV's own threads in every worker would fight for the cores that train.
     cv2.setNumThreads(0)
     ignore_stop_signals()
+    end_with_parent()

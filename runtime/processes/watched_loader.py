@@ -4,10 +4,8 @@ torch's own has no words for slow data, and raises for a dead worker wherever th
 of an optimiser's step, or of a plot.
 """
 
-import atexit
 import math
 import mmap
-import multiprocessing
 import signal
 import sys
 import threading
@@ -15,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 from tqdm import tqdm
 
 from runtime.errors import InputError
+from runtime.processes.children import kill_daemons_at_exit
 
 # Seconds without data until a line says what is waited for. The next one is due after twice the time, so that a slow
 # disk does not fill the screen.
@@ -105,9 +104,7 @@ class WatchedLoader(DataLoader):
             # torch's handler raises anywhere.
             if handler is not None and signal.getsignal(signal.SIGCHLD) != handler:
                 signal.signal(signal.SIGCHLD, handler)
-            # Behind all others, so that it is called before all others.
-            atexit.unregister(_kill_workers)
-            atexit.register(_kill_workers)
+            kill_daemons_at_exit()
         self._workers = getattr(batches, "_workers", ())
         return batches
 
@@ -124,20 +121,23 @@ class WatchedLoader(DataLoader):
     def _look(self, seconds: float) -> None:
         self._refuse_dead()
         if seconds >= self._longest_wait:
-            raise DataLost(
-                f"{self._what_is_waited_for(seconds)}; data_timeout_minutes allows no more: see whether the disk "
-                "answers"
-            )
+            waited = self._what_is_waited_for(seconds)
+            self._give_up(f"{waited}; data_timeout_minutes allows no more: see whether the disk answers")
         if seconds >= self._patience:
             self._patience *= 2
             # Not stdout, on which only the first of several processes speaks.
             tqdm.write(self._what_is_waited_for(seconds), file=sys.stderr)
 
     def _refuse_dead(self, alive: tuple = (None, 0)) -> None:
-        """Raises DataLost for the first worker whose exit code is not among ``alive``; 0 is the end of an epoch."""
+        """Give up if a worker's exit code is not among ``alive``; 0 is the end of an epoch."""
         for number, worker in enumerate(self._workers):
             if worker.exitcode not in alive:
-                raise DataLost(f"worker {number} of the data loader {_how_it_ended(worker.exitcode)}")
+                self._give_up(f"worker {number} of the data loader {_how_it_ended(worker.exitcode)}")
+
+    def _give_up(self, reason: str) -> NoReturn:
+        for worker in self._workers:
+            worker.kill()  # torch would give each some seconds to end by itself
+        raise DataLost(reason) from None
 
     def _what_is_waited_for(self, seconds: float) -> str:
         found = self.dataset.progress.longest()
@@ -159,13 +159,6 @@ def _how_it_ended(exit_code: int) -> str:
     number = -exit_code
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     return f"was killed by {name}" + (_OUT_OF_MEMORY if number == signal.SIGKILL else "")
-
-
-def _kill_workers() -> None:
-    """Before the interpreter ends: it would send them SIGTERM, which they ignore, and wait for them forever."""
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
 
 
 @contextmanager
