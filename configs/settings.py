@@ -191,6 +191,7 @@ class Settings:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
         for name in (
+            "most_images",
             "weight_decay",
             "warmup_epochs",
             "clip_grad_norm",
