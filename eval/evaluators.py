@@ -30,7 +30,7 @@ class PairEvaluator:
 
     ``loader`` gives the N distinct images in order as uint8 batches (B, H, W, 3), and afterwards the indices of
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
-    ``data.tables.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
+    ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
     image and its mirror.
     """

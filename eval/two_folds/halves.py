@@ -58,7 +58,7 @@ class Fold:
 def two_folds(settings: TwoFoldSettings) -> dict:
     """Test the run on both halves, write the two files, and return what two_folds.json holds.
 
-    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``open_faces``, one person in both
+    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``faces_for``, one person in both
     halves.
     """
     checkpoints = _checkpoints(settings.run)
