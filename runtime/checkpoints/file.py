@@ -8,14 +8,17 @@ from pathlib import Path
 import torch
 
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import MAKE_ROOM, replace_file
 
 FORMAT = 1
 
 
-def save_checkpoint(path: Path, content: dict) -> None:
-    """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back."""
-    with replace_file(path) as temporary:
+def save_checkpoint(path: Path, content: dict, *, then: str = MAKE_ROOM) -> None:
+    """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back.
+
+    Raises InputError where the disk can't take it, with what to do ``then``.
+    """
+    with replace_file(path, then=then) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
 
