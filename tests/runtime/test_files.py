@@ -78,9 +78,9 @@ def test_every_library_that_finds_the_disk_full_ends_in_the_same_line(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_is_full_indeed(tmp_path):
-    with pytest.raises(InputError, match=r"can't write /dev/full \(No space left on device; .* free\); do this"):
-        with writing(Path("/dev/full"), then="do this"):
-            Path("/dev/full").write_text("x")
+    full, words = Path("/dev/full"), r"can't write /dev/full \(No space left on device; .* free\); do this"
+    with pytest.raises(InputError, match=words), writing(full, then="do this"):
+        full.write_text("x")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
