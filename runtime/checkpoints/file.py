@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 from runtime.files import MAKE_ROOM, replace_file
 
@@ -39,6 +40,7 @@ def load_checkpoint(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
     try:
+        refuse_bomb(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail with anything: IndexError, KeyError, UnicodeError …
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
