@@ -9,7 +9,6 @@ under DIR are aligned crops, as data.prepare makes them. Prints a table and writ
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,7 +30,7 @@ from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +119,7 @@ def main() -> None:
         print()
     for line in _remarks(figures, settings.root):
         print(line)
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
     _name_left_out(left_out, out.with_name(f"{out.stem}_left_out.csv"))
 

@@ -23,7 +23,7 @@ from eval.plots.comparison import plot_curves, plot_rocs
 from eval.report import html as page
 from eval.text import counted
 from runtime.errors import one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +43,10 @@ def compare(settings: CompareSettings) -> list[str]:
     table = model_table(runs, models)
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
-    settings.out.mkdir(parents=True, exist_ok=True)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        with replace_file(settings.out / name) as temporary:
-            frame.to_csv(temporary, index=False)
+        write_file(settings.out / name, frame.to_csv(index=False))
     pictures = _draw(settings.out, runs, models)
-    with replace_file(settings.out / "compare.html") as temporary:
-        temporary.write_text(_page(runs, models, table, tests, words, pictures), encoding="utf-8")
+    write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words
 
 

@@ -13,7 +13,7 @@ from eval.report import html as page
 from eval.report.figure_tables import TOO_FEW, figure_rows
 from eval.report.verdict import verdict
 from eval.text import counted, number, percent
-from runtime.files import replace_file
+from runtime.files import write_file
 
 REPORT = "report.html"
 
@@ -40,8 +40,7 @@ def write_report(run: Path) -> Path:
         *_data_part(run, metrics, log),
         *_settings_part(config),
     ]
-    with replace_file(run / REPORT) as temporary:
-        temporary.write_text(page.document(f"{run.name}: report", body), encoding="utf-8")
+    write_file(run / REPORT, page.document(f"{run.name}: report", body))
     return run / REPORT
 
 
