@@ -27,7 +27,7 @@ _NAMED = 10
 def write_report(run: Path) -> Path:
     """Write ``report.html`` from the other files of a run folder, and return its path.
 
-    Raises InputError where the folder is no tested run.
+    Raises InputError if the folder is not a tested run.
     """
     config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     body = [
@@ -47,12 +47,12 @@ def write_report(run: Path) -> Path:
 
 
 def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict an epoch). Raises InputError where it is not there."""
+    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError if it is missing."""
     try:
         text = (run / name).read_text()
         return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
     except OSError:
-        raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
+        raise InputError(f"{run} has no {name}: it is not a run folder, or the run has not been tested yet") from None
     except ValueError as error:
         raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
 
@@ -70,33 +70,34 @@ def _test_part(run: Path, metrics: dict) -> list[str]:
     columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
     by_mask = metrics.get("by_mask", {})
     words = {
-        "distances_by_condition.png": "Distances of the test pairs by who wears a mask",
-        "roc.png": "ROC: same pairs accepted for each rate of different pairs accepted",
-        "det.png": "DET: both error rates on log axes; nearer the lower left is better",
+        "distances_by_condition.png": "Distances of the test pairs by mask condition",
+        "roc.png": "ROC: same-person pairs accepted (TAR) for each rate of different-person pairs accepted (FAR)",
+        "det.png": "DET: both error rates (FNMR, FMR) on log axes; closer to the lower left is better",
     }
     parts = [
         page.heading("Test"),
         page.table(["", *columns], _as_lines(columns)),
         page.paragraph(
-            f"{_about_intervals(metrics)} Accuracy to F1 are at the threshold {number(metrics['threshold'], 4)}, "
-            "chosen on the evaluation pairs for the best balanced accuracy; TAR is given with at least 10/FAR "
-            f"different pairs, else “{TOO_FEW}”.",
+            f"{_about_intervals(metrics)} Accuracy to F1 use the threshold {number(metrics['threshold'], 4)}, "
+            "chosen on the evaluation pairs for the best balanced accuracy. TAR (true accept rate, 1 − FNMR) is given "
+            "for a FAR (false accept rate, FMR) if there are at least 10/FAR different-person pairs; otherwise it says "
+            f"“{TOO_FEW}”.",
             faint=True,
         ),
         page.side_by_side([*_pictures(run, words), _confusion(metrics["confusion_matrix"])]),
     ]
     if by_mask:
         parts += [page.heading("By mask", 3), page.table(["", *by_mask], _as_lines(by_mask))]
-        parts.append(page.paragraph("A pair counts for every mask that one of its two faces wears.", faint=True))
+        parts.append(page.paragraph("A pair counts for each mask that one of its two faces wears.", faint=True))
     return parts
 
 
 def _about_intervals(metrics: dict) -> str:
     if metrics.get("intervals") is None:
-        return f"No 95 % intervals: they need {LEAST_PEOPLE} people at least."
+        return f"No 95 % intervals: they need at least {LEAST_PEOPLE} people."
     return (
-        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares; none where "
-        "all resamples agree, as where no error was made, which does not make a figure certain."
+        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares. There is none "
+        "if all resamples agree (no errors at all), which does not make a result certain."
     )
 
 
@@ -105,7 +106,7 @@ def _confusion(counts: list[list[int]]) -> str:
         [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
         for name, row in zip(("same person", "different people"), counts, strict=True)
     ]
-    table = page.table(["in truth", "judged same", "judged different"], rows)
+    table = page.table(["actual", "predicted same", "predicted different"], rows)
     return page.together([page.heading("Confusion matrix", 3), table])
 
 
@@ -132,13 +133,12 @@ def _thresholds_part(metrics: dict) -> list[str]:
     return [
         page.heading("Thresholds"),
         page.paragraph(
-            "Each was chosen on the evaluation pairs, and is shown with what it does on the test pairs. Balanced: "
-            "fewest wrong judgements of either kind, what a table needs. A door needs the rate of strangers that it "
-            "may let in."
+            "Each was chosen on the evaluation pairs and is shown with its results on the test pairs. Balanced: the "
+            "best balanced accuracy, for verification tables. FAR: a target false accept rate, for access control."
         ),
         page.table(header, rows, text_columns=(1,)),
         page.paragraph(
-            "Rates that are missing need more different pairs among the evaluation pairs: 10/FAR at least.", faint=True
+            "Missing rates need more different-person pairs among the evaluation pairs: at least 10/FAR.", faint=True
         ),
     ]
 
@@ -153,14 +153,14 @@ def _worst_part(run: Path) -> list[str]:
     if not path.is_file():
         return []
     words = "The closest pairs of different people, and the farthest pairs of one person"
-    return [page.heading("Most wrong pairs"), page.picture(path, words, "faces")]
+    return [page.heading("Worst pairs"), page.picture(path, words, "faces")]
 
 
 def _training_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
     shown = {log[0]["epoch"]: "the first epoch", metrics["epoch"]: "the epoch kept", log[-1]["epoch"]: "the last epoch"}
     shown[metrics["epoch"]] = "the epoch kept"
     words = {
-        "iou.png": "IOU of the evaluation pairs by epoch",
+        "iou.png": "IOU of the evaluation pairs per epoch",
         "train_loss.png": "Training loss and learning rate",
         **{f"distribution_epoch{n}.png": f"Distances of the evaluation pairs, {shown[n]}" for n in sorted(shown)},
     }
@@ -196,7 +196,7 @@ def _pictures(run: Path, words: dict[str, str]) -> list[str]:
 
 
 def _data_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
-    lines = [f"{sum(line['unreadable'] for line in log):,} training images could not be read, all epochs together."]
+    lines = [f"{sum(line['unreadable'] for line in log):,} training images could not be read, over all epochs."]
     skipped = sum(line["skipped_steps"] for line in log)
     if skipped:
         lines.append(f"{skipped:,} training steps were skipped: loss or gradient was not finite.")
@@ -209,7 +209,7 @@ def _data_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
     if not rows:
         lost = metrics.get("lost_pairs", 0)
         return [*parts, page.paragraph("No pair was left out." if not lost else f"{lost:,} test pairs were left out.")]
-    parts += [page.paragraph("Pairs that do not count:"), page.table(["list", "reason", "pairs"], rows, (1,))]
+    parts += [page.paragraph("Pairs left out:"), page.table(["list", "reason", "pairs"], rows, (1,))]
     return [*parts, *_named_pairs(run)]
 
 
@@ -224,7 +224,7 @@ def _named_pairs(run: Path) -> list[str]:
         for row in first.itertuples()
     ]
     table = page.table(["list", "reason", "place", "path", "pair_path"], rows, (1, 2, 3, 4))
-    return [page.folded(f"Which (of each reason the first {_NAMED}; all are in {LEFT_OUT_FILE})", table)]
+    return [page.folded(f"Which (the first {_NAMED} of each reason; all are in {LEFT_OUT_FILE})", table)]
 
 
 def _settings_part(config: dict) -> list[str]:
