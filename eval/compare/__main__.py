@@ -73,12 +73,14 @@ def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]])
     plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
     pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
     if next(iter(runs.values())).pairs is not None:
-        plot_rocs(out / "roc.png", {title: [_judged(runs[n]) for n in of_model] for title, of_model in names.items()})
+        plot_rocs(
+            out / "roc.png", {title: [_distances(runs[n]) for n in of_model] for title, of_model in names.items()}
+        )
         pictures["ROC on the shared test pairs"] = out / "roc.png"
     return pictures
 
 
-def _judged(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
+def _distances(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
     return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 
