@@ -32,7 +32,7 @@ def test_best(
     ``stopped`` says why training ended early. Without a checkpoint (stopped in the first epoch) there is no test.
     """
     if not from_first(run.best.is_file()):
-        print("no epoch was finished: there is no checkpoint to test")
+        print("no epoch was finished, so there is no checkpoint to test")
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
@@ -64,7 +64,7 @@ def test_best(
         }
     )
     print(_test_text(evaluation, text, counts))
-    print(f"everything is in {run.path}; read {write_report(run.path)}")
+    print(f"everything is in {run.path}; start with {write_report(run.path)}")
 
 
 def _draw_test(run: Path, evaluation: Evaluation, checkpoint: dict, evaluator: PairEvaluator) -> None:
@@ -98,7 +98,7 @@ def _test_text(evaluation: Evaluation, report_text: str, counts: np.ndarray) -> 
     for name, figures in evaluation.figures["by_condition"].items():
         accuracy = f"{figures['accuracy']:.2%}{_spread(figures)}"
         lines.append(f"  {name:14s} accuracy {accuracy}  AUC {_digits(figures['auc'])}  ({figures['pairs']:,} pairs)")
-    lines += ["", report_text, "confusion matrix (rows truth, columns judged; same, different)", str(counts)]
+    lines += ["", report_text, "confusion matrix (rows actual, columns predicted; same, different)", str(counts)]
     return "\n".join(lines)
 
 

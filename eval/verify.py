@@ -1,4 +1,4 @@
-"""Verification figures of a trained model on any list of pairs.
+"""Test a trained model on any list of pairs.
 
     python -m eval.verify results/RUN PAIRS.csv --root DIR
     python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
@@ -101,7 +101,7 @@ def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
         "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
-        **_judgements(evaluation),
+        **_predictions(evaluation),
     }
     return figures, evaluator.left_out
 
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
-    """Say which pairs did not count; all of them are named in a CSV of their own, as they name faces."""
+    """Print how many pairs were left out, and write all of them to a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
         write_table(left_out, csv)
@@ -156,8 +156,8 @@ def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | 
     return stored[settings.far], f"FAR {settings.far} on the evaluation pairs"
 
 
-def _judgements(evaluation: Evaluation) -> dict:
-    """Classification report and confusion matrix (rows truth, columns judged; same, different), given a threshold."""
+def _predictions(evaluation: Evaluation) -> dict:
+    """Classification report and confusion matrix (rows actual, columns predicted), if there is a threshold."""
     if evaluation.threshold is None:
         return {"classification_report": None, "confusion_matrix": None}
     arguments = evaluation.distances, evaluation.same, evaluation.threshold

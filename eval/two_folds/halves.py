@@ -1,4 +1,4 @@
-"""Two halves of the people: each chooses checkpoint and threshold for the other, then both are reported together."""
+"""Two halves of the people: checkpoint and threshold are selected on one and tested on the other, then vice versa."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ class TwoFoldSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One half, reported at the ``epoch`` and the threshold that the other half chose."""
+    """One half, tested at the ``epoch`` and the threshold that were selected on the other half."""
 
     epoch: int
     evaluation: Evaluation
@@ -65,12 +65,12 @@ def two_folds(settings: TwoFoldSettings) -> dict:
     halves = _open_halves(settings, open_model(str(checkpoints[min(checkpoints)])))
 
     @cache
-    def judged(epoch: int, half: int) -> Evaluation:
+    def evaluated(epoch: int, half: int) -> Evaluation:
         model = open_model(str(checkpoints[epoch])).model.to(halves[half].device)
         title = f"epoch {epoch}, half {half + 1}"
         return choose_threshold_and_evaluate(halves[half].embed(model, title), halves[half].readable_pairs())
 
-    folds = [_report(half, list(checkpoints), judged) for half in (0, 1)]
+    folds = [_report(half, list(checkpoints), evaluated) for half in (0, 1)]
     together = pooled(folds)
     found = {
         **together.figures,
@@ -87,7 +87,7 @@ def two_folds(settings: TwoFoldSettings) -> dict:
 def pooled(folds: list[Fold]) -> Evaluation:
     """Both folds as one list of pairs, at one threshold.
 
-    Each fold has a threshold of its own; distances are scaled by it to the mean of the two, which changes no judgement
+    Each fold has a threshold of its own; distances are scaled by it to the mean of the two, which changes no decision
     and puts them on one scale. Images and people of the second half are numbered behind those of the first.
     """
     thresholds = [fold.evaluation.threshold for fold in folds]
@@ -162,11 +162,11 @@ def _root(config: dict) -> Path:
     return Path(root)
 
 
-def _report(half: int, epochs: list[int], judged: Callable[[int, int], Evaluation]) -> Fold:
+def _report(half: int, epochs: list[int], evaluated: Callable[[int, int], Evaluation]) -> Fold:
     """``half`` at what the other one chooses: the epoch with the lowest IOU, ties to the higher AUC."""
-    chosen = {epoch: judged(epoch, 1 - half) for epoch in epochs}
+    chosen = {epoch: evaluated(epoch, 1 - half) for epoch in epochs}
     best = min(epochs, key=lambda epoch: (chosen[epoch].iou, -chosen[epoch].auc))
-    own = judged(best, half)
+    own = evaluated(best, half)
     threshold, pairs = chosen[best].threshold, own.pairs
     options = {"people": pairs.people, "masks": pairs.masks}
     return Fold(
