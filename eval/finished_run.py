@@ -33,12 +33,12 @@ class FinishedRun:
 
 
 def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError where it is not there."""
+    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError if it is missing."""
     try:
         text = (run / name).read_text()
         return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
     except OSError:
-        raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
+        raise InputError(f"{run} has no {name}: it is not a run folder, or the run has not been tested yet") from None
     except ValueError as error:
         raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
 

@@ -20,6 +20,7 @@ from eval.finished_run import objective_name
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, write_file
+from runtime.text_tables import markdown_table
 
 SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
 # Plots of newer runs.
@@ -185,12 +186,8 @@ def _with_interval(row: dict) -> str:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
-    for row in frame.itertuples(index=False):
-        lines.append(
-            "| " + " | ".join(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)) + " |"
-        )
-    return "\n".join(lines)
+    rows = ([_cell(name, value) for name, value in row.items()] for row in frame.to_dict("records"))
+    return markdown_table(list(frame.columns), rows).rstrip("\n")
 
 
 def _cell(column: str, value: object) -> str:
@@ -200,7 +197,7 @@ def _cell(column: str, value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, float) and column != "minutes":
         return f"{100 * value:.2f} %"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> dict[str, Path]:
-    """Words → picture."""
+    """The pictures by their captions."""
     names = {f"{model} ({counted(len(of_model), 'run')})": of_model for model, of_model in models.items()}
 
     def curves(key: str) -> dict[str, list]:
@@ -73,14 +73,12 @@ def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]])
     plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
     pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
     if next(iter(runs.values())).pairs is not None:
-        plot_rocs(
-            out / "roc.png", {title: [_distances(runs[n]) for n in of_model] for title, of_model in names.items()}
-        )
+        plot_rocs(out / "roc.png", {title: [_errors(runs[n]) for n in of_model] for title, of_model in names.items()})
         pictures["ROC on the shared test pairs"] = out / "roc.png"
     return pictures
 
 
-def _distances(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
+def _errors(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
     return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 

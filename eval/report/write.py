@@ -81,7 +81,7 @@ def _figure_lines(columns: dict[str, dict]) -> list[list[str]]:
 
 
 def _confusion(counts: list[list[int]]) -> list[list[str]]:
-    """Rows the truth, columns the judgement: counts, and in brackets shares of the row."""
+    """Rows actual, columns predicted: counts, and in brackets shares of the row."""
     return [
         [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
         for name, row in zip(("same person", "different people"), counts, strict=True)
