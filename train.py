@@ -1,6 +1,6 @@
 """The engine: one loop for both objectives.
 
-``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and goes on from any step.
+``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and resumes from any step.
 It knows no face: the loader, the criterion and the evaluation are given to it.
 """
 
@@ -228,7 +228,7 @@ def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: floa
     if paths and (sums.unreadable > allowed or min(readable for _, readable in parts) < FEWEST_IMAGES):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
-            f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"
+            f"{allowed:.0f} that max_unreadable allows; repair the files, or raise it"
         )
     return sum(readable for _, readable in parts)
 

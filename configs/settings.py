@@ -47,7 +47,7 @@ class Settings:
     """Masks to draw from: surgical_green, surgical_blue, n95, kn95, cloth, or surgical, n95, kn95, cloth with a colour
     (cloth:#b03050) or a picture of the fabric (cloth:tartan.png)."""
     mask_fit: Literal["varied", "fixed", "flat"]
-    """varied: place, size, tilt and light vary slightly; fixed: all fit the same way; flat: none turns with the head."""
+    """varied: place, size, tilt and light vary slightly; fixed: all fit alike; flat: none turns with the head."""
     jitter: bool
     """Small random rotations, shifts and changes of size and light in training, to reduce overfitting."""
     max_unreadable: float

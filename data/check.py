@@ -1,4 +1,4 @@
-"""Are the people and images of training apart from those of the tests? ``python -m data.check CSV…``
+"""Do training and test share people or images? ``python -m data.check CSV…``
 
 Any train CSVs (path,target) and pair CSVs (path,pair_path, and targets or same). The train CSVs together are one part,
 unless there are train CSVs alone; ``X_same.csv`` and ``X_diff.csv`` together are one part; every other CSV is its own.
@@ -63,7 +63,7 @@ def check(settings: CheckSettings) -> tuple[list[Overlap], list[str]]:
     """
     parts = _read_parts(settings)
     if len(parts) < 2:
-        raise InputError(f"all of it is one part, {next(iter(parts), 'nothing')}; name CSVs of training and of tests")
+        raise InputError(f"there is only one part, {next(iter(parts), 'nothing')}; give CSVs of training and of tests")
     people = {name: _by_spelling(part.people) for name, part in parts.items()}
     contents, lost = _by_content({name: sorted(part.files) for name, part in parts.items()})
     overlaps = []
@@ -187,12 +187,12 @@ def main() -> int:
     settings = tyro.cli(CheckSettings, prog="python -m data.check", description=__doc__)
     overlaps, lost = check(settings)
     for overlap in overlaps:
-        print(f"{' and '.join(overlap.parts)}: {'apart' if not overlap.people + overlap.images else 'NOT APART'}")
+        print(f"{' and '.join(overlap.parts)}: {'separate' if not overlap.people + overlap.images else 'NOT SEPARATE'}")
         for what, items in (("people in both", overlap.people), ("identical images in both", overlap.images)):
             if items:
                 print(_listed(what, items))
     if lost:
-        print(_listed("images are not there or can't be read, and were not compared", lost))
+        print(_listed("images are missing or unreadable and were not compared", lost))
     return int(bool(lost or any(overlap.people or overlap.images for overlap in overlaps)))
 
 

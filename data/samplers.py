@@ -59,7 +59,7 @@ class ShuffledBatchSampler(_EpochBatchSampler):
 
     def __init__(self, images: int, batch_size: int, seed: int):
         if images < 2:
-            raise InputError(f"{images} training image can't make a batch; two are the least")
+            raise InputError(f"{images} training image can't make a batch; at least two are needed")
         batch_size = min(batch_size, images)
         rest = images % batch_size
         super().__init__(batch_size, images // batch_size + (1 if rest > 1 and 2 * rest >= batch_size else 0), seed)
@@ -140,7 +140,7 @@ class PKBatchSampler(_EpochBatchSampler):
 
     def _check(self, people: int, images: int) -> None:
         if people < 2 or images < 2:
-            raise InputError(f"P×K needs at least 2 people × 2 images a batch, not {people} × {images}")
+            raise InputError(f"P×K needs at least 2 people × 2 images per batch, not {people} × {images}")
         if people > len(self.counts):
             raise InputError(
                 f"people_per_batch is {people}, but the training CSV has {len(self.counts)} identities; lower it"

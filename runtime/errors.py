@@ -27,5 +27,5 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"error: the disk is full, at {error.filename}; make room and give the command again", file=sys.stderr)
+        print(f"error: the disk is full, at {error.filename}; make room and run the command again", file=sys.stderr)
         sys.exit(2)

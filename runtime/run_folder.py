@@ -61,7 +61,7 @@ class RunFolder:
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}.making"))
         try:
             if path.exists():
-                raise InputError(f"the run {path} exists; choose another run_name, or go on with --resume {path}")
+                raise InputError(f"the run {path} exists; choose another run_name, or resume it with --resume {path}")
             draft.path.mkdir(parents=True)
             if settings is not None:
                 draft.write_config(settings)
@@ -137,7 +137,7 @@ def _open_run(settings: dict) -> RunFolder:
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():
-                print(f"{run.path} is unfinished and has these settings: going on with it (anew: --resume never)")
+                print(f"{run.path} is unfinished and has these settings: resuming it (for a new run: --resume never)")
                 return run
             if name:
                 return _held(run)
@@ -147,7 +147,7 @@ def _open_run(settings: dict) -> RunFolder:
 def _held(run: RunFolder) -> RunFolder:
     read_config(run.path)
     if not run.lock():
-        raise InputError(f"another process is training in {run.path}; wait for its end, or choose another run_name")
+        raise InputError(f"another process is training in {run.path}; wait until it ends, or choose another run_name")
     return run
 
 
@@ -185,7 +185,7 @@ def _config(run: Path) -> dict:
         config = json.loads((run / "config.json").read_text())
         return {**config, "settings": dict(config["settings"])}
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{run} is no run folder: it has no readable config.json") from None
+        raise InputError(f"{run} is not a run folder: it has no readable config.json") from None
 
 
 def environment() -> dict:

@@ -79,7 +79,7 @@ def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], 
             yield from (future.result() for future in done)
     except BrokenProcessPool:
         raise InputError(
-            "a worker process died, perhaps for want of memory; the same command with fewer --jobs goes on from here"
+            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

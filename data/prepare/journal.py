@@ -1,4 +1,4 @@
-"""What has become of each input file, kept on disk as it happens, so that a stopped run can go on."""
+"""The outcome of each input file, written to disk at once, so that a stopped run can be resumed."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ class Journal:
         different = [key for key in settings if made_with.get(key) != settings[key]]
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
-            raise InputError(f"{folder} was begun with {was}; use the same settings to go on, or name another folder")
+            raise InputError(f"{folder} was begun with {was}; use the same settings to resume, or give another folder")
         for line in lines:
             try:
                 values = json.loads(line)

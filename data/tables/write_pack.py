@@ -1,4 +1,4 @@
-"""Write a pack, or check one; a stopped writing goes on where it was."""
+"""Write a pack, or check one; writing resumes where it was stopped."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def pack_csv(csv: Path, out: Path, *, root: Path, path_prefix: str = "") -> None
         os.replace(part, out)
         journal.unlink()
     except OSError as error:
-        raise InputError(f"can't write {out} ({error.strerror}); the same command goes on from here") from None
+        raise InputError(f"can't write {out} ({error.strerror}); the same command resumes from here") from None
     print(f"{out}: {len(frame):,} rows, {len(paths):,} images, {out.stat().st_size / 1e6:,.1f} MB")
 
 
@@ -127,7 +127,7 @@ def _write_images(part: Path, journal: Path, images: Images, source: str) -> np.
     """Append what the unfinished file still lacks; returns an entry per image."""
     entries = _resume(part, journal, source)
     if len(entries):
-        print(f"{part}: going on after {len(entries):,} of {len(images):,} images")
+        print(f"{part}: resuming after {len(entries):,} of {len(images):,} images")
     with part.open("r+b") as data, journal.open("ab") as log:
         data.truncate(HEADER_BYTES + int(entries["size"].sum()))
         data.seek(0, os.SEEK_END)

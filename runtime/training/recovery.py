@@ -1,4 +1,4 @@
-"""After a collapse: back to the last healthy checkpoint, change one thing, go on."""
+"""After a collapse: go back to the last healthy checkpoint, change one thing, continue."""
 
 from tqdm import tqdm
 
@@ -27,7 +27,7 @@ def recover(watch: Watch, reason: str) -> bool:
         scale_lr(state.optimiser, state.scheduler, LOWER_LR)
         remedy = f"learning rate × {LOWER_LR}"
     state.remedies.append(remedy)
-    tqdm.write(f"{reason}; back to {where(state.position)} with one thing changed: {remedy}")
+    tqdm.write(f"{reason}; back to {where(state.position)} with one change: {remedy}")
     watch.save()
     run.write_log(state.history)
     return True

@@ -1,4 +1,4 @@
-"""What moves during training: gathered, saved and restored, so that a run goes on from any step to the bit."""
+"""What training changes: gathered, saved and restored, so that a run resumes from any step bit for bit."""
 
 import contextlib
 from collections.abc import Iterator
@@ -155,12 +155,12 @@ def resume(state: TrainingState, run: RunFolder, carry: dict) -> None:
     if content["identities"] != carry["identities"]:
         raise InputError(
             f"{path} was trained on other identities than the training CSV has; restore that CSV, "
-            "or start anew with --resume never"
+            "or start a new run with --resume never"
         )
     state.load_state_dict(content, str(path))
     if state.history and not state.sums.batches:
         _publish(state, run, path)  # which a kill may have prevented
-    print(f"{run.path}: going on after {where(state.position)}")
+    print(f"{run.path}: resuming after {where(state.position)}")
 
 
 def where(position: Position) -> str:

@@ -66,12 +66,12 @@ class Watch:
             try:
                 self.save()
             except InputError as error:  # the epoch's end will have it, or end the run
-                tqdm.write(f"training goes on, but {error}")
+                tqdm.write(f"training continues, but {error}")
 
     def stop(self, signal: int) -> None:
         """Save and leave, as a signal asked for."""
         self.save()
-        tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command goes on from there")
+        tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command resumes from there")
         raise Stopped(signal)
 
     def before_start(self) -> None:
