@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.compare.models import TestedRun, model_table, resample, share_pairs, significance_table
+from eval.compare.models import model_table, resample, share_pairs, significance_table
+from eval.finished_run import FinishedRun, read_pair_file, read_run_file
 from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts
 from eval.metrics.significance import mean_of_drawn_runs
-from eval.report.write import read_run_file
-from eval.test_pairs_csv import read_pair_file
 from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
 
+# Where the answers lie, in the folder of the results.
+ANSWERS = Path("published/study")
 UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
@@ -56,8 +57,7 @@ def write_answer(
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        temporary.write_text(json.dumps(answer) + "\n")
+    write_json(path, answer, indent=None)
 
 
 def read_answer(answers: Path, name: str) -> dict:
@@ -72,17 +72,17 @@ def _folders(arms: Sequence[ArmRuns]) -> list[Path]:
     return [folder for arm in arms for folder in arm.folders]
 
 
-def _tested(folder: Path) -> TestedRun:
+def _tested(folder: Path) -> FinishedRun:
     """Imported weights: they have neither settings nor a log."""
-    return TestedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
+    return FinishedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
 
 
-def _trained(folder: Path) -> TestedRun:
+def _trained(folder: Path) -> FinishedRun:
     settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")
     return dataclasses.replace(_tested(folder), settings=settings, log=log)
 
 
-def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict:
+def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> dict:
     own = [runs[folder.name] for folder in arm.folders]
     of_parts = [_parts(run.metrics) for run in own]
     return {
@@ -126,12 +126,12 @@ def _hardware(config: dict) -> str:
     return ", ".join(config["gpus"]) or f"{config['processor']}, {counted(config['threads'], 'thread')}"
 
 
-def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, TestedRun], half: int) -> str:
+def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, FinishedRun], half: int) -> str:
     """The arm with the lowest mean IOU on a half, each run at the epoch that the other half chose."""
     return min(models, key=lambda arm: np.mean([runs[name].metrics["folds"][half]["iou"] for name in models[arm]]))
 
 
-def _chosen_crosswise(of_first: Sequence[TestedRun], of_second: Sequence[TestedRun], before: TestedRun) -> dict:
+def _chosen_crosswise(of_first: Sequence[FinishedRun], of_second: Sequence[FinishedRun], before: FinishedRun) -> dict:
     """The results of arms on the half they were not selected on: the first's choice on the second, and vice versa."""
     crossed = [_crossed(*two) for two in zip(of_first, of_second, strict=True)]
     conditions = parts(before.pairs["condition"].to_numpy(str))
@@ -143,7 +143,7 @@ def _chosen_crosswise(of_first: Sequence[TestedRun], of_second: Sequence[TestedR
     }
 
 
-def _crossed(of_first: TestedRun, of_second: TestedRun) -> TestedRun:
+def _crossed(of_first: FinishedRun, of_second: FinishedRun) -> FinishedRun:
     """The pairs of the first half with the distances of ``of_second``, and vice versa; the threshold is 1."""
     in_first = np.arange(len(of_first.pairs)) < of_first.metrics["folds"][0]["pairs"]
     distances = (run.pairs["distance"] / run.metrics["threshold"] for run in (of_second, of_first))
@@ -151,7 +151,7 @@ def _crossed(of_first: TestedRun, of_second: TestedRun) -> TestedRun:
     return dataclasses.replace(of_first, metrics={"threshold": 1.0}, pairs=pairs)
 
 
-def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, dict]:
+def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str, dict]:
     """The share of the errors of ``before`` that the runs (seeds of one model) avoid, over all pairs and by condition.
 
     All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that

@@ -12,7 +12,7 @@ import tyro
 from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
-from study.answers import read_answer
+from study.answers import ANSWERS, read_answer
 from study.marked_tables import fill_tables, markdown, percent, rewrite
 from study.plot import draw_answer
 from study.summary import AT_A_GLANCE, all_arms, fill_readme
@@ -20,7 +20,6 @@ from study.summary import AT_A_GLANCE, all_arms, fill_readme
 # The row of the network that fine-tuning starts from.
 PRETRAINED = "pretrained, no fine-tuning"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
-ANSWERS = Path("published/study")
 
 
 @dataclass(frozen=True)

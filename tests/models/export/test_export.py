@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from data.sources.read_image import read_image
+from data.transforms import Preprocessing
 from models import build_model
 from models.export import formats
 from models.export.__main__ import ExportSettings, describe, export
@@ -104,9 +105,9 @@ def test_pt2_is_loaded_by_torch_alone(run):
 
 def test_a_file_with_other_embeddings_is_an_error_and_not_written(run, tmp_path, monkeypatch):
     def make_off_by(value):
-        def slightly_off(path, fresh):
-            runner, metadata = open_whole(path, fresh)
-            return lambda images: runner(images) + np.float32(value), metadata
+        def slightly_off(content, fresh):
+            runner = open_whole(content, fresh)
+            return lambda images: runner(images) + np.float32(value)
 
         monkeypatch.setattr(formats, "open_safetensors", slightly_off)
 
@@ -132,7 +133,8 @@ def test_int8_is_smaller_and_its_cost_is_printed(run, drawn_faces, tmp_path, cap
     assert session.get_modelmeta().custom_metadata_map["precision"] == "int8"
     # Faces of other people than those it was calibrated on; of noise it makes little.
     faces = np.stack([read_image(path) for path in sorted(drawn_faces.glob("plain/*/*"))[:20]])
-    images = open_model(str(run)).preprocessing.normalise(torch.from_numpy(faces)).contiguous()
+    needed = Preprocessing.from_dict(open_model(str(run)).preprocessing)
+    images = needed.normalise(torch.from_numpy(faces)).contiguous()
     cosines = (session.run(None, {"images": images.numpy()})[0] * expected(run, images)).sum(1)
     assert cosines.min() > 0.9 and 1e-4 < difference < 0.3
     printed = capsys.readouterr().out
