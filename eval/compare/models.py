@@ -96,7 +96,7 @@ def significance_table(runs: dict[str, FinishedRun], models: dict[str, list[str]
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A run on a part of the shared pairs: figures as they are, in each resample, and which pairs it judges rightly."""
+    """A run on a part of the shared pairs: its results, those of each resample, and which pairs it gets right."""
 
     figures: dict[str, float]
     resampled: dict[str, np.ndarray]
