@@ -43,7 +43,7 @@ class CheckSettings:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the data holds: the distinct images of each of its tables, and the names of its ``people``."""
+    """One part of the data: the distinct images of each of its tables, and the names of its ``people``."""
 
     images: list[Images]
     people: set[str]
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two parts share: people as "name" or "name = other spelling", and images as "path = other path"."""
+    """The overlap of two parts: people as "name" or "name = other spelling", and images as "path = other path"."""
 
     parts: tuple[str, str]
     people: list[str]
@@ -59,7 +59,7 @@ class Overlap:
 
 
 def check(settings: CheckSettings) -> tuple[list[Overlap], list[str]]:
-    """What each two parts share, and the images that are not there or can't be read.
+    """The overlap of each two parts, and the images that are missing or unreadable.
 
     Raises InputError: an unreadable CSV, or fewer than two parts.
     """

@@ -47,7 +47,7 @@ def prepare_files(
 ) -> Iterator[list[Outcome]]:
     """Write the faces of ``files``; yield the outcomes, a batch at a time, in whatever order they are done.
 
-    Raises InputError where a process dies or a face can't be written.
+    Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
     processes = min(settings.jobs or available_cores(), len(jobs))

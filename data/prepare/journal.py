@@ -17,7 +17,7 @@ class Journal:
     """The outcomes so far, in ``OUT/journal.jsonl``: the run's settings on the first line, then one outcome a line."""
 
     def __init__(self, folder: Path, settings: dict) -> None:
-        """Open or begin the journal. Raises InputError where ``folder`` holds something else, or faces that were
+        """Open or begin the journal. Raises InputError if ``folder`` holds something else, or faces that were
         made with other settings."""
         self._path = folder / JOURNAL
         self.outcomes: dict[str, Outcome] = {}

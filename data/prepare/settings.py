@@ -66,7 +66,7 @@ class PrepareSettings:
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:
-        """Raise InputError where a setting is impossible."""
+        """Raise InputError if a setting is impossible."""
         if self.size not in SIZES:
             raise InputError(f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
         for name in ("train_share", "eval_share"):

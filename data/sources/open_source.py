@@ -1,4 +1,4 @@
-"""Where faces come from: a folder of people, InsightFace's files, or LFW from the network."""
+"""Open a source of faces: a folder of people, InsightFace's files, or LFW from the network."""
 
 import warnings
 from pathlib import Path
@@ -36,7 +36,7 @@ def open_source(name: str) -> tuple[Path, Source]:
 def fetch_lfw() -> Path:
     """Labeled Faces in the Wild, 250×250 pixels, as scikit-learn's fetcher keeps it (about 200 MB).
 
-    Raises InputError where it isn't there and can't be downloaded.
+    Raises InputError if it isn't there and can't be downloaded.
     """
     from sklearn.datasets import fetch_lfw_people, get_data_home
 

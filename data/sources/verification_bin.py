@@ -26,7 +26,7 @@ class _Bytes:
 
 @dataclass
 class _Call:
-    """What a pickle would call: never called here."""
+    """Stands for what a pickle would call: never called here."""
 
     function: str
     arguments: Any = ()

@@ -32,7 +32,7 @@ class CheckpointStore:
     def save(self, content: dict, position: Position, *, keep: int, also_keep: Collection[Position] = ()) -> Path:
         """Write a checkpoint, then delete all but the ``keep`` newest and those of ``also_keep``.
 
-        Raises InputError where it can't be written (no room on the disk); nothing is deleted then.
+        Raises InputError if it can't be written (no room on the disk); nothing is deleted then.
         """
         draft = self.folder / "draft.pt"
         then = self._what_to_do()
@@ -51,7 +51,7 @@ class CheckpointStore:
         return path
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint; None where there is none at all.
+        """The newest whole checkpoint; None if there is none at all.
 
         Damaged ones are skipped with a warning and renamed: of several processes only one may ask. Raises
         InputError where all are damaged.

@@ -12,7 +12,7 @@ LOWER_LR = 0.1
 
 
 def recover(watch: Watch, reason: str) -> bool:
-    """Put the state where it was healthy last and change one thing, which is said; False where nothing is left.
+    """Return to the last healthy state, change one thing and print it; False if nothing is left to change.
 
     First the objective's own remedy (``criterion.soften``), then lower and lower learning rates. Remedies stay for
     the rest of the run: a checkpoint with the new one takes the place of the healthy one.

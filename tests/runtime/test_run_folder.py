@@ -38,7 +38,7 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_settings(settings):
     assert open_run(settings).path not in (first.path, second.path)
 
 
-def test_a_named_run_goes_on_or_is_refused(settings):
+def test_a_named_run_resumes_or_is_refused(settings):
     named = replace(settings, run_name="mine")
     run = open_run(named)
     assert open_run(named).path == run.path
@@ -50,7 +50,7 @@ def test_a_named_run_goes_on_or_is_refused(settings):
     with pytest.raises(InputError, match="exists"):
         open_run(named)
     assert open_run(replace(named, resume=str(run.path))).path == run.path
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         open_run(replace(named, resume=str(run.path.parent)))
 
 
