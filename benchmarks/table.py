@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table of rows, the bars it must hold, a JSON file, an exit code."""
+"""The end of every benchmark: a table of rows, the bars it must meet, a JSON file, an exit code."""
 
 import math
 import os

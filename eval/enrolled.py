@@ -56,7 +56,7 @@ class Gallery:
         self.embeddings.append(embedding)
 
     def remove(self, person: str) -> None:
-        """Forget a person and all their pictures. Raises InputError where nobody is enrolled under that name."""
+        """Forget a person and all their pictures. Raises InputError if nobody is enrolled under that name."""
         if person not in self.person:
             more = f" and {len(self.people) - 10} more" if len(self.people) > 10 else ""
             names = ", ".join(self.people[:10]) or "none"

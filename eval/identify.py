@@ -85,7 +85,7 @@ def identify(settings: IdentifySettings) -> dict | None:
 
 
 def enrolment_file(settings: IdentifySettings) -> Path:
-    """Where the enrolment is kept."""
+    """The file of the enrolment."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     return settings.people or folder / "enrolment.npz"
 

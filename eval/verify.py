@@ -35,7 +35,7 @@ from runtime.files import write_json
 
 @dataclasses.dataclass(frozen=True)
 class VerifySettings:
-    """What to test, and on what."""
+    """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A run folder (its best.pt is taken), a checkpoint, or published face weights together with --backbone."""
@@ -166,7 +166,7 @@ def _predictions(evaluation: Evaluation) -> dict:
 
 
 def _output_file(settings: VerifySettings) -> Path:
-    """Where the JSON goes; checked before the work, not after it."""
+    """The path of the JSON file, checked before the work."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     out = settings.out or folder / f"verify_{settings.pairs.stem}.json"
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -175,7 +175,7 @@ def _output_file(settings: VerifySettings) -> Path:
 
 
 def _remarks(figures: dict, root: Path) -> list[str]:
-    """What a reader must know beside the table."""
+    """Remarks for the reader of the table."""
     lines = []
     if figures["threshold"] is None:
         lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")

@@ -47,7 +47,7 @@ def prepare_files(
 ) -> Iterator[list[Outcome]]:
     """Write the faces of ``files``; yield the outcomes, a batch at a time, in whatever order they are done.
 
-    Raises InputError where a process dies or a face can't be written.
+    Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
     processes = min(settings.jobs or available_cores(), len(jobs))
@@ -78,7 +78,7 @@ def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], 
             yield from (future.result() for future in done)
     except BrokenProcessPool:
         raise InputError(
-            "a worker process died, perhaps for want of memory; the same command with fewer --jobs goes on from here"
+            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

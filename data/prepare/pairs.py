@@ -30,7 +30,7 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     ``faces`` has mask_kind; fewer rows where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
-        raise InputError(f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more")
+        raise InputError(f"pairs ({pairs}) and the most pairs per person ({max_per_person}) must both be 1 or more")
     drawing = _Drawing(faces, seed, same, max_per_person)
     quotas = [pairs // 3 + (i < pairs % 3) for i in range(3)]
     drawing.fill(quotas, pairs)

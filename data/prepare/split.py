@@ -14,7 +14,7 @@ def split_people(targets: Iterable[str], shares: dict[str, float], seed: int) ->
     """Give every person to exactly one part: ``{"train": 0.9, "eval": 0.05, "test": 0.05}`` → names per part.
 
     The number of people a part gets is its share of all of them, rounded so that the parts add up; a part with a
-    positive share gets at least two people. Raises InputError where the shares are negative, do not add up to 1, or
+    positive share gets at least two people. Raises InputError if the shares are negative, do not add up to 1, or
     there are fewer people than that.
     """
     people = sorted(set(targets))

@@ -1,4 +1,4 @@
-"""What lies in a folder of people: which file is whose picture, and what it will be called."""
+"""The pictures in a folder of people: whose each is, and what it will be called."""
 
 import os
 from collections import Counter
@@ -21,16 +21,16 @@ def list_folder(root: Path, masked: bool = False) -> Source:
     folder's own name. Raises InputError: no such folder, empty, or no sub-folders.
     """
     if not root.is_dir():
-        raise InputError(f"the source {root} is not there or no folder; name a folder with one sub-folder a person")
+        raise InputError(f"the source {root} is not there or not a folder; give one with a sub-folder per person")
     if not os.access(root, os.R_OK | os.X_OK):
-        raise InputError(f"the source {root} may not be read; give yourself the right to, or name another folder")
+        raise InputError(f"the source {root} may not be read; change its permissions, or give another folder")
     folders, other = _walk(root)
     if not folders and not other:
-        raise InputError(f"the source {root} is empty; it needs one sub-folder a person with pictures in it")
+        raise InputError(f"the source {root} is empty; it needs one sub-folder of pictures per person")
     loose = folders.pop("", [])
     if not folders:
         raise InputError(
-            f"the source {root} has no sub-folders with pictures ({len(loose)} lie loose, {len(other)} other files); "
+            f"the source {root} has no sub-folders with pictures ({len(loose)} are loose, {len(other)} other files); "
             "put each person's pictures into a sub-folder of their own"
         )
     other += [(name, "not in a person's folder") for name, _ in loose]

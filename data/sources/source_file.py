@@ -67,5 +67,5 @@ class Source:
 
 
 def file_stamp(size: int, modified_ns: int) -> str:
-    """What changes when a file does."""
+    """A stamp that changes when the file does."""
     return f"{size}-{modified_ns}"

@@ -39,7 +39,7 @@ def drawing_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSet:
-    """How many built-in faces, and which. Raises InputError where a number is too small.
+    """How many built-in faces, and which. Raises InputError if a number is too small.
 
     Each picture comes plain and with a random mask, under the same file name. Train, evaluation and test people are
     different ones, and the test and evaluation people stay the same whatever ``train_people``. ``eval_pairs`` and
@@ -65,7 +65,7 @@ class FaceSet:
 def ensure_faces(folder: Path, wanted: FaceSet) -> None:
     """``make_faces`` unless ``folder`` already holds just these faces.
 
-    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError where the folder holds
+    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError if the folder holds
     anything else.
     """
     card = read_dataset_card(folder) if folder.is_dir() else None
@@ -80,7 +80,7 @@ def ensure_faces(folder: Path, wanted: FaceSet) -> None:
 def make_faces(folder: Path, wanted: FaceSet) -> None:
     """Draw people who don't exist into ``folder``, with all cores; it appears whole or not at all.
 
-    Raises InputError where the folder can't be written.
+    Raises InputError if the folder can't be written.
     """
     parts = {"test": wanted.test_people, "eval": wanted.eval_people, "train": wanted.train_people}
     ends = np.cumsum(list(parts.values())).tolist()

@@ -1,8 +1,8 @@
-"""Two or more tested runs beside each other: which is better, and is it luck?
+"""Compare two or more tested runs: which is better, and could it be chance?
 
     python -m eval.compare results/RUN results/RUN2 [RUN3 …] --out DIR
 
-Runs that differ in their seed alone are one model: mean and standard deviation over its seeds. DIR gets compare.html
+Runs that differ only in their seed are one model: mean and standard deviation over its seeds. DIR gets compare.html
 (everything in one file), compare.csv and significance.csv, and the curves over one another. Differences are paired on
 the test pairs that the runs share, with 95 % intervals over people.
 """
@@ -67,11 +67,11 @@ def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]])
             for title, of_model in names.items()
         }
 
-    words = {"title": "IOU by epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
+    words = {"title": "IOU per epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
     plot_curves(out / "iou.png", curves("iou"), **words)
-    words = {"title": "Training loss by epoch", "subtitle": "of different losses only the shape compares"}
+    words = {"title": "Training loss per epoch", "subtitle": "for different losses, compare only the shape"}
     plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
-    pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
+    pictures = {"IOU of the evaluation pairs per epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
     if next(iter(runs.values())).pairs is not None:
         plot_rocs(out / "roc.png", {title: [_errors(runs[n]) for n in of_model] for title, of_model in names.items()})
         pictures["ROC on the shared test pairs"] = out / "roc.png"

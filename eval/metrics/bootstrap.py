@@ -179,7 +179,7 @@ def tar_name(rate: str) -> str:
 
 
 def interval(values: np.ndarray) -> Interval | None:
-    """The middle 95 % of the values; None where more than 5 % of them are nan."""
+    """The middle 95 % of the values; None if more than 5 % of them are nan."""
     defined = values[np.isfinite(values)]
     return np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) >= 0.95 * len(values) else None
 

@@ -26,7 +26,7 @@ _NAMED = 10
 def write_report(run: Path) -> Path:
     """Write ``report.html`` from the other files of a run folder, and return its path.
 
-    Raises InputError where the folder is no tested run.
+    Raises InputError if the folder is not a tested run.
     """
     config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     page = render(
@@ -81,7 +81,7 @@ def _figure_lines(columns: dict[str, dict]) -> list[list[str]]:
 
 
 def _confusion(counts: list[list[int]]) -> list[list[str]]:
-    """Rows actual, columns predicted: counts, and in brackets shares of the row."""
+    """The confusion matrix, rows actual and columns predicted: counts, and in brackets shares of the row."""
     return [
         [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
         for name, row in zip(("same person", "different people"), counts, strict=True)

@@ -57,7 +57,7 @@ _PLAIN = {
 
 
 def read_pickled(path: Path) -> object:
-    """What ``torch.save`` put into a file: plain containers and values, CPU tensors, and StandIns for all objects.
+    """The content of a file of ``torch.save``: plain containers and values, CPU tensors, and StandIns for all objects.
 
     Zip archives and the format before torch 1.6, saved on any device. Raises InputError: no such file, damaged, not
     of torch.save, or a name in it that no network needs (nothing of the file has run then).

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def refuse_bomb(path: Path) -> None:
-    """Raise ValueError where a zip archive unpacks to more bytes than it has, BadZipFile where it is none.
+    """Raise ValueError if a zip archive unpacks to more bytes than it has, BadZipFile where it is none.
 
     torch and NumPy store without compression. What is larger unpacked was compressed, or its parts lie over one
     another: a megabyte that fills the memory.

@@ -17,7 +17,7 @@ FORMAT = 1
 def save_checkpoint(path: Path, content: dict, *, then: str = MAKE_ROOM) -> None:
     """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back.
 
-    Raises InputError where the disk can't take it, with what to do ``then``.
+    Raises InputError if the disk can't take it, with what to do ``then``.
     """
     with replace_file(path, then=then) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)

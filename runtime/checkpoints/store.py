@@ -1,4 +1,4 @@
-"""The checkpoints that a run goes on from: a few at a time, each with its checksum, the newest whole one counts."""
+"""The checkpoints that a run resumes from: a few at a time, each with its checksum; the newest intact one is used."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class CheckpointStore:
     def save(self, content: dict, position: Position, *, keep: int, also_keep: Collection[Position] = ()) -> Path:
         """Write a checkpoint, then delete all but the ``keep`` newest and those of ``also_keep``.
 
-        Raises InputError where it can't be written (no room on the disk); nothing is deleted then.
+        Raises InputError if it can't be written (no room on the disk); nothing is deleted then.
         """
         draft = self.folder / "draft.pt"
         then = self._what_to_do()
@@ -51,20 +51,20 @@ class CheckpointStore:
         return path
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint; None where there is none at all.
+        """The newest whole checkpoint; None if there is none at all.
 
-        Damaged ones are passed over with a line, and renamed: of several processes only one may ask. Raises
+        Damaged ones are skipped with a warning and renamed: of several processes only one may ask. Raises
         InputError where all are damaged.
         """
         paths = self._paths()
         for path in paths:
             if _is_whole(path):
                 return path
-            tqdm.write(f"{path} is damaged (its checksum differs); it is passed over")
+            tqdm.write(f"{path} is damaged (its checksum differs) and is skipped")
             with writing(path):
                 path.rename(path.with_suffix(".damaged"))
         if paths:
-            raise InputError(f"no checkpoint in {self.folder} is whole; start anew with --resume never")
+            raise InputError(f"no checkpoint in {self.folder} is intact; start a new run with --resume never")
         return None
 
     def load(self, position: Position) -> dict | None:

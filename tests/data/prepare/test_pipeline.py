@@ -332,7 +332,7 @@ def test_nothing_usable_is_an_error_with_the_list_written(tmp_path, detector):
 
 def test_folders_one_in_the_other_are_refused(source, tmp_path, detector):
     for out in (source / "out", source, tmp_path):
-        with pytest.raises(InputError, match="keep them apart"):
+        with pytest.raises(InputError, match="use separate folders"):
             run(source, out, detector)
     assert not (source / "out").exists()
 
@@ -386,7 +386,7 @@ def test_the_command_with_two_processes(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: none of the 41 files gave a face")
+    assert done.stderr.splitlines()[-1].startswith("error: no face was found in any of the 41 files")
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     statuses = pd.read_csv(tmp_path / "out" / "failures.csv")["status"].value_counts()
     assert statuses.to_dict() == {"unreadable": 40, "no face found": 1}
