@@ -28,8 +28,8 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     take turns, so that none dominates, and nobody is in more than ``max_per_person`` pairs. No pair comes twice (not
     turned round either), no image with itself, no plain image with its own masked copy (the same file name in plain/
     and masked/), and no pair of different people whose names differ in spelling alone. Returns at most ``pairs`` rows
-    with PAIR_COLUMNS, and mask_kind and pair_mask_kind where ``faces`` has mask_kind;
-    fewer rows where there are no more.
+    with PAIR_COLUMNS, and mask_kind and pair_mask_kind where ``faces`` has mask_kind; fewer
+    rows where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
         raise InputError(f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more")

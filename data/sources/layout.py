@@ -22,25 +22,8 @@ from runtime.errors import InputError
 _VIEWS = frozenset(("frontal", "profile"))
 # Beside a folder of masked pictures these are the plain ones, also where there is one such person alone.
 _PLAIN = frozenset(("original", "originals", "plain", "bare", "normal", "clean", "raw", "real", "face", "faces"))
-_SPLITS = frozenset(
-    (
-        "train",
-        "training",
-        "val",
-        "valid",
-        "validation",
-        "test",
-        "testing",
-        "dev",
-        "eval",
-        "evaluation",
-        "gallery",
-        "probe",
-        "query",
-        "enrol",
-        "enroll",
-    )
-)
+_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "evaluation"))
+_SPLITS |= {"gallery", "probe", "query", "enrol", "enroll"}
 # Share of the folders whose name must stand under another parent, too, and of the parents that must have the
 # commonest name, before these names are kinds of pictures.
 _REPEATED, _MOST = 0.8, 0.5
@@ -166,7 +149,7 @@ def _refuse_namesakes(places: Collection[Place], source: str) -> None:
         if not _are_parts([place[:-1] for place in found if len(place) > 1]) or min(map(len, found)) < 2:
             one, other = sorted("/".join(place) for place in found)[:2]
             more = f" ({len(namesakes)} such names)" if len(namesakes) > 1 else ""
-            raise _unclear(source, f"{one} and {other} share the name {name}{more}", min(found, key=len))
+            raise _unclear(source, f"{one} and {other} share the name {name}{more}", min(sorted(found), key=len))
 
 
 def _unclear(source: str, what: str, place: Place) -> InputError:
