@@ -58,13 +58,16 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] = F
 
 def _open(settings: PrepareSettings) -> tuple[str, Source]:
     """The source's own name, and all its pictures, those of people with real masks among them."""
-    path, source = open_source(settings.source)
+    path, source = open_source(settings.source, settings.person_level)
+    if source.layout:
+        print(source.layout)
     if path.suffix in (".rec", ".bin") and path.is_file() and settings.align == "detect":
         print(f"the faces in {path.name} are mostly aligned already; --align landmarks keeps them as they are")
     if settings.mask_labels:
         source = apply_mask_labels(source, settings.mask_labels)
     if settings.masked_source:
-        worn = list_folder(settings.masked_source, masked=True)
+        worn = list_folder(settings.masked_source, masked=True, person_level=settings.person_level)
+        print(worn.layout)
         source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
     return path.resolve().name, source
 
@@ -100,7 +103,8 @@ def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
 def _fits(outcome: Outcome, file: SourceFile) -> bool:
     if outcome.stamp != file.stamp:
         return False
-    return outcome.status != WRITTEN or (outcome.name, outcome.mask == WORN) == (file.name, file.masked)
+    wanted = file.name, file.person, file.masked
+    return outcome.status != WRITTEN or (outcome.name, outcome.person, outcome.mask == WORN) == wanted
 
 
 def _run(

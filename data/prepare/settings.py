@@ -23,6 +23,8 @@ class PrepareSettings:
     InsightFace verification .bin; or lfw, which is downloaded."""
     out: Path
     """Folder to make, or to resume."""
+    person_level: int = 0
+    """How deep the people's folders lie: 1 for PHOTOS/<person>, 2 for PHOTOS/train/<person>; 0: as the names say."""
     masked_source: Path | None = None
     """Folder of real masked photos, one sub-folder per person; the same name as in SOURCE is the same person. They get
     no simulated mask and are labelled as masked."""
@@ -75,8 +77,8 @@ class PrepareSettings:
         for name in ("eval_pairs", "test_pairs"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name} must be 2 or more, not {getattr(self, name)}")
-        if self.pairs_per_person < 1 or self.jobs < 0:
-            raise InputError("pairs_per_person must be 1 or more, and jobs 0 or more")
+        if self.pairs_per_person < 1 or self.jobs < 0 or self.person_level < 0:
+            raise InputError("pairs_per_person must be 1 or more, jobs and person_level 0 or more")
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted to landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)

@@ -12,11 +12,12 @@ from runtime.errors import InputError
 LFW = "lfw"
 
 
-def open_source(name: str) -> tuple[Path, Source]:
+def open_source(name: str, person_level: int = 0) -> tuple[Path, Source]:
     """The pictures of a source, and the folder or file it is.
 
     ``name`` is a folder with one sub-folder per person, InsightFace's ``train.rec`` (or the folder that holds it), a
-    verification ``.bin``, or ``lfw``, which is downloaded where it isn't there yet. Raises InputError.
+    verification ``.bin``, or ``lfw``, which is downloaded if it isn't there yet. ``person_level`` as in
+    ``list_folder``. Raises InputError.
     """
     path = Path(name)
     if name == LFW and not path.exists():
@@ -28,7 +29,7 @@ def open_source(name: str) -> tuple[Path, Source]:
             return path, list_records(path)
         if path.is_file() and path.suffix == ".bin":
             return path, list_verification_bin(path)
-        return path, list_folder(path)
+        return path, list_folder(path, person_level=person_level)
     except OSError as error:
         raise InputError(f"the source {path} can't be read: {error.strerror or error}") from None
 

@@ -58,12 +58,13 @@ class SourcePair:
 
 @dataclass(frozen=True)
 class Source:
-    """The ``pictures`` of a source; what in it is none, with status and reason (``other``); and the ``pairs`` of a
-    verification set, which has no people."""
+    """The ``pictures`` of a source; what in it is none, with status and reason (``other``); the ``pairs`` of a
+    verification set, which has no people; and in one line how its folders were understood (``layout``)."""
 
     pictures: list[SourceFile]
     other: list[Outcome]
     pairs: list[SourcePair] = field(default_factory=list)
+    layout: str = ""
 
 
 def file_stamp(size: int, modified_ns: int) -> str:

@@ -245,11 +245,12 @@ def test_a_folder_that_can_not_be_opened_is_listed(source, tmp_path, detector, m
 
 def test_equal_names_in_one_folder_or_of_two_folders_stay_apart(tmp_path, detector):
     source = tmp_path / "raw"
-    for folder in ("x/Ann", "y/Ann", "y/Bob"):
+    for folder in ("train/Ann", "val/Ann", "val/Bob"):
         save(source / folder / "1.jpg", picture(1))
         save(source / folder / "1.png", picture(2))
     files = list_folder(source).pictures
-    assert [f.person for f in files] == ["x/Ann"] * 2 + ["y/Ann"] * 2 + ["Bob"] * 2
+    assert [f.person for f in files] == ["Ann"] * 4 + ["Bob"] * 2
+    assert [f.name for f in files][:4:2] == ["Ann/train/1.jpg", "Ann/val/1.jpg"]
     assert [f.name for f in files][-2:] == ["Bob/1.jpg", "Bob/1.png.jpg"]
     assert run(source, tmp_path / "out", detector, train_share=1.0)["written"] == 6
     assert len(contents(tmp_path / "out")) == 12
