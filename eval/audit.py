@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from data.faces import check_card
 from data.prepare.proposals import COLUMNS
-from data.tables.card import read_dataset_card
+from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.paths import relative_paths, require_files
