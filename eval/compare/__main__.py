@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from eval.compare.models import model_table, open_runs, significance_table
+from eval.compare.differences import model_table, open_runs, significance_table
 from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
 from eval.finished_run import FinishedRun, objective_name
 from eval.plots.comparison import plot_curves, plot_rocs
-from eval.report.page import render
+from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
 from runtime.files import replace_file
