@@ -1,4 +1,4 @@
-"""Images a second of a whole training step through the engine, beside a bare loop on random tensors in memory.
+"""Images per second of a whole training step through the engine, compared with a bare loop on tensors in memory.
 
     python -m benchmarks.engine [--quick] [--check] [--json FILE]
 
@@ -10,6 +10,7 @@ float32, eager, channels first, without TF32.
 """
 
 import copy
+import dataclasses
 import sys
 import tempfile
 import time
@@ -24,19 +25,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.table import Options, Report
-from data.datasets import TrainFaces, train_loader
-from data.faces import open_faces
+from data.datasets import train_loader_for
+from data.faces import faces_for
 from data.samplers import ShuffledBatchSampler
 from data.synthetic import FaceSet, make_faces
-from data.transforms import Preprocessing, make_preprocessing
 from losses import ArcFaceLoss
+from main_arcface import SETTINGS
 from models import build_model
-from runtime.devices import loader_workers, pick_device, to_device
+from runtime.devices import pick_device, to_device
 from runtime.precision import make_precision
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
-from runtime.training.optim import make_optimiser, make_scheduler
-from runtime.training.options import EngineOptions
+from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import EpochSums, TrainingState
 from runtime.training.watch import Watch
 from train import train_one_epoch
@@ -46,7 +46,6 @@ STEPS = 8  # of a round, which is an epoch of the engine
 IMAGES = 2  # of a person, each with a masked copy
 LEAST = 0.95
 SIZES = {"mobilefacenet": 112, "inception_resnet_v1": 128}
-OPTIONS = EngineOptions(epochs=10_000)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class Setup:
 
     state: TrainingState
     loader: DataLoader
-    preprocessing: Preprocessing
     watch: Watch
     batch: int
 
@@ -69,21 +67,29 @@ def set_up(backbone: str, scratch: Path, *, compiled: bool = False) -> Setup:
     if not root.exists():
         numbers = {"eval_people": 2, "test_people": 2, "seed": 0, "size": size, "eval_pairs": 2, "test_pairs": 2}
         make_faces(root, FaceSet(train_people=people, images_per_person=IMAGES, **numbers))
-    preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="imagenet", weights=None)
-    csvs = {"train_csv": "train.csv", "eval_csvs": ("eval_same.csv", "eval_diff.csv"), "test_csv": "test.csv"}
-    faces = open_faces(root, eval_root=root, train_faces="all", path_prefix="", preprocessing=preprocessing, **csvs)
-    images = TrainFaces(faces.train_images, faces.train, size, disk_size=faces.disk_size, mask_probability=0.0, seed=0)
-    sampler = ShuffledBatchSampler(len(faces.train.targets), batch, seed=0)
-    workers = loader_workers(-1, device, gpus)
-    loader = train_loader(images, sampler, workers=workers, pin_memory=device.type == "cuda")
+    settings = dataclasses.replace(
+        SETTINGS,
+        data_root=str(root),
+        image_size=size,
+        batch_size=batch,
+        gpus=gpus,
+        epochs=10_000,
+        lr=1e-4,
+        schedule="constant",
+        warmup_epochs=0.0,
+        compile=compiled,
+    )
+    faces = faces_for(settings)
+    loader = train_loader_for(settings, faces, ShuffledBatchSampler(len(faces.train.targets), batch, seed=0), device)
     criterion = ArcFaceLoss(128, people, scale=16, margin=0.2, focal_gamma=1).to(device)
     model = to_device(network(backbone), device, gpus, compiled=compiled)
-    optimiser = make_optimiser("adamw", [model, criterion], lr=1e-4, momentum=0.9, weight_decay=0.01, decay_norms=False)
-    shape = {"epochs": OPTIONS.epochs, "warmup_epochs": 0.0, "milestones": (), "decay": 1.0}
-    scheduler = make_scheduler(optimiser, "constant", len(sampler), **shape)
-    state = TrainingState(model, criterion, optimiser, scheduler, make_precision("auto", device))
-    run = RunFolder(scratch / backbone)
-    return Setup(state, loader, preprocessing, Watch(state, run, OPTIONS, {}, faces.train.paths), batch)
+    optimiser = optimiser_for(settings, [model, criterion])
+    scheduler = scheduler_for(settings, optimiser, len(loader))
+    precision = make_precision("auto", device)
+    state = TrainingState(
+        model, criterion, optimiser, scheduler, precision, settings, faces.preprocessing, faces.train.names
+    )
+    return Setup(state, loader, Watch(state, RunFolder(scratch / backbone)), batch)
 
 
 def one_gpu() -> tuple[int, ...]:
@@ -103,8 +109,7 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 
     def run() -> None:
         setup.state.sums = EpochSums()
-        options = {"options": OPTIONS, "normalise": setup.preprocessing.normalise, "watch": setup.watch}
-        train_one_epoch(setup.state, setup.loader, **options)
+        train_one_epoch(setup.state, setup.loader, setup.watch)
         setup.state.epoch += 1
 
     return run
@@ -112,7 +117,7 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 
 def bare_steps(state: TrainingState, setup: Setup, memory_format: torch.memory_format) -> Callable[[], None]:
     """STEPS steps with nothing around them, on images of the setup's size and number."""
-    size, device = setup.preprocessing.size, state.precision.device
+    size, device = state.preprocessing.size, state.precision.device
     images = torch.randn(setup.batch, 3, size, size, device=device).to(memory_format=memory_format)
     labels = torch.randint(state.criterion.classes, (setup.batch,), device=device)
 
@@ -144,7 +149,10 @@ def as_the_original(backbone: str, setup: Setup) -> Callable[[], None]:
     criterion = copy.deepcopy(setup.state.criterion)
     optimiser = torch.optim.AdamW([*model.parameters(), *criterion.parameters()], lr=1e-4)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimiser)
-    state = TrainingState(model, criterion, optimiser, scheduler, make_precision("float32", device))
+    precision = make_precision("float32", device)
+    state = dataclasses.replace(
+        setup.state, model=model, criterion=criterion, optimiser=optimiser, scheduler=scheduler, precision=precision
+    )
     steps = bare_steps(state, setup, torch.contiguous_format)
 
     def run() -> None:

@@ -1,6 +1,5 @@
-"""What every benchmark ends with: a table of rows, the bars it must hold, a JSON file, an exit code."""
+"""The end of every benchmark: a table of rows, the bars it must meet, a JSON file, an exit code."""
 
-import json
 import math
 import os
 import platform
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from runtime.files import replace_file
+from runtime.files import write_json
 from runtime.text_tables import aligned_table
 
 Cell = str | int | float | None
@@ -77,8 +76,7 @@ class Report:
         missed."""
         print("\n".join([text_table(self.rows), "", *self.notes, f"({machine()})", *map(str, self.bars)]))
         if options.json:
-            with replace_file(options.json) as path:
-                path.write_text(json.dumps(self.as_json(options), indent=1) + "\n")
+            write_json(options.json, self.as_json(options), indent=1)
         missed = [bar for bar in self.bars if not bar.holds]
         if options.check and missed:
             print(f"{self.name}: {len(missed)} of {len(self.bars)} bars missed", file=sys.stderr)

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from configs.settings import Settings
+from data.faces import FaceData
 from data.loading.batch_memory import BatchMemory, Room, send_array
 from data.loading.cache import FaceCache
 from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
 from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
-from data.samplers import SampleKey
+from data.samplers import RankBatchSampler, SampleKey
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
-from runtime.processes.distributed import part_of
+from runtime.devices import loader_workers
+from runtime.processes.distributed import part_of, rank, ranks
 from runtime.processes.signals import ignore_stop_signals
 from runtime.seeds import SampleGenerators
 
@@ -37,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class _Faces(Dataset):
-    """What both data sets share: ``images``, the ``size`` in pixels, and where batches are made."""
+    """The base of both data sets: ``images``, the ``size`` in pixels, and where batches are made."""
 
     def __init__(self, images: Images, size: int):
         self.images, self.size = images, size
@@ -45,6 +48,10 @@ class _Faces(Dataset):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def name(self, row: int) -> str:
+        """The name of a row's image in messages."""
+        return self.images.name(row)
 
     def reuse_memory(self, workers: int, batch_size: int) -> None:
         """Make batches in slots that are used again; to be called before a loader forks its workers."""
@@ -58,7 +65,7 @@ class _Faces(Dataset):
 
 
 class TrainFaces(_Faces):
-    """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
+    """Training faces with random flip and, on plain faces, a new random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
     InputError where a kind is unknown. ``jitter``: see ``data.loading.jitter``.
@@ -97,7 +104,7 @@ class TrainFaces(_Faces):
             try:
                 self._draw(key, room.faces[len(rows)])
             except UNREADABLE:
-                unreadable.append(self.images.name(key.index))
+                unreadable.append(self.name(key.index))
             else:
                 rows.append(key.index)
         labels = self.table.targets[np.array(rows, dtype=np.int64)]
@@ -179,6 +186,27 @@ def image_loader(root: Path, paths: Sequence[str] | np.ndarray, size: int, *, ba
     return ImageLoader(Images(root, paths), size, batch_size=batch_size, workers=workers)
 
 
+def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, device: torch.device) -> DataLoader:
+    """Augmented training batches of the settings; of several processes each takes its part of the sampler's batches."""
+    size = faces.preprocessing.size
+    augmented = TrainFaces(
+        faces.train_images,
+        # A teacher knows each face by itself: its labels are the numbers of the rows.
+        faces.train.labelled_by_row() if settings.teacher else faces.train,
+        size,
+        disk_size=faces.disk_size,
+        mask_probability=settings.mask_probability,
+        mask_kinds=settings.mask_kinds,
+        mask_fit=settings.mask_fit,
+        jitter=settings.jitter,
+        seed=settings.seed,
+        cache=FaceCache(faces.train_images.count, size) if settings.cache == "memory" else None,
+    )
+    own = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
+    workers = loader_workers(settings.workers, device, settings.gpus)
+    return train_loader(augmented, own, workers=workers, pin_memory=device.type == "cuda")
+
+
 def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memory: bool) -> DataLoader:
     """Batches of the sampler's keys (it has a ``batch_size``); workers live through all epochs."""
     faces.reuse_memory(workers, sampler.batch_size)
@@ -193,7 +221,7 @@ def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memor
 
 
 def _worker_options(workers: int) -> dict:
-    """What both loaders say of their workers."""
+    """The options that both loaders have for their workers."""
     # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
     options = {"num_workers": workers, "generator": torch.Generator()}
     if workers:

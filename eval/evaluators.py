@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from configs.settings import Settings
 from data.datasets import ImageLoader
-from data.faces import open_pairs
+from data.faces import FaceData, open_pairs
 from data.tables.images import Images
 from data.transforms import Preprocessing
 from eval.embed import embed
@@ -29,7 +30,7 @@ class PairEvaluator:
 
     ``loader`` gives the N distinct images in order as uint8 batches (B, H, W, 3), and afterwards the indices of
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
-    ``data.tables.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
+    ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
     image and its mirror.
     """
@@ -71,6 +72,24 @@ class PairEvaluator:
         """Distances of the readable pairs, float64 (P,), and these pairs. Raises InputError as ``readable_pairs``."""
         embeddings, pairs = self.embed(model, title), self.readable_pairs()
         return pair_distances(embeddings, pairs.left, pairs.right), pairs
+
+
+def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) -> dict[str, PairEvaluator]:
+    """Those of a run's pairs: "evaluation" selects the checkpoint, "test" is only ever reported on."""
+    workers = loader_workers(settings.workers, device, settings.gpus)
+    return {
+        name: PairEvaluator(
+            ImageLoader(images, faces.preprocessing.size, batch_size=128, workers=workers),
+            pairs,
+            device=device,
+            normalise=faces.preprocessing.normalise,
+            mirror=settings.mirror,
+        )
+        for name, pairs, images in (
+            ("evaluation", faces.evaluation, faces.evaluation_images),
+            ("test", faces.test, faces.test_images),
+        )
+    }
 
 
 def open_pair_evaluator(

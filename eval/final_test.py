@@ -18,7 +18,8 @@ from eval.plots.worst_pairs import plot_worst_pairs
 from eval.report.write import LEFT_OUT_FILE, write_report
 from eval.text import has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
-from runtime.files import replace_file
+from runtime.devices import unwrap
+from runtime.files import write_file
 from runtime.processes.distributed import from_first, is_first
 from runtime.run_folder import RunFolder
 
@@ -36,6 +37,7 @@ def test_best(
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
+    model = unwrap(model)
     load_state(model, checkpoint["model"], str(run.best))
     embeddings = evaluator.embed(model, "testing")
     if not is_first():
@@ -85,8 +87,7 @@ def _write_left_out(run: Path, evaluators: Mapping[str, PairEvaluator]) -> dict[
     frame = pd.concat([rows.assign(list=name) for name, rows in lists.items()], ignore_index=True)
     (run / LEFT_OUT_FILE).unlink(missing_ok=True)
     if len(frame):
-        with replace_file(run / LEFT_OUT_FILE) as temporary:
-            frame[["list", *frame.columns.drop("list")]].to_csv(temporary, index=False)
+        write_file(run / LEFT_OUT_FILE, frame[["list", *frame.columns.drop("list")]].to_csv(index=False))
     return {name: {str(k): int(n) for k, n in rows["reason"].value_counts().items()} for name, rows in lists.items()}
 
 

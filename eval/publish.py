@@ -9,7 +9,6 @@ Every number of the tables comes from these files; runs that differ only in thei
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from eval.compare.seeds import group_by_settings
 from eval.finished_run import objective_name
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import copy_file, write_file
 from runtime.text_tables import markdown_table
 
 SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
@@ -45,17 +44,15 @@ def publish(source: Path, published: Path) -> None:
     Raises InputError if the run has not been tested yet.
     """
     if source.is_file():
-        published.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, published / source.name)
+        copy_file(source, published / source.name)
         return
     if not (source / "metrics.json").is_file():
         raise InputError(f"{source} has no metrics.json: publish it after its test, or give another run")
     target = published / source.name
-    target.mkdir(parents=True, exist_ok=True)
     last = len((source / "log.jsonl").read_text().splitlines())
     for name in (*SMALL_FILES, *_MORE_FILES, f"distribution_epoch{last}.png"):
         if name not in _MORE_FILES or (source / name).is_file():
-            shutil.copy(source / name, target / name)
+            copy_file(source / name, target / name)
 
 
 def run_row(run: Path) -> dict:
@@ -103,10 +100,8 @@ def write_tables(results: Path) -> None:
         raise InputError(f"{published} holds no run yet; publish one with --publish results/RUN")
     frame = pd.DataFrame(runs)
     seeds = pd.DataFrame(_seed_rows(frame, published))
-    with replace_file(results / "results.csv") as temporary:
-        frame.to_csv(temporary, index=False)
-    with replace_file(results / "README.md") as temporary:
-        temporary.write_text(_page(frame, seeds, pd.DataFrame(checks)))
+    write_file(results / "results.csv", frame.to_csv(index=False))
+    write_file(results / "README.md", _page(frame, seeds, pd.DataFrame(checks)))
 
 
 def main() -> None:

@@ -3,16 +3,34 @@
 import torch
 from torch import nn
 
+from configs.settings import Settings
 from models.backbones import mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
 from models.embedder import FaceEmbedder, Neck
 from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
 from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
+from runtime.devices import to_device
 from runtime.errors import InputError
 
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
 NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
 NORM_MOMENTUM = 0.1  # PyTorch's
+
+
+def model_for(settings: Settings, device: torch.device) -> nn.Module:
+    """The network of the settings on its device, ready for training. Raises InputError as ``build_model`` does."""
+    model = build_model(
+        settings.backbone,
+        embedding_size=settings.embedding_size,
+        pooling=settings.pooling,
+        dropout=settings.dropout,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size,
+        norm_momentum=settings.norm_momentum,
+    )
+    return to_device(
+        model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
+    )
 
 
 def build_model(
@@ -76,7 +94,7 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         return
     needed = NECK_SIZES.get(backbone, embedding_size)
     if embedding_size != needed:
-        raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
+        raise InputError(f"{backbone}'s weights give embeddings of {needed} values; set embedding_size to {needed}")
     if backbone == "mobilefacenet" and pooling != "backbone":
         raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
 

@@ -1,23 +1,28 @@
 """The folder of one run: settings, log, metrics, plots and checkpoints, under fixed names."""
 
+import errno
 import itertools
 import json
-import os
 import platform
+import re
 import shutil
 import sys
 import time
-from importlib.metadata import version
+import uuid
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import torch
 
 from runtime.checkpoints.store import CheckpointStore
 from runtime.devices import available_cores
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file, writing
 from runtime.processes.distributed import from_first, is_first
+
+if TYPE_CHECKING:
+    from configs import Settings
 
 try:
     import fcntl
@@ -51,30 +56,30 @@ class RunFolder:
         self._lock: IO | None = None
 
     @classmethod
-    def create(cls, results: Path, name: str, settings: dict | None = None) -> "RunFolder":
-        """Make a new folder, with its config.json where ``settings`` are given; it appears with it or not at all.
+    def create(cls, results: Path, name: str, settings: dict | None = None, *, numbered: bool = False) -> "RunFolder":
+        """Make a new folder, with its config.json if ``settings`` are given; it appears with it or not at all.
 
-        An empty ``name`` becomes the date and time. Raises InputError where it can't be made or written, or where
-        the name is taken.
+        ``numbered``: if the name is taken, it gets a number behind it. Raises InputError if the folder can't be made
+        or written, if ``name`` leaves ``results``, or if it is taken.
         """
-        path = results / (name or _free_name(results, time.strftime("%Y-%m-%d_%H-%M-%S")))
-        draft = cls(path.with_name(f".{path.name}.{os.getpid()}.making"))
+        if Path(name).name != name or name in (".", ".."):
+            raise InputError(f"run_name is {name!r}; it must be a plain name, as the run's folder lies in {results}")
+        draft = cls(results / f".{name}.{uuid.uuid4().hex}.making")  # others may make one of the same name
         try:
-            if path.exists():
-                raise InputError(f"the run {path} exists; choose another run_name, or go on with --resume {path}")
             draft.path.mkdir(parents=True)
             if settings is not None:
                 draft.write_config(settings)
-            draft.path.rename(path)
+            return cls(_give_name(draft.path, name, numbered))
         except OSError as error:
-            raise InputError(f"can't write results to {path} ({error.strerror}); set results_dir elsewhere") from None
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"can't write results to {results / name} ({reason}); set results_dir elsewhere") from None
         finally:
             shutil.rmtree(draft.path, ignore_errors=True)
-        return cls(path)
 
     def lock(self) -> bool:
-        """Hold the run for this process until it ends, however that is; False where another process holds it."""
-        self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  it stays open
+        """Hold the run for this process until it ends, however that is; False if another process holds it."""
+        with writing(self.path / ".lock"):
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  it stays open
         if fcntl is None:
             return True
         try:
@@ -91,15 +96,21 @@ class RunFolder:
         return "ended" in _config(self.path)
 
     def mark_ended(self, stopped: str | None) -> None:
-        """Into config.json: that the run is over, and why it stopped early, if it did."""
+        """Note in config.json that the run is over, and why it stopped early, if it did."""
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
     def write_config(self, settings: dict) -> None:
         """config.json: the settings, the command and what it ran on."""
         self._write("config.json", json.dumps({"settings": settings, **environment()}, indent=2))
 
+    def reopen(self, settings: dict) -> None:
+        """Put the settings that the run is resumed with into config.json; it has not ended then."""
+        config = {**_config(self.path), "settings": settings}
+        config.pop("ended", None)
+        self._write("config.json", json.dumps(config, indent=2))
+
     def write_log(self, history: list[dict]) -> None:
-        """log.jsonl: one line an epoch, always the whole history, so that a resumed run has no line twice."""
+        """log.jsonl: one line per epoch, always the whole history, so that a resumed run has no line twice."""
         self._write("log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
 
     def add_skipped(self, step: dict) -> None:
@@ -108,60 +119,62 @@ class RunFolder:
         self._write(self.skipped.name, before + json.dumps(step) + "\n")
 
     def write_metrics(self, metrics: dict) -> None:
-        """metrics.json: the test figures."""
+        """metrics.json: the test results."""
         self._write("metrics.json", json.dumps(metrics, indent=2))
 
     def _write(self, name: str, text: str) -> None:
-        if not is_first():
-            return
-        with replace_file(self.path / name) as temporary:
-            temporary.write_text(text if text.endswith("\n") or not text else text + "\n")
+        if is_first():
+            write_file(self.path / name, text if text.endswith("\n") or not text else text + "\n")
 
 
-def open_run(settings: dict) -> RunFolder:
+def open_run(settings: "Settings") -> RunFolder:
     """The folder that a run with these settings writes to, held for this process, as its setting ``resume`` says.
 
     ``auto``: the newest unfinished run of the same settings in results_dir, or a new one; ``never``: a new one; else
-    the folder of the run to go on with. With several processes the first one opens it for all. Raises InputError: no
-    such run, another process trains in it, or the name of a new one is taken.
+    the folder of the run to resume, whose config.json takes these settings. With several processes the first one opens
+    it for all. Raises InputError: no such run, another process trains in it, or the name of a new one is taken.
     """
     run = _open_run(settings) if is_first() else None
     path = from_first(run and run.path)
     return run or RunFolder(path)
 
 
-def _open_run(settings: dict) -> RunFolder:
-    results, name, choice = Path(settings["results_dir"]), settings["run_name"], settings["resume"]
+def _open_run(settings: "Settings") -> RunFolder:
+    results, name, choice = Path(settings.results_dir), settings.run_name, settings.resume
     if choice not in ("auto", "never"):
-        return _held(RunFolder(Path(choice)))
+        run = _held(RunFolder(Path(choice)))
+        run.reopen({**settings.to_dict(), "resume": read_config(run.path).get("resume", "auto")})
+        return run
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():
-                print(f"{run.path} is unfinished and has these settings: going on with it (anew: --resume never)")
+                print(f"{run.path} is unfinished and has these settings: resuming it (for a new run: --resume never)")
                 return run
             if name:
                 return _held(run)
-    return _held(RunFolder.create(results, name, settings))
+    made = RunFolder.create(results, name or _default_name(settings), settings.to_dict(), numbered=not name)
+    return _held(made)
 
 
 def _held(run: RunFolder) -> RunFolder:
     read_config(run.path)
     if not run.lock():
-        raise InputError(f"another process is training in {run.path}; wait for its end, or choose another run_name")
+        raise InputError(f"another process is training in {run.path}; wait until it ends, or choose another run_name")
     return run
 
 
-def _unfinished(results: Path, settings: dict) -> list[RunFolder]:
+def _unfinished(results: Path, settings: "Settings") -> list[RunFolder]:
     """Runs of the same settings that have not ended, the newest first."""
-    wanted = _deciding(settings)
+    wanted = _deciding(settings.to_dict())
     found = []
     for path in results.glob("*/config.json"):
         try:
             config = _config(path.parent)
         except InputError:
-            continue  # another program's folder
-        if "ended" not in config and _deciding(config["settings"]) == wanted:
-            found.append((config.get("started", ""), path.parent))
+            print(f"{path.parent} is skipped: its config.json can't be read")
+            continue
+        if "ended" not in config and _deciding(settings.completed(config["settings"])) == wanted:
+            found.append((str(config.get("started", "")), path.parent))
     return [RunFolder(path) for _, path in sorted(found, reverse=True)]
 
 
@@ -169,38 +182,70 @@ def _deciding(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
 
 
-def _free_name(results: Path, name: str) -> str:
-    """``name``, or with a number behind it where two runs begin in the same second."""
-    numbered = (f"{name}_{number}" for number in itertools.count(2))
-    return next(each for each in itertools.chain([name], numbered) if not (results / each).exists())
+def _default_name(settings: "Settings") -> str:
+    """The run's objective, backbone and start: arcface-inception_resnet_v1-2026-11-27_14-59-39."""
+    backbone = re.sub(r"[^\w.-]+", "_", settings.backbone)
+    return f"{settings.objective}-{backbone}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+
+
+def _give_name(draft: Path, name: str, numbered: bool) -> Path:
+    """Rename the draft to ``name`` beside it, or to the first free of name, name_2, …; several processes may try."""
+    for number in itertools.count(1):
+        path = draft.with_name(name if number == 1 else f"{name}_{number}")
+        if _renamed(draft, path):
+            break
+        if not numbered:
+            raise InputError(f"the run {path} exists; choose another run_name, or resume it with --resume {path}")
+    return path
+
+
+def _renamed(draft: Path, path: Path) -> bool:
+    """Whether ``path`` was free and is the draft's name now; another process may be faster."""
+    try:
+        if not path.exists():
+            draft.rename(path)
+            return True
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    return False
 
 
 def read_config(run: Path) -> dict:
-    """The settings a run was started with. Raises InputError where there is no readable config.json."""
+    """The settings a run was started with. Raises InputError if there is no readable config.json."""
     return _config(run)["settings"]
 
 
 def _config(run: Path) -> dict:
+    path = run / "config.json"
     try:
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads(path.read_text() if path.is_file() else "")  # a pipe would keep us waiting
         return {**config, "settings": dict(config["settings"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{run} is no run folder: it has no readable config.json") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{run} is not a run folder: it has no readable config.json") from None
 
 
 def environment() -> dict:
-    """Command, versions and hardware, as they stand beside every figure."""
+    """Command, versions and hardware, as they are given with every result."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: _version(name) for name in LIBRARIES},
         "processor": _processor(),
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
+
+
+def _version(distribution: str) -> str | None:
+    """None if it was installed under another name, as opencv-python for opencv-python-headless."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

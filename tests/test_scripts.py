@@ -2,10 +2,8 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +17,7 @@ from eval import verify
 from eval.plots import style
 from eval.two_folds.halves import TwoFoldSettings, two_folds
 from runtime.errors import InputError
-from tests.processes import ROOT
+from tests.processes import start_script
 from tests.small_run import write_small_run
 
 SCRIPTS = ["main_arcface.py", "main_triplet.py"]
@@ -39,11 +37,6 @@ def coarse_plots():
         yield
 
 
-def _start(patch, script, *options):
-    patch.setattr(sys, "argv", [script, *map(str, options)])
-    runpy.run_path(str(ROOT / script), run_name="__main__")
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """``run(script, *options)`` in an empty working folder → (exit code, stdout, stderr)."""
@@ -51,7 +44,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def call(script, *options):
         try:
-            _start(monkeypatch, script, *options)
+            start_script(monkeypatch, script, *options)
             code = 0
         except SystemExit as stop:
             code = stop.code
@@ -90,7 +83,7 @@ def one_epoch(drawn_faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_epoch")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        _start(patch, "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1))
+        start_script(patch, "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1))
     return folder / "results/run"
 
 
@@ -189,12 +182,12 @@ def test_a_signal_saves_exits_with_its_code_and_the_same_command_goes_on(
     monkeypatch.setattr(train, "_step", step)
     left, said, _ = run(script, *_options(script, drawn_faces, epochs=1))
     assert left == code
-    assert "saved after epoch 0 and 2 batches of the next; the same command goes on from there" in said
+    assert "saved after epoch 0 and 2 batches of the next; the same command resumes from there" in said
     assert not Path("results/run/log.jsonl").exists()
     monkeypatch.setattr(train, "_step", real)
     code, said, _ = run(script, *_options(script, drawn_faces, epochs=1))
     assert code == 0
-    assert "results/run: going on after epoch 0 and 2 batches of the next" in said
+    assert "results/run: resuming after epoch 0 and 2 batches of the next" in said
     assert len(_log(Path("results/run"))) == 1
 
 
@@ -440,7 +433,7 @@ def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run,
     code, said, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
     assert "is damaged" in said
-    assert "no checkpoint in results/run/checkpoints is whole" in error
+    assert "no checkpoint in results/run/checkpoints is intact" in error
 
 
 def test_packs_serve_in_place_of_csvs_and_a_corrupt_image_in_one_is_counted(run, drawn_faces):

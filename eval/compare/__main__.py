@@ -3,8 +3,8 @@
     python -m eval.compare results/RUN results/RUN2 [RUN3 …] --out DIR
 
 Runs that differ only in their seed are one model: mean and standard deviation over its seeds. DIR gets compare.html
-(everything in one file), compare.csv and significance.csv, and plots with the curves of all runs. Differences are
-paired on the test pairs that the runs share, with 95 % intervals over people.
+(everything in one file), compare.csv and significance.csv, and the curves over one another. Differences are paired on
+the test pairs that the runs share, with 95 % intervals over people.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from eval.plots.comparison import plot_curves, plot_rocs
 from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +33,20 @@ class CompareSettings:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Two or more tested run folders."""
     out: Path
-    """Folder to write to."""
+    """Folder to make or fill."""
 
 
 def compare(settings: CompareSettings) -> list[str]:
-    """Write the comparison and return its sentences. Raises InputError on fewer than two runs, or untested ones."""
+    """Write the comparison, and return its sentences. Raises InputError on fewer than two runs, or untested ones."""
     runs = open_runs(settings.runs)
     models = group_by_settings({run.name: run.settings for run in runs.values()})
     table = model_table(runs, models)
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
-    settings.out.mkdir(parents=True, exist_ok=True)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        with replace_file(settings.out / name) as temporary:
-            frame.to_csv(temporary, index=False)
+        write_file(settings.out / name, frame.to_csv(index=False))
     pictures = _draw(settings.out, runs, models)
-    with replace_file(settings.out / "compare.html") as temporary:
-        temporary.write_text(_page(runs, models, table, tests, words, pictures), encoding="utf-8")
+    write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words
 
 

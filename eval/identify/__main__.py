@@ -10,7 +10,6 @@ file (--people), is extended by each --gallery, and is never touched by --probe.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +27,7 @@ from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file, sha256
+from runtime.files import sha256, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ def identify(settings: IdentifySettings) -> dict | None:
 
 
 def enrolment_file(settings: IdentifySettings) -> Path:
-    """Where the enrolment is kept."""
+    """The file of the enrolment."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     return settings.people or folder / "enrolment.npz"
 
@@ -186,8 +185,7 @@ def main() -> None:
         return
     print("\n".join(_lines(figures)))
     out = settings.out or enrolment_file(settings).with_name("identify.json")
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
 
 

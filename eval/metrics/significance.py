@@ -1,4 +1,4 @@
-"""Which of two models is better, and is it luck? Paired on the same test pairs.
+"""Which of two models is better, and could it be chance? Paired on the same test pairs.
 
 The difference of two models is taken in every resample of the people (``eval.metrics.bootstrap``); both models see
 the same resample, so what is hard about the pairs cancels. Where a model was trained with several seeds, each resample
@@ -41,7 +41,7 @@ def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
-    """Pairs that the first alone judges rightly, those that the second alone does, and the exact two-sided p.
+    """The pairs that only the first gets right, those that only the second does, and the exact two-sided p.
 
     ``first_right`` and ``second_right``: bool (P,), the same pairs in the same order.
     """

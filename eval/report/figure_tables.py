@@ -59,7 +59,7 @@ def _shown(figures: dict) -> list[tuple[str, Callable[[dict], str]]]:
 
 
 def _interval(figures: dict, name: str) -> list[float] | dict | None:
-    """A figure's interval, or for TAR those of all rates; None where people are too few or not known."""
+    """A figure's interval, or for TAR those of all rates; None if people are too few or not known."""
     return (figures.get("intervals") or {}).get(name)
 
 

@@ -13,7 +13,7 @@ from eval.report.figure_tables import TOO_FEW, figure_rows
 from eval.report.render import render
 from eval.report.verdict import verdict
 from eval.text import number, percent
-from runtime.files import replace_file
+from runtime.files import write_file
 
 REPORT = "report.html"
 
@@ -47,8 +47,7 @@ def write_report(run: Path) -> Path:
         most_named=_NAMED,
         left_out_file=LEFT_OUT_FILE,
     )
-    with replace_file(run / REPORT) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_file(run / REPORT, page)
     return run / REPORT
 
 
@@ -82,7 +81,7 @@ def _figure_lines(columns: dict[str, dict]) -> list[list[str]]:
 
 
 def _confusion(counts: list[list[int]]) -> list[list[str]]:
-    """Rows actual, columns predicted: counts, and in brackets shares of the row."""
+    """The confusion matrix, rows actual and columns predicted: counts, and in brackets shares of the row."""
     return [
         [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
         for name, row in zip(("same person", "different people"), counts, strict=True)

@@ -1,7 +1,6 @@
 """Two halves of the people: checkpoint and threshold are selected on one and tested on the other, then vice versa."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from eval.metrics.figures import figures
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
 from runtime.run_folder import RunFolder, read_config
 
 FIGURES_FILE, PAIRS_FILE = "two_folds.json", "two_folds.csv"
@@ -58,7 +57,7 @@ class Fold:
 def two_folds(settings: TwoFoldSettings) -> dict:
     """Test the run on both halves, write the two files, and return what two_folds.json holds.
 
-    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``open_faces``, one person in both
+    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``faces_for``, one person in both
     halves.
     """
     checkpoints = _checkpoints(settings.run)
@@ -77,8 +76,7 @@ def two_folds(settings: TwoFoldSettings) -> dict:
         "folds": [{"epoch": fold.epoch, **fold.evaluation.figures} for fold in folds],
         "mirror": halves[0].mirror,
     }
-    with replace_file(settings.run / FIGURES_FILE) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(settings.run / FIGURES_FILE, found)
     paths = np.concatenate([half.pairs.paths for half in halves])
     write_pair_file(settings.run, together, paths, PAIRS_FILE)
     return found
@@ -104,7 +102,7 @@ def pooled(folds: list[Fold]) -> Evaluation:
 
 
 def _checkpoints(run: Path) -> dict[int, Path]:
-    """Epoch → checkpoint, of all epochs; of an untrained run its only one. Raises InputError where some are gone."""
+    """Epoch → checkpoint, of all epochs; of an untrained run its only one. Raises InputError if some are gone."""
     folder = RunFolder(run)
     epochs = read_config(run).get("epochs")
     if epochs is None:
