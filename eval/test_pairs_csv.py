@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from eval.metrics.evaluation import Evaluation
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import write_file
 
 PAIR_FILE = "test_pairs.csv"
@@ -35,6 +35,11 @@ def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=text, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{run} has no {name}: let the run finish its test, or train it again") from None
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+        raise InputError(f"{path} can't be read as a CSV ({in_one_line(error, 100)}); test the run again") from None
     if list(frame.columns) != _COLUMNS:
         raise InputError(f"{path} has other columns than {', '.join(_COLUMNS)}; test the run again")
+    numbers = frame[["same", "person", "pair_person", "distance"]]
+    if not all(map(pd.api.types.is_numeric_dtype, numbers.dtypes)) or not np.isfinite(numbers.to_numpy(float)).all():
+        raise InputError(f"{path}: same, person, pair_person and distance must be numbers; test the run again")
     return frame.astype({"same": bool})

@@ -12,7 +12,7 @@ from eval.compare.models import TestedRun, model_table, resample, share_pairs, s
 from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts
 from eval.metrics.significance import mean_of_drawn_runs
-from eval.report.write import read_run_file
+from eval.run_files import read_run_file
 from eval.test_pairs_csv import read_pair_file
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError

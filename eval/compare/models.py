@@ -12,7 +12,7 @@ from eval.metrics.bootstrap import LEAST_PEOPLE, resampled_figures, tar_name
 from eval.metrics.conditions import parts
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far
 from eval.metrics.significance import difference, mcnemar
-from eval.report.write import read_run_file
+from eval.run_files import read_run_file
 from eval.test_pairs_csv import PAIR_FILE, read_pair_file
 from runtime.errors import InputError
 

@@ -1,6 +1,5 @@
 """Write ``report.html``: everything about a run in one file that opens offline."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.report import html as page
 from eval.report.figure_tables import TOO_FEW, figure_rows
 from eval.report.verdict import verdict
+from eval.run_files import read_run_file
 from eval.text import counted, number, percent
-from runtime.errors import InputError
 from runtime.files import write_file
 
 REPORT = "report.html"
@@ -43,17 +42,6 @@ def write_report(run: Path) -> Path:
     ]
     write_file(run / REPORT, page.document(f"{run.name}: report", body))
     return run / REPORT
-
-
-def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict an epoch). Raises InputError where it is not there."""
-    try:
-        text = (run / name).read_text()
-        return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
-    except OSError:
-        raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
-    except ValueError as error:
-        raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
 
 
 def _subtitle(config: dict, log: list[dict]) -> str:
