@@ -21,7 +21,7 @@ import tyro
 from data.sources.spelling import spelling_key
 from data.tables.paths import relative_paths
 from data.tables.rows import read_rows
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 
 TRAINING = "training"
 _SHOWN = 10
@@ -179,7 +179,7 @@ def _hash(path: str) -> str:
 
 def _listed(what: str, items: list[str]) -> str:
     more = ", …" if len(items) > _SHOWN else ""
-    return f"  {len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
+    return f"  {len(items)} {what}: {', '.join(map(in_one_line, items[:_SHOWN]))}{more}"
 
 
 def main() -> int:

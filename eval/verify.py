@@ -20,7 +20,6 @@ from data.datasets import image_loader
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
 from data.tables.pair_faults import reasons
-from data.tables.rows import write_table
 from eval.evaluators import PairEvaluator
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import BALANCED
@@ -30,8 +29,9 @@ from eval.report.figure_tables import figures_table
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import loader_workers, pick_device, to_device
-from runtime.errors import InputError, one_line_errors
-from runtime.files import write_json
+from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,8 @@ def main() -> None:
     print(figures_table(figures))
     print()
     if figures["by_mask"]:
-        print(figures_table(figures, "by_mask"))
+        for line in figures_table(figures, "by_mask").splitlines():  # names of masks are the CSV's
+            print(in_one_line(line))
         print()
     for line in _remarks(figures, settings.root):
         print(line)
@@ -121,7 +122,7 @@ def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
     """Say which pairs did not count; all of them are named in a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
-        write_table(left_out, csv)
+        write_file(csv, csv_for_people(left_out))
         print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 

@@ -47,16 +47,18 @@ class RunFolder:
         self.best = path / "best.pt"
         self.last = path / "last.pt"
         self.skipped = path / "skipped_steps.jsonl"
-        self.store = CheckpointStore(path / "checkpoints")
+        self.store = CheckpointStore(path / "checkpoints", owner=path / "config.json")
         self._lock: IO | None = None
 
     @classmethod
     def create(cls, results: Path, name: str, settings: dict | None = None) -> "RunFolder":
         """Make a new folder, with its config.json where ``settings`` are given; it appears with it or not at all.
 
-        An empty ``name`` becomes the date and time. Raises InputError where it can't be made or written, or where
-        the name is taken.
+        An empty ``name`` becomes the date and time. Raises InputError where it can't be made or written, where the
+        name is taken, or where it is no plain name, by which it would leave ``results``.
         """
+        if name and (name in (".", "..") or not name.isprintable() or set(name) & {"/", "\\", ":"}):
+            raise InputError(f"run_name is {name!r}; give a plain name, the run's folder in {results}")
         path = results / (name or _free_name(results, time.strftime("%Y-%m-%d_%H-%M-%S")))
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}.making"))
         try:

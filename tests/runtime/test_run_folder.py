@@ -80,3 +80,10 @@ def test_runs_that_begin_in_the_same_second_get_folders_of_their_own(tmp_path, m
     monkeypatch.setattr("time.strftime", lambda form: "now")
     paths = [RunFolder.create(tmp_path, "").path.name for _ in range(3)]
     assert paths == ["now", "now_2", "now_3"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", ".", "a\\b", "a\nb", "\x1b[2J"])
+def test_a_run_stays_in_its_results_folder(tmp_path, name):
+    with pytest.raises(InputError, match="give a plain name"):
+        RunFolder.create(tmp_path / "results", name, {})
+    assert not list(tmp_path.rglob("*"))
