@@ -19,7 +19,7 @@ from eval.metrics.evaluation import Pairs
 from eval.text import counted
 from models.trained_model import TrainedModel
 from runtime.devices import loader_workers, to_device
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.processes.distributed import from_all, gather_rows, is_first, ranks
 
 _BATCH = 128
@@ -59,7 +59,7 @@ class PairEvaluator:
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
-            first = ", ".join(pairs.paths[unreadable[:10]]) + (", …" if len(unreadable) > 10 else "")
+            first = ", ".join(map(in_one_line, pairs.paths[unreadable[:10]])) + (", …" if len(unreadable) > 10 else "")
             lost_images = counted(len(unreadable), "image")
             tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")

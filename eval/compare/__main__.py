@@ -24,6 +24,7 @@ from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
 from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def compare(settings: CompareSettings) -> list[str]:
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        write_file(settings.out / name, frame.to_csv(index=False))
+        write_file(settings.out / name, csv_for_people(frame))
     pictures = _draw(settings.out, runs, models)
     write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words

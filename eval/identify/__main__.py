@@ -26,7 +26,7 @@ from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import sha256, write_json
 
 
@@ -134,14 +134,14 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
         loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
         rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
         for row in loader.unreadable:
-            tqdm.write(f"left out: {paths[row]} can't be read")
+            tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
         yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
         return
     for person, name in tqdm(listed, desc="embedding", leave=False):
         try:
             face = embedder.face(folder / person / name)
         except InputError as error:
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {in_one_line(error)}")
             continue
         yield (person, name), embedder.embed_aligned(face.image[None])[0]
 
