@@ -41,7 +41,16 @@ LIBRARIES = (
 
 
 # Settings that change no figure: a run that differs in them alone is the same run.
-WITHOUT_EFFECT = {"results_dir", "resume", "workers", "cache", "checkpoint_minutes", "keep_checkpoints", "tensorboard"}
+WITHOUT_EFFECT = {
+    "results_dir",
+    "resume",
+    "workers",
+    "data_timeout_minutes",
+    "cache",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "tensorboard",
+}
 
 
 class RunFolder:
