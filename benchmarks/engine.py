@@ -2,14 +2,12 @@
 
     python -m benchmarks.engine [--quick] [--check] [--json FILE]
 
-The engine reads, decodes and flips built-in faces, normalises, steps, watches and logs as in a run; the bare loop has
-the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of random numbers.
-A round does a few steps of each, in turns; the ratio is the median of the rounds'. Where there is a GPU, the engine at
-its best settings (bf16 or fp16, torch.compile, cuDNN's fastest kernels) is also measured beside the original's loop:
-float32, eager, channels first, without TF32.
+The engine reads, decodes and flips built-in faces from a pack, normalises, steps, watches and logs as in a run; the
+bare loop has the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of
+random numbers. A round does a few steps of each, in turns; the ratio is the median of the rounds'. What a whole step
+costs, and against whom, is the question of benchmarks.throughput.
 """
 
-import copy
 import sys
 import tempfile
 import time
@@ -20,22 +18,15 @@ from statistics import median
 
 import torch
 import tyro
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.table import Options, Report
-from data.datasets import TrainFaces, train_loader
-from data.faces import open_faces
-from data.samplers import ShuffledBatchSampler
-from data.synthetic import FaceSet, make_faces
+from benchmarks.throughput.chip import device_name
+from benchmarks.throughput.packed_faces import pack_faces, pack_loader
+from benchmarks.throughput.training import Way, assemble, bare_step, one_gpu, random_batch
 from data.transforms import Preprocessing, make_preprocessing
-from losses import ArcFaceLoss
-from models import build_model
-from runtime.devices import loader_workers, pick_device, to_device
-from runtime.precision import make_precision
+from runtime.devices import loader_workers, pick_device
 from runtime.run_folder import RunFolder
-from runtime.seeds import seed_everything
-from runtime.training.optim import make_optimiser, make_scheduler
 from runtime.training.options import EngineOptions
 from runtime.training.state import EpochSums, TrainingState
 from runtime.training.watch import Watch
@@ -43,9 +34,16 @@ from train import train_one_epoch
 
 BATCHES = {"cpu": 32, "cuda": 128}  # images a step; 128 is the original's
 STEPS = 8  # of a round, which is an epoch of the engine
-IMAGES = 2  # of a person, each with a masked copy
+PEOPLE = 64
 LEAST = 0.95
-SIZES = {"mobilefacenet": 112, "inception_resnet_v1": 128}
+SIZES = {
+    "mobilefacenet": 112,
+    "inception_resnet_v1": 128,
+    "iresnet18": 112,
+    "seresnext101": 128,
+    "efficientnet_b0": 128,
+}
+WAY = Way("auto", channels_last=True, fused=True, deterministic=True)
 OPTIONS = EngineOptions(epochs=10_000)
 
 
@@ -60,42 +58,18 @@ class Setup:
     batch: int
 
 
-def set_up(backbone: str, scratch: Path, *, compiled: bool = False) -> Setup:
-    """A network on built-in faces of its size, as the scripts assemble it."""
-    size, device, gpus = SIZES[backbone], pick_device("auto"), one_gpu()
-    batch = BATCHES[device.type]
-    people = batch * STEPS // (2 * IMAGES)
-    root = scratch / f"faces{size}"
-    if not root.exists():
-        numbers = {"eval_people": 2, "test_people": 2, "seed": 0, "size": size, "eval_pairs": 2, "test_pairs": 2}
-        make_faces(root, FaceSet(train_people=people, images_per_person=IMAGES, **numbers))
+def set_up(backbone: str, scratch: Path) -> Setup:
+    """A network on built-in faces of its size."""
+    size, device = SIZES[backbone], pick_device("auto")
+    batch, on_gpu = BATCHES[device.type], device.type == "cuda"
+    pack = pack_faces(scratch / f"faces{size}", size, PEOPLE)
+    workers = loader_workers(-1, device, one_gpu(device))
+    reading = {"batch": batch, "masked": False, "workers": workers, "pin_memory": on_gpu}
+    loader = pack_loader(pack, size, rows=batch * STEPS, **reading)
     preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="imagenet", weights=None)
-    csvs = {"train_csv": "train.csv", "eval_csvs": ("eval_same.csv", "eval_diff.csv"), "test_csv": "test.csv"}
-    faces = open_faces(root, eval_root=root, train_faces="all", path_prefix="", preprocessing=preprocessing, **csvs)
-    images = TrainFaces(faces.train_images, faces.train, size, disk_size=faces.disk_size, mask_probability=0.0, seed=0)
-    sampler = ShuffledBatchSampler(len(faces.train.targets), batch, seed=0)
-    workers = loader_workers(-1, device, gpus)
-    loader = train_loader(images, sampler, workers=workers, pin_memory=device.type == "cuda")
-    criterion = ArcFaceLoss(128, people, scale=16, margin=0.2, focal_gamma=1).to(device)
-    model = to_device(network(backbone), device, gpus, compiled=compiled)
-    optimiser = make_optimiser("adamw", [model, criterion], lr=1e-4, momentum=0.9, weight_decay=0.01, decay_norms=False)
-    shape = {"epochs": OPTIONS.epochs, "warmup_epochs": 0.0, "milestones": (), "decay": 1.0}
-    scheduler = make_scheduler(optimiser, "constant", len(sampler), **shape)
-    state = TrainingState(model, criterion, optimiser, scheduler, make_precision("auto", device))
-    run = RunFolder(scratch / backbone)
-    return Setup(state, loader, preprocessing, Watch(state, run, OPTIONS, {}, faces.train.paths), batch)
-
-
-def one_gpu() -> tuple[int, ...]:
-    """The first of several; nothing on a CPU."""
-    return (0,) if torch.cuda.is_available() else ()
-
-
-def network(backbone: str) -> nn.Module:
-    """From scratch, at its size."""
-    return build_model(
-        backbone, embedding_size=128, pooling="average", dropout=0.0, pretrained="none", image_size=SIZES[backbone]
-    )
+    state = assemble(backbone, size, WAY, device)
+    watch = Watch(state, RunFolder(scratch / backbone), OPTIONS, {}, loader.dataset.table.paths)
+    return Setup(state, loader, preprocessing, watch, batch)
 
 
 def engine_epoch(setup: Setup) -> Callable[[], None]:
@@ -110,46 +84,17 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
     return run
 
 
-def bare_steps(state: TrainingState, setup: Setup, memory_format: torch.memory_format) -> Callable[[], None]:
+def bare_steps(setup: Setup) -> Callable[[], None]:
     """STEPS steps with nothing around them, on images of the setup's size and number."""
-    size, device = setup.preprocessing.size, state.precision.device
-    images = torch.randn(setup.batch, 3, size, size, device=device).to(memory_format=memory_format)
-    labels = torch.randint(state.criterion.classes, (setup.batch,), device=device)
+    device = setup.state.precision.device
+    images, labels = random_batch(setup.batch, setup.preprocessing.size, WAY, device)
 
     def run() -> None:
-        state.model.train()
+        setup.state.model.train()
         for _ in range(STEPS):
-            bare_step(state, images, labels)
+            bare_step(setup.state, images, labels)
         if device.type == "cuda":
             torch.cuda.synchronize()
-
-    return run
-
-
-def bare_step(state: TrainingState, images: Tensor, labels: Tensor) -> None:
-    """Forward, backward, step."""
-    model: nn.Module = state.model
-    with state.precision.autocast():
-        embeddings = model(images)
-    loss, _ = state.criterion(embeddings, labels)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    state.optimiser.step()
-
-
-def as_the_original(backbone: str, setup: Setup) -> Callable[[], None]:
-    """STEPS steps as the original did them; reading the data is left out, to its advantage."""
-    device = setup.state.precision.device
-    model = network(backbone).to(device, memory_format=torch.contiguous_format)
-    criterion = copy.deepcopy(setup.state.criterion)
-    optimiser = torch.optim.AdamW([*model.parameters(), *criterion.parameters()], lr=1e-4)
-    scheduler = torch.optim.lr_scheduler.ConstantLR(optimiser)
-    state = TrainingState(model, criterion, optimiser, scheduler, make_precision("float32", device))
-    steps = bare_steps(state, setup, torch.contiguous_format)
-
-    def run() -> None:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            steps()
 
     return run
 
@@ -165,17 +110,9 @@ def compare(report: Report, backbone: str, scratch: Path, rounds: int) -> None:
     """One row and one bar."""
     print(f"measuring {backbone} …", file=sys.stderr, flush=True)
     setup = set_up(backbone, scratch)
-    engine, bare = engine_epoch(setup), bare_steps(setup.state, setup, torch.channels_last)
+    engine, bare = engine_epoch(setup), bare_steps(setup)
     ratio = add_row(report, backbone, "the same, bare", setup, engine, bare, rounds)
     report.at_least(f"{backbone}: images a second, in the bare loop's", ratio, LEAST)
-
-
-def compare_with_original(report: Report, backbone: str, scratch: Path, rounds: int) -> None:
-    """The engine's best against the original's loop: one row, no bar."""
-    print(f"measuring {backbone} at best settings …", file=sys.stderr, flush=True)
-    seed_everything(0, deterministic=False)
-    setup = set_up(backbone, scratch, compiled=True)
-    add_row(report, backbone, "the original's", setup, engine_epoch(setup), as_the_original(backbone, setup), rounds)
 
 
 def add_row(
@@ -198,19 +135,12 @@ def add_row(
     return ratio
 
 
-def device_name(device: torch.device) -> str:
-    """A GPU's own name, or cpu."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 def main(options: Options) -> int:
     """All networks, or the smallest, to which everything around it weighs most."""
     report = Report("engine")
     with tempfile.TemporaryDirectory() as scratch:
         for backbone in ["mobilefacenet"] if options.quick else SIZES:
             compare(report, backbone, Path(scratch), rounds=3 if options.quick else 5)
-            if torch.cuda.is_available():
-                compare_with_original(report, backbone, Path(scratch), rounds=3 if options.quick else 5)
     images = BATCHES[pick_device("auto").type]
     report.note(f"{STEPS} steps of {images} images a round; the engine's include reading and decoding the files")
     return report.finish(options)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.throughput.packed_faces import pack_loader
+from benchmarks.throughput.packed_faces import ROWS, pack_loader
 from benchmarks.throughput.parts import PartTimer
-from benchmarks.throughput.training import EMBEDDING, IDENTITIES, Way, assemble, bare_step, random_batch
+from benchmarks.throughput.training import EMBEDDING, IDENTITIES, Way, assemble, bare_step, one_gpu, random_batch
 from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
 from models import build_model
@@ -91,8 +91,9 @@ def measure_engine(
     """Steps of the engine, from a pack of JPEGs through the loader."""
     state, timer = assemble(backbone, size, way, device), PartTimer(device)
     timer.attach(state)
-    workers = loader_workers(-1, device, (0,) if device.type == "cuda" else ())
-    loader = pack_loader(pack, size, batch=batch, masked=masked, workers=workers, pin_memory=device.type == "cuda")
+    workers = loader_workers(-1, device, one_gpu(device))
+    reading = {"batch": batch, "masked": masked, "workers": workers, "pin_memory": device.type == "cuda"}
+    loader = pack_loader(pack, size, rows=ROWS, **reading)
     preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="symmetric", weights=None)
     options = EngineOptions(epochs=10_000, checkpoint_minutes=1e6, on_collapse="warn")
     watch = _EngineWatch(state, RunFolder(pack.parent / "run"), options, {}, loader.dataset.table.paths)

@@ -1,4 +1,4 @@
-"""Faces to train on: a pack of JPEGs, read by the real loader, so often that no epoch ends while the clock runs."""
+"""Faces to train on: a pack of JPEGs, read over and over by the real loader."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from data.tables.pack_file import Pack
 from data.tables.train_csv import choose_faces, read_train_csv
 from data.tables.write_pack import pack_csv
 
+# So many that no epoch ends while the clock runs.
 ROWS = 2_000_000
 
 
@@ -27,10 +28,13 @@ def pack_faces(folder: Path, size: int, people: int) -> Path:
     return pack
 
 
-def pack_loader(pack: Path, size: int, *, batch: int, masked: bool, workers: int, pin_memory: bool) -> DataLoader:
-    """Batches of the plain faces of a pack, flipped at random, each with a fresh mask where ``masked``."""
+def pack_loader(
+    pack: Path, size: int, *, rows: int, batch: int, masked: bool, workers: int, pin_memory: bool
+) -> DataLoader:
+    """Batches of the plain faces of a pack, over and over up to ``rows`` of them, flipped at random; each with a fresh
+    mask where ``masked``."""
     table = choose_faces(read_train_csv(pack), "plain", 0)
-    rows = np.tile(np.arange(len(table.targets)), ROWS // len(table.targets))
+    rows = np.resize(np.arange(len(table.targets)), rows)
     paths = table.paths.take(rows)
     table = replace(table, paths=paths, targets=table.targets[rows], landmarks=table.landmarks[rows], masked=None)
     images = Images(pack.parent, paths, [Pack(pack)])

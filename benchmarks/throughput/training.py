@@ -39,7 +39,7 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     model = build_model(
         backbone, embedding_size=EMBEDDING, pooling="backbone", dropout=0.0, pretrained="none", image_size=size
     )
-    model = to_device(model, device, _one_gpu(device), compiled=way.compiled == "default")
+    model = to_device(model, device, one_gpu(device), compiled=way.compiled == "default")
     if not way.channels_last:
         model = model.to(memory_format=torch.contiguous_format)
     if way.compiled and way.compiled != "default":
@@ -55,7 +55,8 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     return TrainingState(nn.Sequential(model), criterion, optimiser, scheduler, make_precision(way.precision, device))
 
 
-def _one_gpu(device: torch.device) -> tuple[int, ...]:
+def one_gpu(device: torch.device) -> tuple[int, ...]:
+    """The first of several; nothing on a CPU."""
     return (0,) if device.type == "cuda" else ()
 
 
