@@ -3,35 +3,29 @@
     python main_arcface.py                       the demo: built-in faces, 2 CPU cores, 6 minutes on slow ones
     python main_arcface.py --help                every setting
     python main_arcface.py --preset model1       a named preset of configs/presets
-    python main_arcface.py --data_root FOLDER    your own faces, prepared by python -m data.prepare
+    python main_arcface.py --data-root FOLDER    your own faces, prepared by python -m data.prepare
     python main_arcface.py --resume never        a new run, though one of the same settings is unfinished
     torchrun --nproc-per-node 4 main_arcface.py  four processes, one a GPU
 
 Everything a run makes lies in results/<run>/.
 """
 
-from pathlib import Path
-
 from configs import ArcFaceSettings, parse_settings
-from configs.settings import BUILT_IN
-from data.datasets import ImageLoader, TrainFaces, train_loader
-from data.faces import built_in_faces, open_faces
-from data.loading.cache import FaceCache
-from data.samplers import BalancedBatchSampler, RankBatchSampler, ShuffledBatchSampler
-from data.transforms import make_preprocessing
-from eval.after_epoch import EpochReport, draw_curves
-from eval.evaluators import PairEvaluator
+from data.datasets import train_loader_for
+from data.faces import faces_for
+from data.samplers import BalancedBatchSampler, ShuffledBatchSampler
+from eval.after_epoch import EpochReport
+from eval.evaluators import evaluators_for
 from eval.final_test import test_best
 from losses import ArcFaceLoss, ShardedArcFaceLoss
-from models import build_model, weights_preprocessing
-from runtime.devices import loader_workers, pick_device, to_device, unwrap
+from models import model_for, weights_preprocessing
+from runtime.devices import pick_device
 from runtime.errors import one_line_errors
 from runtime.precision import make_precision
-from runtime.processes.distributed import first_goes_ahead, joined, rank, ranks, sum_parameter_gradients
+from runtime.processes.distributed import joined, sum_parameter_gradients
 from runtime.run_folder import open_run
 from runtime.seeds import seed_everything
-from runtime.training.optim import make_optimiser, make_scheduler
-from runtime.training.options import EngineOptions
+from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState, resume
 from teacher.targets import beside_teacher
 from train import fit
@@ -107,7 +101,7 @@ SETTINGS = ArcFaceSettings(
     deterministic=True,  # same run, same bits
     # ---- run ----
     results_dir="results",
-    run_name="",  # empty: date and time
+    run_name="",  # empty: objective, backbone, date and time
     checkpoint_minutes=10.0,  # minutes
     keep_checkpoints=2,  # beside best.pt
     on_collapse="stop",  # stop | warn | recover
@@ -118,77 +112,18 @@ SETTINGS = ArcFaceSettings(
 
 def main() -> None:
     settings = parse_settings(SETTINGS, __doc__)
-
-    # ==== device and seed ====
     device = pick_device(settings.device, settings.gpus)
-    precision = make_precision(settings.precision, device)
-    workers = loader_workers(settings.workers, device, settings.gpus)
     seed_everything(settings.seed, settings.deterministic)
 
-    # ==== faces ====
-    preprocessing = make_preprocessing(
-        size=settings.image_size,
-        crop=settings.crop,
-        normalisation=settings.normalisation,
-        weights=weights_preprocessing(settings.backbone, settings.pretrained),
-    )
-    root = Path(settings.data_root)
-    if settings.data_root == BUILT_IN:
-        with first_goes_ahead():
-            root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
-    faces = open_faces(
-        root,
-        eval_root=Path(settings.eval_root) if settings.eval_root else root,
-        train_csv=settings.train_csv,
-        train_faces=settings.train_faces,
-        most_images=settings.most_images,
-        eval_csvs=settings.eval_csvs,
-        test_csv=settings.test_csv,
-        path_prefix=settings.path_prefix,
-        preprocessing=preprocessing,
-    )
+    # ==== faces and network ====
+    faces = faces_for(settings, weights_preprocessing(settings.backbone, settings.pretrained))
+    model = model_for(settings, device)
+
+    # ==== objective: which faces make a batch, and what their embeddings are asked for ====
     sampler = (
         BalancedBatchSampler(faces.train.targets, settings.batch_size, settings.seed)
         if settings.balanced
         else ShuffledBatchSampler(len(faces.train.targets), settings.batch_size, settings.seed)
-    )
-    sampler = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
-    train_faces = TrainFaces(
-        faces.train_images,
-        faces.train.labelled_by_row() if settings.teacher else faces.train,
-        preprocessing.size,
-        disk_size=faces.disk_size,
-        mask_probability=settings.mask_probability,
-        mask_kinds=settings.mask_kinds,
-        mask_fit=settings.mask_fit,
-        jitter=settings.jitter,
-        seed=settings.seed,
-        cache=FaceCache(faces.train_images.count, preprocessing.size) if settings.cache == "memory" else None,
-    )
-    loader = train_loader(train_faces, sampler, workers=workers, pin_memory=device.type == "cuda")
-    evaluators = {
-        name: PairEvaluator(
-            ImageLoader(images, preprocessing.size, batch_size=128, workers=workers),
-            pairs,
-            device=device,
-            normalise=preprocessing.normalise,
-            mirror=settings.mirror,
-        )
-        for name, pairs, images in (
-            ("evaluation", faces.evaluation, faces.evaluation_images),
-            ("test", faces.test, faces.test_images),
-        )
-    }
-
-    # ==== network and objective ====
-    model = build_model(
-        settings.backbone,
-        embedding_size=settings.embedding_size,
-        pooling=settings.pooling,
-        dropout=settings.dropout,
-        norm_momentum=settings.norm_momentum,
-        pretrained=settings.pretrained,
-        image_size=settings.image_size,
     )
     head = ShardedArcFaceLoss if settings.shard_classes else ArcFaceLoss
     criterion = head(
@@ -205,55 +140,26 @@ def main() -> None:
         sample_share=settings.sampled_share if settings.sampled_share < 1 else None,
         margin_warmup=settings.margin_warmup_epochs / settings.epochs,
     )
-    criterion = beside_teacher(criterion, faces, settings)
-    criterion = sum_parameter_gradients(criterion.to(device))
-    model = to_device(
-        model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
-    )
 
-    # ==== optimiser ====
-    optimiser = make_optimiser(
-        settings.optimiser,
-        [model, criterion],
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        decay_norms=settings.decay_norms,
-        by_rows=settings.sampled_share < 1,
-    )
-    scheduler = make_scheduler(
-        optimiser,
-        settings.schedule,
-        steps_per_epoch=len(sampler),
-        epochs=settings.epochs,
-        warmup_epochs=settings.warmup_epochs,
-        milestones=settings.milestones,
-        decay=settings.lr_decay,
+    # ==== everything that moves in training ====
+    loader = train_loader_for(settings, faces, sampler, device)
+    criterion = sum_parameter_gradients(beside_teacher(criterion, faces, settings).to(device))
+    optimiser = optimiser_for(settings, [model, criterion])
+    scheduler = scheduler_for(settings, optimiser, steps_per_epoch=len(loader))
+    precision = make_precision(settings.precision, device)
+    state = TrainingState(
+        model, criterion, optimiser, scheduler, precision, settings, faces.preprocessing, faces.train.names
     )
 
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
-    state = TrainingState(model, criterion, optimiser, scheduler, precision, settings.ema_decay)
-    carry = {
-        "settings": settings.to_dict(),
-        "preprocessing": preprocessing.to_dict(),
-        "identities": faces.train.names,
-    }
-    run = open_run(settings.to_dict())
-    resume(state, run, carry)
-    stopped = fit(
-        state,
-        loader,
-        EpochReport(run.path, evaluators["evaluation"], tensorboard=settings.tensorboard),
-        options=EngineOptions.of(settings),
-        normalise=preprocessing.normalise,
-        run=run,
-        carry=carry,
-        names=faces.train.paths,
-        after_epoch=lambda history: draw_curves(run.path, history, state.best["epoch"]),
-    )
+    run = open_run(settings)
+    resume(state, run)
+    evaluators = evaluators_for(settings, faces, device)
+    report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)
+    stopped = fit(state, loader, report, run)
 
     # ==== test: the best checkpoint, at the threshold chosen on the evaluation pairs ====
-    test_best(run, unwrap(model), evaluators, stopped)
+    test_best(run, model, evaluators, stopped)
     run.mark_ended(stopped)
     if stopped:
         raise SystemExit(f"training stopped early: {stopped}")

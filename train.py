@@ -7,8 +7,8 @@ It knows no face: the loader, the criterion and the evaluation are given to it.
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from runtime.processes.signals import Stopped
 from runtime.run_folder import RunFolder
 from runtime.training.clock import StepClock
 from runtime.training.collapse import ADVICE, Collapsed, embedding_health
-from runtime.training.options import EngineOptions
 from runtime.training.recovery import recover
 from runtime.training.state import EpochSums, TrainingState
 from runtime.training.watch import Diverged, Watch
@@ -36,55 +35,45 @@ STEPS_UNTIL_EVALUATION_COUNTS = 100
 FEWEST_IMAGES = 2
 
 
-def fit(
-    state: TrainingState,
-    loader: DataLoader,
-    evaluate: Callable[[nn.Module, int], dict[str, float]],
-    *,
-    options: EngineOptions,
-    normalise: Callable[[Tensor], Tensor],
-    run: RunFolder,
-    carry: dict,
-    names: Sequence[str],
-    after_epoch: Callable[[list[dict]], None],
-) -> str | None:
-    """Train up to ``options.epochs``, from wherever ``state`` stands; returns why it stopped early, or None.
+class Report(Protocol):
+    """What looks at the network after each epoch."""
 
-    ``loader`` yields (images uint8 (B, H, W, 3), labels int64 (B,), unreadable paths) and has a batch sampler with
-    ``set_epoch``. ``evaluate(model, epoch)`` gives at least ``iou``, ``auc``, ``threshold``, ``mean_distance`` and
-    ``effective_rank``. ``carry`` (plain values: settings, preprocessing, identities) goes into every checkpoint.
-    ``names`` (N,) are the paths of the training images. ``after_epoch`` gets the history: plots.
+    def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
+        """Evaluate: at least ``iou``, ``auc``, ``threshold``, ``mean_distance`` and ``effective_rank``."""
 
-    Raises InputError where more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
-    written, and Stopped (a SystemExit) where a signal asked for a stop; the state is saved then.
+    def draw(self, history: list[dict], best_epoch: int) -> None:
+        """Plot all epochs so far."""
+
+
+def fit(state: TrainingState, loader: DataLoader, report: Report, run: RunFolder) -> str | None:
+    """Train up to ``settings.epochs``, from wherever ``state`` stands; returns why it stopped early, or None.
+
+    ``loader`` yields (images uint8 (B, H, W, 3), labels int64 (B,), unreadable paths); its batch sampler has
+    ``set_epoch``, and its dataset gives the ``name`` of a row.
+
+    Raises InputError if more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
+    written, and Stopped (a SystemExit) if a signal asked for a stop; the state is saved then.
     """
-    watch = Watch(state, run, options, carry, names)
+    watch, epochs = Watch(state, run), state.settings.epochs
     if state.history:
-        after_epoch(state.history)  # which a kill may have prevented
-    if state.epoch < options.epochs:
-        print(_start_line(state, loader, run, options, normalise), flush=True)
+        report.draw(state.history, state.best["epoch"])  # which a kill may have prevented
+    if state.epoch < epochs:
+        print(_start_line(state, loader, run), flush=True)
     with watch.signals:
         watch.before_start()
-        while state.epoch < options.epochs:
+        while state.epoch < epochs:
             try:
-                trained = train_one_epoch(state, loader, options=options, normalise=normalise, watch=watch)
-                _finish_epoch(state, watch, trained, evaluate, after_epoch)
+                trained = train_one_epoch(state, loader, watch)
+                _finish_epoch(state, watch, trained, report)
             except Diverged as reason:
                 return str(reason)
             except Collapsed as reason:
-                if options.on_collapse != "recover" or not recover(watch, str(reason)):
+                if state.settings.on_collapse != "recover" or not recover(watch, str(reason)):
                     return f"{reason}; {ADVICE}"
     return None
 
 
-def train_one_epoch(
-    state: TrainingState,
-    loader: DataLoader,
-    *,
-    options: EngineOptions,
-    normalise: Callable[[Tensor], Tensor],
-    watch: Watch,
-) -> dict[str, float]:
+def train_one_epoch(state: TrainingState, loader: DataLoader, watch: Watch) -> dict[str, float]:
     """The rest of an epoch's pass over the loader; returns the whole epoch's means and counts as floats.
 
     Raises Diverged where no step or three in a row have a finite loss, Collapsed, Stopped, and InputError as
@@ -93,10 +82,10 @@ def train_one_epoch(
     state.model.train()
     state.criterion.train()
     sums, device, buffers = state.sums, state.precision.device, _BufferCopy(state.model)
-    batches = _set_epoch(state, loader)
-    allowed = options.max_unreadable * batches * loader.batch_sampler.batch_size * ranks()
+    batches, epochs = _set_epoch(state, loader), state.settings.epochs
+    allowed = state.settings.max_unreadable * batches * loader.batch_sampler.batch_size * ranks()
     clock = StepClock(sums)
-    title = f"epoch {state.epoch + 1}/{options.epochs}"
+    title = f"epoch {state.epoch + 1}/{epochs}"
     look = {"unit": "batch", "leave": False, "disable": not is_first()}
     with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
         for images, labels, lost in clock.over(loader):
@@ -104,9 +93,9 @@ def train_one_epoch(
             if sums.batches == 0:
                 watch.preview(images)
             sums.lr = state.lr
-            state.criterion.set_progress((state.epoch + sums.batches / batches) / options.epochs)
+            state.criterion.set_progress((state.epoch + sums.batches / batches) / epochs)
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            stats = _step(state, images, labels, normalise, options, buffers)
+            stats = _step(state, images, labels, buffers)
             sums.batches += 1
             sums.images += count
             state.images_seen += count
@@ -133,14 +122,7 @@ def _set_epoch(state: TrainingState, loader: DataLoader) -> int:
     return batches
 
 
-def _step(
-    state: TrainingState,
-    images: Tensor,
-    labels: Tensor,
-    normalise: Callable[[Tensor], Tensor],
-    options: EngineOptions,
-    buffers: "_BufferCopy",
-) -> dict[str, float] | None:
+def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_BufferCopy") -> dict[str, float] | None:
     """One optimiser step; its figures are added to the state's sums. None where loss or gradient were not finite:
 
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
@@ -148,12 +130,12 @@ def _step(
     buffers.keep()
     scaler = state.precision.scaler
     state.optimiser.zero_grad(set_to_none=True)
-    with _gradients_of_parts(state, options):
-        loss, stats, embeddings = _forward(state, images, labels, normalise, options.accumulate_steps)
+    with _gradients_of_parts(state):
+        loss, stats, embeddings = _forward(state, images, labels)
         scaler.scale(loss).backward()
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
-    norm = clip_gradients(parameters, options.clip_grad_norm or math.inf)
+    norm = clip_gradients(parameters, state.settings.clip_grad_norm or math.inf)
     loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
     searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
     if finite:
@@ -172,21 +154,21 @@ def _step(
     return stats
 
 
-def _forward(
-    state: TrainingState, images: Tensor, labels: Tensor, normalise: Callable[[Tensor], Tensor], parts: int
-) -> tuple[Tensor, dict[str, float], Tensor]:
+def _forward(state: TrainingState, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float], Tensor]:
     """Loss, figures and embeddings (B, D) of images uint8 (B, H, W, 3).
 
-    With several ``parts`` the network runs on one after another, keeps their embeddings alone, and runs again for
-    the gradient, so that the loss sees the whole batch: weighted means and mined triplets are those of one large
-    batch (Gao et al. 2021, arXiv:2101.06983), at the price of a second forward pass. BatchNorm sees the parts.
+    With several ``accumulate_steps`` the network runs on one part of the batch after another, keeps their embeddings
+    alone, and runs again for the gradient, so that the loss sees the whole batch: weighted means and mined triplets
+    are those of one large batch (Gao et al. 2021, arXiv:2101.06983), at the price of a second forward pass. BatchNorm
+    sees the parts.
     """
 
     def network(part: Tensor) -> Tensor:
         with state.precision.autocast():
-            return state.model(normalise(part))
+            return state.model(state.preprocessing.normalise(part))
 
-    parts = min(parts, len(images) // FEWEST_IMAGES)  # an epoch's last batch may be smaller than the others
+    # An epoch's last batch may be smaller than the others.
+    parts = min(state.settings.accumulate_steps, len(images) // FEWEST_IMAGES)
     if parts <= 1:
         embeddings = network(images)
     else:
@@ -195,9 +177,9 @@ def _forward(
     return loss, stats, embeddings
 
 
-def _gradients_of_parts(state: TrainingState, options: EngineOptions) -> AbstractContextManager:
+def _gradients_of_parts(state: TrainingState) -> AbstractContextManager:
     """Around forward and backward: with several parts the processes' gradients are summed when all are done."""
-    return summed_afterwards(state.model) if options.accumulate_steps > 1 else nullcontext()
+    return summed_afterwards(state.model) if state.settings.accumulate_steps > 1 else nullcontext()
 
 
 class _BufferCopy:
@@ -254,19 +236,13 @@ def _epoch_figures(state: TrainingState) -> dict[str, float]:
     return figures
 
 
-def _finish_epoch(
-    state: TrainingState,
-    watch: Watch,
-    trained: dict[str, float],
-    evaluate: Callable[[nn.Module, int], dict[str, float]],
-    after_epoch: Callable[[list[dict]], None],
-) -> None:
+def _finish_epoch(state: TrainingState, watch: Watch, trained: dict[str, float], report: Report) -> None:
     """Evaluate, save, log. Raises Collapsed, and Stopped where a signal came meanwhile; the state is saved then."""
     epoch, started = state.epoch + 1, time.perf_counter()
     try:
         # Several processes evaluate to the end: they would wait for one that leaves in the middle.
         with state.evaluated_weights(), watch.signals.at_once() if ranks() == 1 else nullcontext():
-            evaluated = evaluate(state.model, epoch)
+            evaluated = report(state.model, epoch)
     except Stopped:
         watch.stop(watch.signals.received)
     line = {"epoch": epoch, **trained, **evaluated, "evaluation_seconds": time.perf_counter() - started}
@@ -276,7 +252,7 @@ def _finish_epoch(
     state.history.append(line)
     healths = _healths(state, line)
     watch.save_epoch(healths)
-    after_epoch(state.history)
+    report.draw(state.history, state.best["epoch"])
     tqdm.write(_summary(line, best=state.best is line))
     for health in healths:
         watch.guard.judge(health)
@@ -292,30 +268,24 @@ def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
     return [{name: line[prefix + name] for name in ("mean_distance", "effective_rank")} for prefix in prefixes]
 
 
-def _start_line(
-    state: TrainingState,
-    loader: DataLoader,
-    run: RunFolder,
-    options: EngineOptions,
-    normalise: Callable[[Tensor], Tensor],
-) -> str:
+def _start_line(state: TrainingState, loader: DataLoader, run: RunFolder) -> str:
     """What is about to happen, in one line: faces, network, device, time and memory."""
 
     def trial(images: Tensor, labels: Tensor) -> None:
-        with _gradients_of_parts(state, options):
-            loss, _, _ = _forward(state, images, labels, normalise, options.accumulate_steps)
+        with _gradients_of_parts(state):
+            loss, _, _ = _forward(state, images, labels)
             loss.backward()
         state.optimiser.zero_grad(set_to_none=True)
 
     state.model.train()
     state.criterion.train()
     loader.batch_sampler.set_epoch(state.epoch + 1)
-    steps = (options.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
+    steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
     device = state.precision.device.type
     return (
-        f"{run.path}: {len(loader.dataset):,} images, {parameters / 1e6:.1f} M parameters, on {device} with "
-        f"{torch.get_num_threads()} threads; "
+        f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people, "
+        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
 

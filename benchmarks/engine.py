@@ -24,10 +24,8 @@ from benchmarks.table import Options, Report
 from benchmarks.throughput.chip import device_name
 from benchmarks.throughput.packed_faces import pack_faces, pack_loader
 from benchmarks.throughput.training import Way, assemble, bare_step, one_gpu, random_batch
-from data.transforms import Preprocessing, make_preprocessing
 from runtime.devices import loader_workers, pick_device
 from runtime.run_folder import RunFolder
-from runtime.training.options import EngineOptions
 from runtime.training.state import EpochSums, TrainingState
 from runtime.training.watch import Watch
 from train import train_one_epoch
@@ -44,7 +42,6 @@ SIZES = {
     "efficientnet_b0": 128,
 }
 WAY = Way("auto", channels_last=True, fused=True, deterministic=True)
-OPTIONS = EngineOptions(epochs=10_000)
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ class Setup:
 
     state: TrainingState
     loader: DataLoader
-    preprocessing: Preprocessing
     watch: Watch
     batch: int
 
@@ -66,10 +62,8 @@ def set_up(backbone: str, scratch: Path) -> Setup:
     workers = loader_workers(-1, device, one_gpu(device))
     reading = {"batch": batch, "masked": False, "workers": workers, "pin_memory": on_gpu}
     loader = pack_loader(pack, size, rows=batch * STEPS, **reading)
-    preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="imagenet", weights=None)
     state = assemble(backbone, size, WAY, device)
-    watch = Watch(state, RunFolder(scratch / backbone), OPTIONS, {}, loader.dataset.table.paths)
-    return Setup(state, loader, preprocessing, watch, batch)
+    return Setup(state, loader, Watch(state, RunFolder(scratch / backbone)), batch)
 
 
 def engine_epoch(setup: Setup) -> Callable[[], None]:
@@ -77,8 +71,7 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 
     def run() -> None:
         setup.state.sums = EpochSums()
-        options = {"options": OPTIONS, "normalise": setup.preprocessing.normalise, "watch": setup.watch}
-        train_one_epoch(setup.state, setup.loader, **options)
+        train_one_epoch(setup.state, setup.loader, setup.watch)
         setup.state.epoch += 1
 
     return run
@@ -87,7 +80,7 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 def bare_steps(setup: Setup) -> Callable[[], None]:
     """STEPS steps with nothing around them, on images of the setup's size and number."""
     device = setup.state.precision.device
-    images, labels = random_batch(setup.batch, setup.preprocessing.size, WAY, device)
+    images, labels = random_batch(setup.batch, setup.state.preprocessing.size, WAY, device)
 
     def run() -> None:
         setup.state.model.train()

@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import eval.reporting
-import eval.teacher  # noqa: F401
-
 import configs  # noqa: F401  what a main script loads counts
 import data.faces  # noqa: F401
+import eval.after_epoch
+import eval.final_test  # noqa: F401
 import losses  # noqa: F401
 import models  # noqa: F401
+import teacher.targets  # noqa: F401
 import train  # noqa: F401
 from data.datasets import TrainFaces, train_loader
 from data.samplers import PKBatchSampler

@@ -33,6 +33,7 @@ from data.sources.folders import list_folder
 from data.sources.read_image import read_image
 from data.synthetic.draw import draw_face
 from data.tables.train_csv import LANDMARK_COLUMNS
+from data.transforms import Preprocessing
 from eval.embed import embed
 from eval.metrics.accuracy import fold_accuracies
 from eval.metrics.distances import pair_distances
@@ -184,7 +185,7 @@ class Judge:
     def embed(self, paths: list[Path]) -> np.ndarray:
         """(N, D), the mirrored face summed."""
         self.opened.model.to(memory_format=torch.channels_last)
-        normalise = self.opened.preprocessing.normalise
+        normalise = Preprocessing.from_dict(self.opened.preprocessing).normalise
         return embed(self.opened.model, _batches(paths), device="cpu", normalise=normalise, mirror=True)
 
 

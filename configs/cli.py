@@ -58,17 +58,11 @@ def _starting_point(constants: S, arguments: list[str]) -> S:
     peek.add_argument("--resume", default=constants.resume)
     chosen, _ = peek.parse_known_args(arguments)
     if chosen.resume not in ("auto", "never"):
-        return dataclasses.replace(_settings_of(Path(chosen.resume), type(constants)), resume=chosen.resume)
+        if chosen.preset != constants.preset:
+            raise InputError("a resumed run keeps its own settings: leave --preset out, or change settings one by one")
+        saved = type(constants).from_dict(read_config(Path(chosen.resume)), chosen.resume)
+        return dataclasses.replace(saved, resume=chosen.resume)
     return apply_preset(constants, chosen.preset) if chosen.preset else constants
-
-
-def _settings_of(run: Path, kind: type[S]) -> S:
-    values = read_config(run)
-    known = {field.name for field in dataclasses.fields(kind)}
-    if values.keys() != known:
-        differing = ", ".join(sorted(values.keys() ^ known))
-        raise InputError(f"{run} was made by the other script or another version (settings that differ: {differing})")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _deltas(name: str) -> dict[str, dict]:

@@ -1,17 +1,23 @@
 """Every setting of a run: its type, its choices and what it means (the text of ``--help``).
 
 The values stand at the top of main_arcface.py and main_triplet.py; a preset is a delta on them.
+
+A setting that is added later has a default in its class: the value that reproduces what runs did before it was there.
+Runs, checkpoints and config.json files that lack it are read with that value.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import ClassVar, Literal, Self
 
+from configs.check_types import check_types
 from runtime.errors import InputError
 from runtime.tensorboard import check_tensorboard
 from runtime.training.collapse import OnCollapse
 from runtime.training.optim import OptimiserName, ScheduleName
 
 BUILT_IN = "builtin"
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +141,7 @@ class Settings:
     results_dir: str
     """Folder of the run folders."""
     run_name: str
-    """Name of the run folder; empty: date and time."""
+    """Name of the run folder; empty: objective, backbone, date and time."""
     checkpoint_minutes: float
     """A stopped run loses so many minutes at the most."""
     keep_checkpoints: int
@@ -152,7 +158,11 @@ class Settings:
     """auto: go on with the newest unfinished run of the same settings; never: a new run; or a run folder to go on with,
     with its own settings."""
 
+    objective: ClassVar[str]
+    """What the scripts train with, in the name of a run."""
+
     def __post_init__(self) -> None:
+        check_types(self)
         for name, low, high in (
             ("mask_probability", 0, 1),
             ("max_unreadable", 0, 1),
@@ -182,19 +192,50 @@ class Settings:
         for name in ("weight_decay", "warmup_epochs", "clip_grad_norm", "checkpoint_minutes", "seed"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be below zero")
-        if self.workers < -1:
-            raise InputError(f"workers is {self.workers}; choose a number of processes, or -1 to let the cores decide")
+        if not -1 <= self.workers <= MOST_WORKERS:
+            raise InputError(
+                f"workers is {self.workers}; choose a number of processes up to {MOST_WORKERS}, or -1 to let the cores "
+                "decide"
+            )
         if self.tensorboard:
             check_tensorboard()
+
+    @property
+    def sparse_centres(self) -> bool:
+        """Whether a step gives a gradient to some class centres alone, which only sgd moves row by row."""
+        return False
 
     def to_dict(self) -> dict:
         """Plain values, for config.json and the checkpoint."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
+    @classmethod
+    def completed(cls, values: Mapping) -> dict:
+        """``values`` of a run that may be older, with the settings that have been added since."""
+        added = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+        return {**added, **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping, source: str) -> Self:
+        """Inverse of ``to_dict``, also for ``values`` of an older run; ``source`` names them in a message.
+
+        Raises InputError: settings that this class has not, or lacks, and what ``__post_init__`` refuses.
+        """
+        values = cls.completed(values)
+        if differing := values.keys() ^ {f.name for f in fields(cls)}:
+            listed = ", ".join(sorted(map(str, differing)))
+            raise InputError(f"{source} is of the other script or a newer version (settings that differ: {listed})")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArcFaceSettings(Settings):
     """ArcFace with focal loss."""
+
+    objective = "arcface"
 
     # ---- objective ----
     batch_size: int
@@ -234,10 +275,17 @@ class ArcFaceSettings(Settings):
                 "has not drawn"
             )
 
+    @property
+    def sparse_centres(self) -> bool:
+        """See the base class."""
+        return self.sampled_share < 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class TripletSettings(Settings):
     """Online triplet mining."""
+
+    objective = "triplet"
 
     # ---- objective ----
     people_per_batch: int

@@ -1,9 +1,10 @@
 """Are the people and images of training apart from those of the tests? ``python -m data.check CSV…``
 
-Any train CSVs (path,target) and pair CSVs (path,pair_path, and targets or same). The train CSVs together are one part,
-unless there are train CSVs alone; ``X_same.csv`` and ``X_diff.csv`` together are one part; every other CSV is its own.
-Training and any other part, and an evaluation (a name with eval) and a test, may share no person, by name in any
-spelling, and no image, by content; two test lists may. Exits with code 1 where parts share what they must not.
+Any train CSVs (path,target) and pair CSVs (path,pair_path, and targets or same), or packs of them. The train CSVs
+together are one part, unless there are train CSVs alone; ``X_same.csv`` and ``X_diff.csv`` together are one part; every
+other CSV is its own. Training and any other part, and an evaluation (a name with eval) and a test, may share no person,
+by name in any spelling, and no image, by content; two test lists may. Exits with code 1 where parts share what they
+must not.
 """
 
 import hashlib
@@ -12,14 +13,15 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
-import pandas as pd
 import tyro
 
 from data.sources.spelling import spelling_key
-from data.tables.paths import relative_paths
+from data.tables.images import Images
+from data.tables.pack_file import SUFFIX, Pack
+from data.tables.people import listed_images, people_of
 from data.tables.rows import read_rows
 from runtime.errors import InputError, one_line_errors
 
@@ -41,9 +43,9 @@ class CheckSettings:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the data holds: distinct ``files`` on disk, and the names of its ``people``."""
+    """What one part of the data holds: the distinct images of each of its tables, and the names of its ``people``."""
 
-    files: set[str]
+    images: list[Images]
     people: set[str]
 
 
@@ -65,7 +67,7 @@ def check(settings: CheckSettings) -> tuple[list[Overlap], list[str]]:
     if len(parts) < 2:
         raise InputError(f"all of it is one part, {next(iter(parts), 'nothing')}; name CSVs of training and of tests")
     people = {name: _by_spelling(part.people) for name, part in parts.items()}
-    contents, lost = _by_content({name: sorted(part.files) for name, part in parts.items()})
+    contents, lost = _by_content({name: part.images for name, part in parts.items()})
     overlaps = []
     for one, other in _to_compare(list(parts)):
         shared = sorted(people[one].keys() & people[other].keys())
@@ -97,40 +99,19 @@ def _both(one: str, other: str) -> str:
 def _read_parts(settings: CheckSettings) -> dict[str, Part]:
     frames = {path: read_rows(path, ["path"]) for path in settings.csvs}
     pairs = [path for path, frame in frames.items() if "pair_path" in frame]
-    parts: dict[str, Part] = defaultdict(lambda: Part(set(), set()))
+    parts: dict[str, Part] = defaultdict(lambda: Part([], set()))
     for path, frame in frames.items():
         name = path.stem
         if path in pairs:
             name = name.removesuffix("_same").removesuffix("_diff")
         elif pairs:
             name = TRAINING
-        images = _images(frame, path, settings.path_prefix)
-        root = settings.root or path.parent
-        parts[name].files.update(f"{root}/{image}" for image in images["path"])
-        parts[name].people.update(_people(images))
+        listed = listed_images(frame, path, settings.path_prefix)
+        packs = [Pack(path)] if path.suffix == SUFFIX else []
+        part = parts[name]
+        part.images.append(Images(settings.root or path.parent, listed["path"].unique(), packs))
+        part.people.update(people_of(listed))
     return dict(parts)
-
-
-def _images(frame: pd.DataFrame, csv: Path, path_prefix: str) -> pd.DataFrame:
-    """Path and target of each image of a CSV, those of both sides of the pairs; the target "" where it has none."""
-    sides = []
-    for side in [s for s in ("", "pair_") if f"{s}path" in frame]:
-        rows = frame.dropna(subset=[f"{side}path"])
-        paths = relative_paths(rows[f"{side}path"], csv, path_prefix)
-        targets = rows[f"{side}target"].astype(str).to_numpy() if f"{side}target" in rows else ""
-        sides.append(pd.DataFrame({"path": paths, "target": targets}))
-    return pd.concat(sides).drop_duplicates()
-
-
-def _people(images: pd.DataFrame) -> set[str]:
-    """The names of the people. A folder that holds one person alone has the name; the target may be a mere number,
-    which in another CSV is somebody else."""
-    folders = images["path"].map(lambda path: PurePosixPath(path).parent.name)
-    targets = set(images["target"]) - {""}
-    one_each = bool((folders != "").all()) and images.groupby(folders)["target"].nunique().max() == 1
-    if not one_each:
-        return targets
-    return set(folders) | {target for target in targets if not target.isdigit()}
 
 
 def _by_spelling(people: Iterable[str]) -> dict[str, str]:
@@ -140,38 +121,49 @@ def _by_spelling(people: Iterable[str]) -> dict[str, str]:
 # ==== content ====
 
 
-def _by_content(files: dict[str, list[str]]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Per part: hash of a file → its path; and the files that can't be read.
+class _Image(NamedTuple):
+    """A row of ``images``; ``name`` says where it lies."""
+
+    name: str
+    images: Images
+    row: int
+
+
+def _by_content(parts: dict[str, list[Images]]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Per part: hash of an image's file → its name; and the names of those that can't be read.
 
     Only files are read whose size comes up in another part, too: seldom more than a part of them.
     """
-    lost: list[str] = []
-    sizes = {name: _sizes(paths, lost) for name, paths in files.items()}
+    lost: set[str] = set()
+    sizes = {name: _sizes(images, lost) for name, images in parts.items()}
     hashes: dict[str, dict[str, str]] = {}
     for name, of_part in sizes.items():
         elsewhere = set().union(*(set(other.values()) for part, other in sizes.items() if part != name))
         hashes[name] = {}
-        for path, size in of_part.items():
+        for image, size in of_part.items():
             if size in elsewhere:
                 try:
-                    hashes[name].setdefault(_hash(path), path)
-                except OSError:
-                    lost.append(path)
-    return hashes, sorted(set(lost))
+                    hashes[name].setdefault(_hash(image), image.name)
+                except (OSError, ValueError):
+                    lost.add(image.name)
+    return hashes, sorted(lost)
 
 
-def _sizes(paths: Iterable[str], lost: list[str]) -> dict[str, int]:
-    sizes = {}
-    for path in paths:
-        try:
-            sizes[path] = Path(path).stat().st_size
-        except OSError:
-            lost.append(path)
-    return sizes
+def _sizes(tables: Iterable[Images], lost: set[str]) -> dict[_Image, int]:
+    """Each image of a part, in the order of their names, and its bytes; what isn't there is added to ``lost``."""
+    sizes: dict[str, tuple[_Image, int]] = {}
+    for images in tables:
+        for row in range(len(images)):
+            image = _Image(f"{images.root}/{images.name(row)}", images, row)
+            try:
+                sizes[image.name] = image, images.size(row)
+            except OSError:
+                lost.add(image.name)
+    return dict(sizes[name] for name in sorted(sizes))
 
 
-def _hash(path: str) -> str:
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+def _hash(image: _Image) -> str:
+    return hashlib.blake2b(image.images.read(image.row), digest_size=16).hexdigest()
 
 
 # ==== the command ====

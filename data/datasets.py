@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from configs.settings import Settings
+from data.faces import FaceData
 from data.loading.batch_memory import BatchMemory, Room, send_array
 from data.loading.cache import FaceCache
 from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
 from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
-from data.samplers import SampleKey
+from data.samplers import RankBatchSampler, SampleKey
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
-from runtime.processes.distributed import part_of
+from runtime.devices import loader_workers
+from runtime.processes.distributed import part_of, rank, ranks
 from runtime.processes.signals import ignore_stop_signals
 from runtime.seeds import SampleGenerators
 
@@ -45,6 +48,10 @@ class _Faces(Dataset):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def name(self, row: int) -> str:
+        """What the image of a row is called in messages."""
+        return self.images.name(row)
 
     def reuse_memory(self, workers: int, batch_size: int) -> None:
         """Make batches in slots that are used again; to be called before a loader forks its workers."""
@@ -97,7 +104,7 @@ class TrainFaces(_Faces):
             try:
                 self._draw(key, room.faces[len(rows)])
             except UNREADABLE:
-                unreadable.append(self.images.name(key.index))
+                unreadable.append(self.name(key.index))
             else:
                 rows.append(key.index)
         labels = self.table.targets[np.array(rows, dtype=np.int64)]
@@ -177,6 +184,27 @@ class ImageLoader:
 def image_loader(root: Path, paths: Sequence[str] | np.ndarray, size: int, *, batch_size: int, workers: int):
     """Faces under ``root`` in the order of ``paths``, as uint8 batches at ``size``: an ImageLoader."""
     return ImageLoader(Images(root, paths), size, batch_size=batch_size, workers=workers)
+
+
+def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, device: torch.device) -> DataLoader:
+    """Augmented training batches of the settings; of several processes each takes its part of the sampler's batches."""
+    size = faces.preprocessing.size
+    augmented = TrainFaces(
+        faces.train_images,
+        # A teacher knows each face by itself: its labels are the numbers of the rows.
+        faces.train.labelled_by_row() if settings.teacher else faces.train,
+        size,
+        disk_size=faces.disk_size,
+        mask_probability=settings.mask_probability,
+        mask_kinds=settings.mask_kinds,
+        mask_fit=settings.mask_fit,
+        jitter=settings.jitter,
+        seed=settings.seed,
+        cache=FaceCache(faces.train_images.count, size) if settings.cache == "memory" else None,
+    )
+    own = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
+    workers = loader_workers(settings.workers, device, settings.gpus)
+    return train_loader(augmented, own, workers=workers, pin_memory=device.type == "cuda")
 
 
 def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memory: bool) -> DataLoader:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from configs.settings import BUILT_IN, Settings
 from data.synthetic import FaceSet, ensure_faces
 from data.tables.card import read_dataset_card
 from data.tables.images import Images
@@ -12,8 +12,9 @@ from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
 from data.tables.pair_faults import reasons
 from data.tables.paths import require_files
 from data.tables.train_csv import FaceTable, choose_faces, read_train_csv
-from data.transforms import Preprocessing
+from data.transforms import Preprocessing, make_preprocessing
 from runtime.errors import InputError
+from runtime.processes.distributed import first_goes_ahead
 
 # Enough pairs that a point of accuracy is more than chance, few enough that an evaluation takes seconds.
 EVALUATION_PEOPLE = 60
@@ -24,11 +25,12 @@ TEST_PAIRS = 3_000
 
 @dataclass(frozen=True)
 class FaceData:
-    """The three tables of a run, and the images of their rows.
+    """The three tables of a run, the images of their rows, and how these become the network's input.
 
     ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest.
     """
 
+    preprocessing: Preprocessing
     disk_size: int
     train: FaceTable
     train_images: Images
@@ -38,46 +40,57 @@ class FaceData:
     test_images: Images
 
 
-def open_faces(
-    root: Path,
-    *,
-    eval_root: Path,
-    train_csv: str,
-    train_faces: Literal["all", "plain", "masked"],
-    most_images: int = 0,
-    eval_csvs: tuple[str, ...],
-    test_csv: str,
-    path_prefix: str,
-    preprocessing: Preprocessing,
-) -> FaceData:
-    """Read the CSVs (or packs) and see that every image is there; their names are relative to their folder or the
-    working one.
+def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
+    """All faces of a run, checked: the built-in ones (drawn on first use), or those of the settings' CSVs or packs.
 
-    ``root`` is the folder of the training faces, ``eval_root`` that of the evaluation and test pairs.
+    The CSVs' names are relative to their folder or the working one. ``weights`` is the preprocessing of the
+    pre-trained weights, if there are any.
 
     Raises InputError on the first thing that is wrong with a CSV, on missing images (counted, the first ten named),
-    and where the folder's card says another crop than the network's.
+    and if the folder's card or the pre-trained weights say another crop than the settings.
     """
-    train_path = _table(root, train_csv)
-    train = choose_faces(read_train_csv(train_path, path_prefix), train_faces, most_images)
+    preprocessing = make_preprocessing(
+        size=settings.image_size, crop=settings.crop, normalisation=settings.normalisation, weights=weights
+    )
+    root = Path(settings.data_root)
+    if settings.data_root == BUILT_IN:
+        with first_goes_ahead():
+            root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
+    train_path = _table(root, settings.train_csv)
+    train = choose_faces(read_train_csv(train_path, settings.path_prefix), settings.train_faces, settings.most_images)
+    _refuse_masks_without_landmarks(train, settings)
     packs = _packs([train_path])
     disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
     if not packs:
-        require_files(root, train.paths.distinct.tolist(), train_csv)
+        require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
-    evaluation, evaluation_images = open_pairs(eval_root, eval_csvs, path_prefix, preprocessing.crop)
-    if evaluation.same.all() or not evaluation.same.any():
-        kind = "same" if evaluation.same.all() else "different"
-        raise InputError(f"{', '.join(eval_csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
-    test, test_images = open_pairs(eval_root, (test_csv,), path_prefix, preprocessing.crop)
+    eval_root = Path(settings.eval_root) if settings.eval_root else root
+    evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, preprocessing.crop)
+    _refuse_one_kind(evaluation, settings.eval_csvs)
+    test, test_images = open_pairs(eval_root, (settings.test_csv,), settings.path_prefix, preprocessing.crop)
     for name, pairs in (("evaluation", evaluation), ("test", test)):
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
-    return FaceData(disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+    return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+
+
+def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings) -> None:
+    """A fresh mask is fitted to the landmarks of a plain face."""
+    if settings.mask_probability > 0 and train.landmarks is None and (train.masked is None or not train.masked.all()):
+        raise InputError(
+            f"mask_probability is {settings.mask_probability}, but {settings.train_csv} has no landmarks to fit to "
+            "(columns x1, y1 … x5, y5); prepare the faces with python -m data.prepare, or set mask_probability to 0"
+        )
+
+
+def _refuse_one_kind(pairs: PairTable, csvs: tuple[str, ...]) -> None:
+    if pairs.same.all() or not pairs.same.any():
+        kind = "same" if pairs.same.all() else "different"
+        raise InputError(f"{', '.join(csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
 
 
 def open_pairs(root: Path, names: tuple[str, ...], path_prefix: str, crop: str) -> tuple[PairTable, Images]:
-    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``open_faces`` does."""
+    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``faces_for`` does."""
     tables = [_table(root, name) for name in names]
     pairs, packs = read_pair_csvs(tables, path_prefix), _packs(tables)
     _check_cards(root, packs, crop)

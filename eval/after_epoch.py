@@ -1,7 +1,5 @@
 """After each epoch: figures of the evaluation pairs, which select the checkpoint, and the plots."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,24 +9,34 @@ from eval.metrics.choose_threshold import choose_thresholds
 from eval.metrics.evaluation import choose_threshold_and_evaluate
 from eval.plots.training import plot_distribution, plot_iou, plot_train_loss
 from runtime.processes.distributed import from_first, is_first
+from runtime.run_folder import RunFolder
 from runtime.tensorboard import Board
 from runtime.training.collapse import embedding_health
 
 
 class EpochReport:
-    """Called after each epoch: evaluates the pairs that select the checkpoint, and draws the distance histograms.
+    """Looks at the network after each epoch: evaluates the pairs that select the checkpoint, and draws the plots.
 
     ``tensorboard`` shows the histograms there, too.
     """
 
-    def __init__(self, run: Path, evaluator: PairEvaluator, *, tensorboard: bool = False):
-        self.run, self.evaluator = run, evaluator
-        self.board = Board(run) if tensorboard and is_first() else None
+    def __init__(self, run: RunFolder, evaluator: PairEvaluator, *, tensorboard: bool = False):
+        self.run, self.evaluator = run.path, evaluator
+        self.board = Board(self.run) if tensorboard and is_first() else None
 
     def __call__(self, model: nn.Module, epoch: int) -> dict:
         """The figures of the epoch's line in the log; all thresholds are chosen on these pairs."""
         embeddings = self.evaluator.embed(model, f"evaluating epoch {epoch}")
         return from_first(self._report(embeddings, epoch) if is_first() else None)
+
+    def draw(self, history: list[dict], best_epoch: int) -> None:
+        """iou.png and train_loss.png over all epochs so far."""
+        if not is_first():
+            return
+        epochs = [line["epoch"] for line in history]
+        iou, losses, rates = ([line[key] for line in history] for key in ("iou", "loss", "lr"))
+        plot_iou(self.run / "iou.png", epochs, iou, rates, run=self.run.name, best_epoch=best_epoch)
+        plot_train_loss(self.run / "train_loss.png", epochs, losses, rates, run=self.run.name)
 
     def _report(self, embeddings: np.ndarray, epoch: int) -> dict:
         evaluation = choose_threshold_and_evaluate(embeddings, self.evaluator.readable_pairs())
@@ -55,16 +63,6 @@ class EpochReport:
             "thresholds": choose_thresholds(evaluation.distances, evaluation.same, evaluation.condition),
             **_health(embeddings),
         }
-
-
-def draw_curves(run: Path, history: list[dict], best_epoch: int) -> None:
-    """iou.png and train_loss.png over all epochs so far."""
-    if not is_first():
-        return
-    epochs = [line["epoch"] for line in history]
-    iou, losses, rates = ([line[key] for line in history] for key in ("iou", "loss", "lr"))
-    plot_iou(run / "iou.png", epochs, iou, rates, run=run.name, best_epoch=best_epoch)
-    plot_train_loss(run / "train_loss.png", epochs, losses, rates, run=run.name)
 
 
 def _health(embeddings: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,7 @@ Masked faces are left out where the CSV says who wears one: their plain original
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,18 +19,19 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from data.datasets import image_loader
 from data.faces import check_card
 from data.prepare.proposals import COLUMNS
 from data.tables.card import read_dataset_card
-from data.tables.paths import require_files
-from data.tables.rows import write_table
-from eval.embed import embed
+from data.tables.images import Images
+from data.tables.pack_file import SUFFIX, Pack
+from data.tables.paths import relative_paths, require_files
+from data.tables.rows import read_flags, read_rows, write_table
+from eval.evaluators import embed_images
 from eval.metrics.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
 from eval.plots.style import FAINT, headline, house_style, new_figure, save
 from eval.text import counted
-from models.trained_model import open_model
-from runtime.devices import loader_workers, pick_device, to_device
+from models.trained_model import TrainedModel, open_model
+from runtime.devices import pick_device
 from runtime.errors import InputError, one_line_errors
 
 TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
@@ -41,6 +43,9 @@ TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
 _SHEETS = {TWO_NAMES: "two_names", TWO_PEOPLE: "two_people", TWICE: "twice", LEAK: "train_and_pairs"}
 _FACES_A_SIDE, _ROWS_A_SHEET = 4, 12
 
+# Row → its face, uint8 (H, W, 3).
+Pixels = Callable[[int], np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class AuditSettings:
@@ -49,7 +54,7 @@ class AuditSettings:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
     csvs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CSV")]
-    """Train CSVs (path,target) and pair CSVs (path,target,pair_path,pair_target)."""
+    """Train CSVs (path,target) and pair CSVs (path,target,pair_path,pair_target), or packs of them."""
     root: Path
     """Folder that the CSVs' paths start from."""
     out: Path = Path("audit")
@@ -96,21 +101,19 @@ class Faces:
         return np.flatnonzero(self.label == person)
 
 
-def _rows(csv: Path):
-    """Yield (path, target, side) of the plain faces of a CSV."""
-    try:
-        frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{csv} can't be read as a CSV: {' '.join(str(error).split())}") from None
+def _rows(csv: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, target, side) of the plain faces of a CSV or pack."""
+    frame = read_rows(csv, ["path"])
     side = "pairs" if "pair_path" in frame else "train"
     for prefix in ("", "pair_") if side == "pairs" else ("",):
         lacking = [name for name in (f"{prefix}path", f"{prefix}target") if name not in frame]
         if lacking:
             raise InputError(f"{csv} lacks the column {', '.join(lacking)}: an audit needs to know who is who")
-        plain = frame[frame[f"{prefix}masked"] != "1"] if f"{prefix}masked" in frame else frame
-        yield from (
-            (path, name, side) for path, name in zip(plain[f"{prefix}path"], plain[f"{prefix}target"], strict=True)
-        )
+        masked = f"{prefix}masked"
+        plain = frame[~read_flags(frame, masked, csv)] if masked in frame else frame
+        plain = plain.dropna(subset=[f"{prefix}path", f"{prefix}target"])
+        paths = relative_paths(plain[f"{prefix}path"], csv, "")
+        yield from ((path, str(name), side) for path, name in zip(paths, plain[f"{prefix}target"], strict=True))
 
 
 def audit(settings: AuditSettings) -> list[Finding]:
@@ -139,31 +142,29 @@ def audit(settings: AuditSettings) -> list[Finding]:
     return findings
 
 
-def _embedded(settings: AuditSettings, faces: Faces) -> tuple[np.ndarray, "_Pixels"]:
+def _embedded(settings: AuditSettings, faces: Faces) -> tuple[np.ndarray, Pixels]:
+    """Embeddings of the faces, float32 (N, D), and what gives the pixels of a row of them."""
     opened = open_model(settings.model, settings.backbone)
-    check_card(read_dataset_card(settings.root), settings.root, opened.preprocessing.crop)
-    require_files(settings.root, faces.path, ", ".join(map(str, settings.csvs)))
+    images = _images(settings, faces, opened)
     device = pick_device(settings.device)
-    size, workers = opened.preprocessing.size, loader_workers(-1, device)
-    loader = image_loader(settings.root, faces.path, size, batch_size=64, workers=workers)
-    model = to_device(opened.model, device)
-    normalise = opened.preprocessing.normalise
-    embeddings = embed(model, loader, device=device, normalise=normalise, mirror=opened.mirror, progress="embedding")
+    embeddings, loader = embed_images(opened, images, device=device, mirror=opened.mirror, title="embedding")
     if loader.unreadable:
-        first = faces.path[min(loader.unreadable)]
+        first = images.name(min(loader.unreadable))
         raise InputError(f"{len(loader.unreadable)} faces can't be read (the first is {first}); take them out")
-    return embeddings, _Pixels(settings.root, faces.path, size)
+    # Read when they are looked at: a set may be larger than the memory.
+    return embeddings, lambda row: loader.faces([row])[0].copy()
 
 
-class _Pixels:
-    """Faces by row, read when they are looked at: a set may be larger than the memory."""
-
-    def __init__(self, root: Path, paths: np.ndarray, size: int) -> None:
-        self._root, self._paths, self._size = root, paths, size
-
-    def __call__(self, row: int) -> np.ndarray:
-        (batch,) = image_loader(self._root, self._paths[[row]], self._size, batch_size=1, workers=0)
-        return batch[0].numpy().copy()
+def _images(settings: AuditSettings, faces: Faces, opened: TrainedModel) -> Images:
+    """Where the faces lie: in the packs among the CSVs, else under the root."""
+    packs = [Pack(csv) for csv in settings.csvs if csv.suffix == SUFFIX]
+    images = Images(settings.root, faces.path, packs)
+    for pack in packs:
+        check_card(pack.card, pack.path, opened.preprocessing["crop"])
+    if images.loose:
+        check_card(read_dataset_card(settings.root), settings.root, opened.preprocessing["crop"])
+        require_files(settings.root, images.loose, ", ".join(map(str, settings.csvs)))
+    return images
 
 
 # ==== the kinds of findings ====
@@ -217,7 +218,7 @@ def _two_people(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, level
     return sorted(found, key=lambda finding: -finding.distance)
 
 
-def _twice(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, pixels: _Pixels) -> list[Finding]:
+def _twice(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, pixels: Pixels) -> list[Finding]:
     """Two files of one picture; the one that fits its name less goes."""
     found = []
     for a, b, distance in near_pairs(embeddings, DUPLICATE_DISTANCE):
@@ -233,7 +234,7 @@ def _twice(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, pixels: _P
 
 
 @house_style()
-def draw_sheet(path: Path, kind: str, findings: list[Finding], faces: Faces, pixels: _Pixels) -> None:
+def draw_sheet(path: Path, kind: str, findings: list[Finding], faces: Faces, pixels: Pixels) -> None:
     """The surest findings of a kind, a row each: the faces in question to the left, those beside them to the right."""
     shown = list({(tuple(f.left), tuple(f.right)): f for f in findings}.values())[:_ROWS_A_SHEET]
     figure = new_figure(10, 0.9 + 1.45 * len(shown))

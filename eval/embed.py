@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.alignment.photos import FacePhoto, PhotoReader
+from data.transforms import Preprocessing
 from models.trained_model import open_model
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError
@@ -94,10 +95,11 @@ class Embedder:
         Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
         opened = open_model(str(run), backbone)
-        self.threshold, self.size, self.crop = opened.threshold, opened.preprocessing.size, opened.preprocessing.crop
+        needed = Preprocessing.from_dict(opened.preprocessing)
+        self.threshold, self.size, self.crop = opened.threshold, needed.size, needed.crop
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
-        self._normalise, self._mirror = opened.preprocessing.normalise, opened.mirror
+        self._normalise, self._mirror = needed.normalise, opened.mirror
         self._reader: PhotoReader | None = None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:

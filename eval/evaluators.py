@@ -1,6 +1,6 @@
-"""A list of pairs with its images, ready to be evaluated with any model."""
+"""Lists of pairs and of images with a trained network: opened, and every distinct image embedded once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.datasets import image_loader
-from data.faces import check_card
-from data.tables.card import read_dataset_card
-from data.tables.pair_csv import read_pair_csvs
-from data.tables.paths import require_files
+from configs.settings import Settings
+from data.datasets import ImageLoader
+from data.faces import FaceData, open_pairs
+from data.tables.images import Images
+from data.transforms import Preprocessing
 from eval.embed import embed
 from eval.metrics.distances import pair_distances
 from eval.metrics.evaluation import Pairs
 from eval.text import counted
 from models.trained_model import TrainedModel
-from runtime.devices import loader_workers, pick_device, to_device
+from runtime.devices import loader_workers, to_device
 from runtime.errors import InputError
-from runtime.processes.distributed import from_all, gather_rows, is_first
+from runtime.processes.distributed import from_all, gather_rows, is_first, ranks
+
+_BATCH = 128
 
 
 class PairEvaluator:
@@ -28,7 +30,7 @@ class PairEvaluator:
 
     ``loader`` gives the N distinct images in order as uint8 batches (B, H, W, 3), and afterwards the indices of
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
-    ``data.tables.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
+    ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
     image and its mirror.
     """
@@ -43,15 +45,15 @@ class PairEvaluator:
 
     def embed(self, model: nn.Module, title: str) -> np.ndarray:
         """Embeddings of the distinct images: float32 (N, D). Of several processes each embeds a part."""
-        progress = title if is_first() else None
-        own = embed(
-            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, progress=progress
+        return _embed_parts(
+            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, title=title
         )
-        self.loader.unreadable = set().union(*from_all(self.loader.unreadable))
-        return gather_rows(torch.from_numpy(own))[0].numpy()
 
     def readable_pairs(self) -> Pairs:
-        """The pairs without those of unreadable images, which are counted and named."""
+        """The pairs without those of unreadable images, which are counted and named.
+
+        Raises InputError if no pair is left.
+        """
         pairs = self.pairs
         unreadable = np.array(sorted(self.loader.unreadable), dtype=np.int64)
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
@@ -62,36 +64,81 @@ class PairEvaluator:
             tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")
         self.left_out = readable.left_out
+        if not len(readable.same):
+            raise InputError(f"not one of {counted(len(lost), 'pair')} has two readable images; make the faces again")
         return readable
 
+    def score(self, model: nn.Module, title: str) -> tuple[np.ndarray, Pairs]:
+        """Distances of the readable pairs, float64 (P,), and these pairs. Raises InputError as ``readable_pairs``."""
+        embeddings, pairs = self.embed(model, title), self.readable_pairs()
+        return pair_distances(embeddings, pairs.left, pairs.right), pairs
 
-def score_pairs(
-    opened: TrainedModel, csvs: Sequence[Path], root: Path, *, path_prefix: str = "", device: str = "auto"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances float64 (P,) and same bool (P,) of the readable pairs of pair CSVs.
 
-    Raises InputError: a CSV that is not as it should be, missing images, another crop than the model's, and where
-    not one pair can be read.
+def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) -> dict[str, PairEvaluator]:
+    """Those of a run's pairs: "evaluation" selects the checkpoint, "test" is only ever reported on."""
+    workers = loader_workers(settings.workers, device, settings.gpus)
+    return {
+        name: PairEvaluator(
+            ImageLoader(images, faces.preprocessing.size, batch_size=128, workers=workers),
+            pairs,
+            device=device,
+            normalise=faces.preprocessing.normalise,
+            mirror=settings.mirror,
+        )
+        for name, pairs, images in (
+            ("evaluation", faces.evaluation, faces.evaluation_images),
+            ("test", faces.test, faces.test_images),
+        )
+    }
+
+
+def open_pair_evaluator(
+    opened: TrainedModel,
+    root: Path,
+    csvs: Sequence[str],
+    *,
+    device: torch.device,
+    path_prefix: str = "",
+    mirror: bool = False,
+    workers: int = -1,
+    batch_size: int = _BATCH,
+) -> PairEvaluator:
+    """The pairs of CSVs or packs, cropped and normalised as the model needs them.
+
+    ``csvs`` are names under ``root`` or in the working folder (see ``named_here``). The mirror is used if it is asked
+    for here or the model's threshold was chosen with it. Raises InputError as ``data.faces.open_pairs``: a table
+    that is not as it should be, more than a few missing images, faces of another crop.
     """
-    check_card(read_dataset_card(root), root, opened.preprocessing.crop)
-    pairs = read_pair_csvs(csvs, path_prefix)
-    require_files(root, pairs.paths, ", ".join(map(str, csvs)))
-    where = pick_device(device)
-    loader = image_loader(
-        root, pairs.paths, opened.preprocessing.size, batch_size=64, workers=loader_workers(-1, where)
-    )
-    embeddings = embed(
-        to_device(opened.model, where),
-        loader,
-        device=where,
-        normalise=opened.preprocessing.normalise,
-        mirror=opened.mirror,
-        progress="embedding",
-    )
-    unreadable = list(loader.unreadable)
-    kept = ~(np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable))
-    if not kept.any():
-        raise InputError(f"{', '.join(map(str, csvs))}: not one pair has two readable images")
-    if not kept.all():
-        print(f"{(~kept).sum()} pairs are left out: an image of theirs can't be read")
-    return pair_distances(embeddings, pairs.left[kept], pairs.right[kept]), pairs.same[kept]
+    needed = Preprocessing.from_dict(opened.preprocessing)
+    pairs, images = open_pairs(root, tuple(csvs), path_prefix, needed.crop)
+    loader = ImageLoader(images, needed.size, batch_size=batch_size, workers=loader_workers(workers, device))
+    mirror = mirror or opened.mirror
+    return PairEvaluator(loader, pairs, device=device, normalise=needed.normalise, mirror=mirror)
+
+
+def named_here(csvs: Iterable[Path]) -> tuple[str, ...]:
+    """The CSVs of a command line: those of the working folder come before files of the same name under the root."""
+    return tuple(str(csv.absolute() if csv.is_file() else csv) for csv in csvs)
+
+
+def embed_images(
+    opened: TrainedModel, images: Images, *, device: torch.device, mirror: bool, title: str
+) -> tuple[np.ndarray, ImageLoader]:
+    """Embeddings of a list of images, float32 (N, D), and its loader.
+
+    The loader knows the ``unreadable`` ones and gives single ``faces``. Of several processes each embeds a part.
+    """
+    needed = Preprocessing.from_dict(opened.preprocessing)
+    loader = ImageLoader(images, needed.size, batch_size=_BATCH, workers=loader_workers(-1, device))
+    model = opened.model.to(device, memory_format=torch.channels_last)
+    # With several processes each has a part of the images, and there are no gradients to sum.
+    model = to_device(model, device) if ranks() == 1 else model
+    embeddings = _embed_parts(model, loader, device=device, normalise=needed.normalise, mirror=mirror, title=title)
+    return embeddings, loader
+
+
+def _embed_parts(model: nn.Module, loader, *, title: str, **options: object) -> np.ndarray:
+    """``embed`` with each process's part of the loader: all rows, and all unreadable images, in every process."""
+    own = embed(model, loader, progress=title if is_first() else None, **options)
+    loader.unreadable = set().union(*from_all(loader.unreadable))
+    return gather_rows(torch.from_numpy(own))[0].numpy()

@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from eval.evaluators import PairEvaluator
+from eval.finished_run import write_pair_file
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import operating_points
 from eval.metrics.evaluation import Evaluation, evaluate_pairs
@@ -15,9 +16,9 @@ from eval.plots.roc_det import plot_det, plot_roc
 from eval.plots.test_result import plot_conditions, plot_test_result
 from eval.plots.worst_pairs import plot_worst_pairs
 from eval.report.write import LEFT_OUT_FILE, write_report
-from eval.test_pairs_csv import write_pair_file
 from eval.text import has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
+from runtime.devices import unwrap
 from runtime.files import replace_file
 from runtime.processes.distributed import from_first, is_first
 from runtime.run_folder import RunFolder
@@ -36,6 +37,7 @@ def test_best(
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
+    model = unwrap(model)
     load_state(model, checkpoint["model"], str(run.best))
     embeddings = evaluator.embed(model, "testing")
     if not is_first():

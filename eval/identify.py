@@ -25,6 +25,7 @@ from data.tables.card import CARD, read_dataset_card
 from eval.embed import Embedder
 from eval.enrolled import Gallery
 from eval.metrics.identification import identification_figures
+from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file, sha256
@@ -64,7 +65,7 @@ def identify(settings: IdentifySettings) -> dict | None:
     if not (settings.gallery or settings.probe or settings.remove):
         raise InputError("nothing to do: give --gallery, --probe or --remove")
     path = enrolment_file(settings)
-    gallery = Gallery.load(path, _fingerprint(settings.model))
+    gallery = Gallery.load(path, _fingerprint(settings.model, settings.backbone))
     for person in settings.remove:
         gallery.remove(person)
     if settings.gallery or settings.probe:
@@ -144,9 +145,9 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
         yield (person, name), embedder.embed_aligned(face.image[None])[0]
 
 
-def _fingerprint(model: str) -> str:
-    """Digest of the weights, so that embeddings of two networks are never compared."""
-    path = find_checkpoint(Path(model))
+def _fingerprint(model: str, backbone: str) -> str:
+    """Digest of the weights' file, so that embeddings of two networks are never compared."""
+    path = find_weights(backbone, model) if backbone else find_checkpoint(Path(model))
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
     return sha256(path)

@@ -17,6 +17,7 @@ import pandas as pd
 import tyro
 
 from eval.compare.seeds import group_by_settings
+from eval.finished_run import objective_name
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
@@ -64,7 +65,7 @@ def run_row(run: Path) -> dict:
     seconds = sum(line["seconds"] + line["evaluation_seconds"] for line in log)
     return {
         "run": run.name,
-        "objective": settings.get("mining", "arcface + focal"),
+        "objective": objective_name(settings),
         "backbone": settings["backbone"],
         "start": Path(settings["pretrained"]).name,
         "data": Path(settings["data_root"]).name,

@@ -11,16 +11,18 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
+import pandas as pd
 import tyro
 
-from eval.evaluators import score_pairs
+from data.tables.pair_faults import reasons
+from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import balanced_accuracy
 from eval.metrics.choose_threshold import best_threshold, choose_thresholds
-from eval.metrics.conditions import UNKNOWN
 from eval.metrics.evaluation import THRESHOLD_METRIC
+from eval.text import counted
 from models.trained_model import open_model
 from runtime.checkpoints.file import find_checkpoint, load_checkpoint, save_checkpoint
+from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 
 
@@ -40,34 +42,49 @@ class ThresholdSettings:
     """Where the network runs."""
 
 
-def store_threshold(settings: ThresholdSettings) -> tuple[float, float, int]:
-    """Choose and store; returns the threshold, its balanced accuracy on these pairs, and their number.
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The stored threshold, its balanced accuracy on the ``pairs`` (how many counted), and the rows left out."""
 
-    Raises InputError as ``score_pairs`` and ``open_model`` do, and where all pairs are of one kind.
+    threshold: float
+    balanced_accuracy: float
+    pairs: int
+    left_out: pd.DataFrame
+
+
+def store_threshold(settings: ThresholdSettings) -> Chosen:
+    """Choose the threshold and store it in the checkpoint.
+
+    Raises InputError as ``open_pair_evaluator`` and ``open_model`` do, and if all pairs are of one kind.
     """
     opened = open_model(str(settings.model))
-    distances, same = score_pairs(
-        opened, settings.pairs, settings.root, path_prefix=settings.path_prefix, device=settings.device
+    device = pick_device(settings.device)
+    evaluator = open_pair_evaluator(
+        opened, settings.root, named_here(settings.pairs), path_prefix=settings.path_prefix, device=device
     )
-    threshold = best_threshold(distances, same)
+    distances, pairs = evaluator.score(to_device(opened.model, device), "embedding")
+    threshold = best_threshold(distances, pairs.same)
     if threshold is None:
-        raise InputError(f"all {len(same)} pairs are of one kind; a threshold needs same and different pairs")
+        raise InputError(f"all {len(pairs.same)} pairs are of one kind; a threshold needs same and different pairs")
     path = find_checkpoint(settings.model)
     content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
-    thresholds = choose_thresholds(distances, same, np.full(len(same), UNKNOWN))
+    thresholds = choose_thresholds(distances, pairs.same, pairs.condition)
     chosen = {"threshold": threshold, "threshold_metric": THRESHOLD_METRIC, "thresholds": thresholds}
     save_checkpoint(path, {**content, **chosen})
-    return threshold, balanced_accuracy(distances, same, threshold), len(same)
+    accuracy = balanced_accuracy(distances, pairs.same, threshold)
+    return Chosen(threshold, accuracy, len(pairs.same), evaluator.left_out)
 
 
 def main() -> None:
     """The command."""
     settings = tyro.cli(ThresholdSettings, description=__doc__)
-    threshold, accuracy, pairs = store_threshold(settings)
+    chosen = store_threshold(settings)
     print(
-        f"threshold {threshold:.4f}, balanced accuracy {accuracy:.2%} on {pairs:,} evaluation pairs; "
-        f"stored in {find_checkpoint(settings.model)}"
+        f"threshold {chosen.threshold:.4f}, balanced accuracy {chosen.balanced_accuracy:.2%} on {chosen.pairs:,} "
+        f"evaluation pairs; stored in {find_checkpoint(settings.model)}"
     )
+    if len(chosen.left_out):
+        print(f"{counted(len(chosen.left_out), 'pair')} left out: {reasons(chosen.left_out)}")
 
 
 if __name__ == "__main__":

@@ -17,12 +17,11 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
-from data.datasets import image_loader
 from data.tables.card import read_dataset_card
-from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
+from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
 from data.tables.rows import write_table
-from eval.evaluators import PairEvaluator
+from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import BALANCED
 from eval.metrics.conditions import ALL_PAIRS
@@ -30,7 +29,7 @@ from eval.metrics.evaluation import Evaluation, evaluate_pairs
 from eval.report.figure_tables import figures_table
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
-from runtime.devices import loader_workers, pick_device, to_device
+from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 from runtime.files import replace_file
 
@@ -75,23 +74,31 @@ def verify(settings: VerifySettings) -> dict:
 
 def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
     """The figures, and the pairs that were left out."""
-    pairs = read_pair_csvs([settings.pairs], settings.path_prefix)
-    pairs = without_missing(pairs, settings.root, str(settings.pairs))
     opened = open_model(settings.model, settings.backbone)
-    crop_stated = _check_crop(opened, settings.root)
     threshold, source = _threshold(opened, settings)
-    mirror = settings.mirror or opened.mirror
-    evaluation, evaluator = _evaluate(opened, pairs, threshold, mirror, settings)
+    device = pick_device(settings.device)
+    evaluator = open_pair_evaluator(
+        opened,
+        settings.root,
+        named_here([settings.pairs]),
+        path_prefix=settings.path_prefix,
+        mirror=settings.mirror,
+        device=device,
+        workers=settings.workers,
+        batch_size=settings.batch_size,
+    )
+    embeddings = evaluator.embed(to_device(opened.model, device), "embedding")
+    evaluation = evaluate_pairs(embeddings, evaluator.readable_pairs(), threshold)
     figures = {
         "model": settings.model,
         "pairs_csv": str(settings.pairs),
-        "images": len(pairs.paths),
+        "images": len(evaluator.pairs.paths),
         "lost_pairs": evaluator.lost_pairs,
         "left_out": {str(k): int(n) for k, n in evaluator.left_out["reason"].value_counts().items()},
-        "mirror": mirror,
+        "mirror": evaluator.mirror,
         "mirror_of_threshold": opened.mirror,
-        "preprocessing": opened.preprocessing.to_dict(),
-        "crop_stated_by_data": crop_stated,
+        "preprocessing": opened.preprocessing,
+        "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
         **_judgements(evaluation),
@@ -127,18 +134,10 @@ def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
         print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 
-def _check_crop(opened: TrainedModel, root: Path) -> bool:
-    """Whether the data says how it was cropped; raises InputError where it says another crop than the model's."""
-    card = read_dataset_card(root) or {}
-    if "crop" not in card:
-        return False
-    needed = opened.preprocessing.crop
-    if card["crop"] != needed:
-        raise InputError(
-            f"{opened.name} needs {needed} crops, but the faces in {root} are {card['crop']} crops; "
-            f"prepare them with the crop {needed}"
-        )
-    return True
+def _crop_is_stated(settings: VerifySettings) -> bool:
+    """Whether the faces say how they were cropped: by the card of the pack, or of the folder."""
+    csv = settings.pairs
+    return (Pack(csv).card if csv.suffix == SUFFIX and csv.is_file() else read_dataset_card(settings.root)) is not None
 
 
 def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | None, str | None]:
@@ -155,26 +154,6 @@ def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | 
             "different pairs among the evaluation pairs, or set --threshold"
         )
     return stored[settings.far], f"FAR {settings.far} on the evaluation pairs"
-
-
-def _evaluate(
-    opened: TrainedModel, pairs: PairTable, threshold: float | None, mirror: bool, settings: VerifySettings
-) -> tuple[Evaluation, PairEvaluator]:
-    """The evaluation, and the evaluator, which knows the pairs that are left out."""
-    device = pick_device(settings.device)
-    loader = image_loader(
-        settings.root,
-        pairs.paths,
-        opened.preprocessing.size,
-        batch_size=settings.batch_size,
-        workers=loader_workers(settings.workers, device),
-    )
-    evaluator = PairEvaluator(loader, pairs, device=device, normalise=opened.preprocessing.normalise, mirror=mirror)
-    embeddings = evaluator.embed(to_device(opened.model, device), "embedding")
-    readable = evaluator.readable_pairs()
-    if not len(readable.same):
-        raise InputError(f"{settings.pairs}: not one pair has two readable images")
-    return evaluate_pairs(embeddings, readable, threshold), evaluator
 
 
 def _judgements(evaluation: Evaluation) -> dict:

@@ -4,6 +4,5 @@ from losses.arcface import ArcFaceLoss
 from losses.frequency import FREQUENCY_WEIGHTS
 from losses.sharded_head import ShardedArcFaceLoss
 from losses.triplet import MINING_RULES, TripletLoss
-from teacher.distillation import Distillation
 
-__all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "Distillation", "ShardedArcFaceLoss", "TripletLoss"]
+__all__ = ["FREQUENCY_WEIGHTS", "MINING_RULES", "ArcFaceLoss", "ShardedArcFaceLoss", "TripletLoss"]

@@ -1,9 +1,9 @@
 """Images → unit embeddings: backbones, pooling, neck, known weights."""
 
 from models.backbones.by_name import BACKBONES
-from models.build import NECK_SIZES, build_model
+from models.build import NECK_SIZES, build_model, model_for
 from models.embedder import FaceEmbedder
 from models.pooling import POOLINGS
 from models.weights.known import weights_preprocessing
 
-__all__ = ["BACKBONES", "NECK_SIZES", "POOLINGS", "FaceEmbedder", "build_model", "weights_preprocessing"]
+__all__ = ["BACKBONES", "NECK_SIZES", "POOLINGS", "FaceEmbedder", "build_model", "model_for", "weights_preprocessing"]

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from configs.settings import Settings
 from models.backbones import iresnet, mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
 from models.embedder import FaceEmbedder, Neck
 from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, FlattenPooling, GeM
 from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
+from runtime.devices import to_device
 from runtime.errors import InputError
 
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
@@ -36,6 +38,22 @@ TAILS = {
     ),
     **dict.fromkeys(iresnet.BLOCKS, _FLAT),
 }
+
+
+def model_for(settings: Settings, device: torch.device) -> nn.Module:
+    """The network of the settings on its device, ready for training. Raises InputError as ``build_model`` does."""
+    model = build_model(
+        settings.backbone,
+        embedding_size=settings.embedding_size,
+        pooling=settings.pooling,
+        dropout=settings.dropout,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size,
+        norm_momentum=settings.norm_momentum,
+    )
+    return to_device(
+        model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
+    )
 
 
 def build_model(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import nn
 
-from data.transforms import Preprocessing
 from models import NECK_SIZES, build_model, weights_preprocessing
 from runtime.checkpoints.file import find_checkpoint, load_checkpoint, load_state
 from runtime.errors import InputError
@@ -15,13 +14,14 @@ from runtime.errors import InputError
 class TrainedModel:
     """A model with what its input must look like, and the threshold that was chosen for it, if any.
 
+    ``preprocessing`` holds plain values, those of ``data.transforms.Preprocessing``: size, crop, mean and std.
     ``mirror``: the threshold was chosen on embeddings of each face and its mirror. ``thresholds``: those of
     ``eval.metrics.choose_threshold``, for each condition and false accept rate.
     """
 
     name: str
     model: nn.Module
-    preprocessing: Preprocessing
+    preprocessing: dict
     threshold: float | None
     threshold_source: str | None
     mirror: bool = False
@@ -63,7 +63,7 @@ def _open_checkpoint(name: str) -> TrainedModel:
     return TrainedModel(
         name,
         model,
-        Preprocessing.from_dict(content["preprocessing"]),
+        dict(content["preprocessing"]),
         threshold,
         source,
         mirror=made_with.get("mirror", False),
@@ -86,4 +86,4 @@ def _open_weights(name: str, backbone: str) -> TrainedModel:
         pretrained=name,
         image_size=preprocessing["size"],
     )
-    return TrainedModel(name, model, Preprocessing.from_dict(preprocessing), None, None)
+    return TrainedModel(name, model, preprocessing, None, None)

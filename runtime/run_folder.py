@@ -1,15 +1,17 @@
 """The folder of one run: settings, log, metrics, plots and checkpoints, under fixed names."""
 
+import errno
 import itertools
 import json
-import os
 import platform
+import re
 import shutil
 import sys
 import time
-from importlib.metadata import version
+import uuid
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import torch
 
@@ -18,6 +20,9 @@ from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import replace_file
 from runtime.processes.distributed import from_first, is_first
+
+if TYPE_CHECKING:
+    from configs import Settings
 
 try:
     import fcntl
@@ -51,26 +56,25 @@ class RunFolder:
         self._lock: IO | None = None
 
     @classmethod
-    def create(cls, results: Path, name: str, settings: dict | None = None) -> "RunFolder":
-        """Make a new folder, with its config.json where ``settings`` are given; it appears with it or not at all.
+    def create(cls, results: Path, name: str, settings: dict | None = None, *, numbered: bool = False) -> "RunFolder":
+        """Make a new folder, with its config.json if ``settings`` are given; it appears with it or not at all.
 
-        An empty ``name`` becomes the date and time. Raises InputError where it can't be made or written, or where
-        the name is taken.
+        ``numbered``: if the name is taken, it gets a number behind it. Raises InputError if the folder can't be made
+        or written, if ``name`` leaves ``results``, or if it is taken.
         """
-        path = results / (name or _free_name(results, time.strftime("%Y-%m-%d_%H-%M-%S")))
-        draft = cls(path.with_name(f".{path.name}.{os.getpid()}.making"))
+        if Path(name).name != name or name in (".", ".."):
+            raise InputError(f"run_name is {name!r}; it must be a plain name, as the run's folder lies in {results}")
+        draft = cls(results / f".{name}.{uuid.uuid4().hex}.making")  # others may make one of the same name
         try:
-            if path.exists():
-                raise InputError(f"the run {path} exists; choose another run_name, or go on with --resume {path}")
             draft.path.mkdir(parents=True)
             if settings is not None:
                 draft.write_config(settings)
-            draft.path.rename(path)
+            return cls(_give_name(draft.path, name, numbered))
         except OSError as error:
-            raise InputError(f"can't write results to {path} ({error.strerror}); set results_dir elsewhere") from None
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"can't write results to {results / name} ({reason}); set results_dir elsewhere") from None
         finally:
             shutil.rmtree(draft.path, ignore_errors=True)
-        return cls(path)
 
     def lock(self) -> bool:
         """Hold the run for this process until it ends, however that is; False where another process holds it."""
@@ -98,6 +102,12 @@ class RunFolder:
         """config.json: the settings, the command and what it ran on."""
         self._write("config.json", json.dumps({"settings": settings, **environment()}, indent=2))
 
+    def reopen(self, settings: dict) -> None:
+        """Into config.json: the settings that the run is resumed with; it has not ended then."""
+        config = {**_config(self.path), "settings": settings}
+        config.pop("ended", None)
+        self._write("config.json", json.dumps(config, indent=2))
+
     def write_log(self, history: list[dict]) -> None:
         """log.jsonl: one line an epoch, always the whole history, so that a resumed run has no line twice."""
         self._write("log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
@@ -118,22 +128,24 @@ class RunFolder:
             temporary.write_text(text if text.endswith("\n") or not text else text + "\n")
 
 
-def open_run(settings: dict) -> RunFolder:
+def open_run(settings: "Settings") -> RunFolder:
     """The folder that a run with these settings writes to, held for this process, as its setting ``resume`` says.
 
     ``auto``: the newest unfinished run of the same settings in results_dir, or a new one; ``never``: a new one; else
-    the folder of the run to go on with. With several processes the first one opens it for all. Raises InputError: no
-    such run, another process trains in it, or the name of a new one is taken.
+    the folder of the run to resume, whose config.json takes these settings. With several processes the first one opens
+    it for all. Raises InputError: no such run, another process trains in it, or the name of a new one is taken.
     """
     run = _open_run(settings) if is_first() else None
     path = from_first(run and run.path)
     return run or RunFolder(path)
 
 
-def _open_run(settings: dict) -> RunFolder:
-    results, name, choice = Path(settings["results_dir"]), settings["run_name"], settings["resume"]
+def _open_run(settings: "Settings") -> RunFolder:
+    results, name, choice = Path(settings.results_dir), settings.run_name, settings.resume
     if choice not in ("auto", "never"):
-        return _held(RunFolder(Path(choice)))
+        run = _held(RunFolder(Path(choice)))
+        run.reopen({**settings.to_dict(), "resume": read_config(run.path).get("resume", "auto")})
+        return run
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():
@@ -141,7 +153,8 @@ def _open_run(settings: dict) -> RunFolder:
                 return run
             if name:
                 return _held(run)
-    return _held(RunFolder.create(results, name, settings))
+    made = RunFolder.create(results, name or _default_name(settings), settings.to_dict(), numbered=not name)
+    return _held(made)
 
 
 def _held(run: RunFolder) -> RunFolder:
@@ -151,17 +164,18 @@ def _held(run: RunFolder) -> RunFolder:
     return run
 
 
-def _unfinished(results: Path, settings: dict) -> list[RunFolder]:
+def _unfinished(results: Path, settings: "Settings") -> list[RunFolder]:
     """Runs of the same settings that have not ended, the newest first."""
-    wanted = _deciding(settings)
+    wanted = _deciding(settings.to_dict())
     found = []
     for path in results.glob("*/config.json"):
         try:
             config = _config(path.parent)
         except InputError:
-            continue  # another program's folder
-        if "ended" not in config and _deciding(config["settings"]) == wanted:
-            found.append((config.get("started", ""), path.parent))
+            print(f"{path.parent} is passed over: its config.json can't be read")
+            continue
+        if "ended" not in config and _deciding(settings.completed(config["settings"])) == wanted:
+            found.append((str(config.get("started", "")), path.parent))
     return [RunFolder(path) for _, path in sorted(found, reverse=True)]
 
 
@@ -169,10 +183,33 @@ def _deciding(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
 
 
-def _free_name(results: Path, name: str) -> str:
-    """``name``, or with a number behind it where two runs begin in the same second."""
-    numbered = (f"{name}_{number}" for number in itertools.count(2))
-    return next(each for each in itertools.chain([name], numbered) if not (results / each).exists())
+def _default_name(settings: "Settings") -> str:
+    """What the run is and when it began: arcface-inception_resnet_v1-2026-11-27_14-59-39."""
+    backbone = re.sub(r"[^\w.-]+", "_", settings.backbone)
+    return f"{settings.objective}-{backbone}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+
+
+def _give_name(draft: Path, name: str, numbered: bool) -> Path:
+    """Rename the draft to ``name`` beside it, or to the first free of name, name_2, …; several processes may try."""
+    for number in itertools.count(1):
+        path = draft.with_name(name if number == 1 else f"{name}_{number}")
+        if _renamed(draft, path):
+            break
+        if not numbered:
+            raise InputError(f"the run {path} exists; choose another run_name, or resume it with --resume {path}")
+    return path
+
+
+def _renamed(draft: Path, path: Path) -> bool:
+    """Whether ``path`` was free and is the draft's name now; another process may be faster."""
+    try:
+        if not path.exists():
+            draft.rename(path)
+            return True
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    return False
 
 
 def read_config(run: Path) -> dict:
@@ -181,10 +218,11 @@ def read_config(run: Path) -> dict:
 
 
 def _config(run: Path) -> dict:
+    path = run / "config.json"
     try:
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads(path.read_text() if path.is_file() else "")  # a pipe would keep us waiting
         return {**config, "settings": dict(config["settings"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{run} is no run folder: it has no readable config.json") from None
 
 
@@ -195,12 +233,20 @@ def environment() -> dict:
         "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: _version(name) for name in LIBRARIES},
         "processor": _processor(),
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
+
+
+def _version(distribution: str) -> str | None:
+    """None if it was installed under another name, as opencv-python for opencv-python-headless."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -1,1 +1,1 @@
-"""The study on real faces: questions, the trainings that answer them, and the page of answers."""
+"""The study on real faces: questions, the runs that answer them, and the page of answers."""

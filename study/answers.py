@@ -1,4 +1,4 @@
-"""What the finished trainings of a question say: figures of each arm over its seeds, and what is more than luck."""
+"""The answer to a question from its finished runs: results of each arm over its seeds, and their differences."""
 
 import dataclasses
 import json
@@ -8,23 +8,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.compare.models import TestedRun, model_table, resample, share_pairs, significance_table
+from eval.compare.models import model_table, resample, share_pairs, significance_table
+from eval.finished_run import FinishedRun, read_pair_file, read_run_file
 from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts
 from eval.metrics.significance import mean_of_drawn_runs
-from eval.report.write import read_run_file
-from eval.test_pairs_csv import read_pair_file
+from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
 from runtime.files import replace_file
 
+# Where the answers lie, in the folder of the results.
+ANSWERS = Path("published/study")
 UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 
 @dataclasses.dataclass(frozen=True)
 class ArmRuns:
-    """An arm's finished run folders, one a seed; ``untested`` are those that collapsed in their first epoch."""
+    """An arm's finished run folders, one per seed; ``untested`` are those that collapsed in their first epoch."""
 
     name: str
     folders: Sequence[Path]
@@ -36,7 +38,7 @@ def write_answer(
 ) -> None:
     """Write ``path``, a JSON file: no pictures and no paths of pictures, so that it can be published.
 
-    ``arms`` as of the question, the first being what the others are compared with; ``untouched`` is the run folder of
+    ``arms`` as of the question, the first being the baseline; ``untouched`` is the run folder of
     the imported weights; ``chosen`` as of the question.
     """
     runs = share_pairs({run.name: run for run in (_tested(untouched), *map(_trained, _folders(arms)))})
@@ -60,10 +62,10 @@ def write_answer(
 
 
 def read_answer(answers: Path, name: str) -> dict:
-    """What ``write_answer`` wrote for a question. Raises InputError where it is not there."""
+    """The answer that ``write_answer`` wrote. Raises InputError if it is missing."""
     path = answers / f"{name}.json"
     if not path.is_file():
-        raise InputError(f"{path} is not there: run python -m study.run {name} first")
+        raise InputError(f"{path} is missing: run python -m study.run {name} first")
     return json.loads(path.read_text())
 
 
@@ -71,17 +73,17 @@ def _folders(arms: Sequence[ArmRuns]) -> list[Path]:
     return [folder for arm in arms for folder in arm.folders]
 
 
-def _tested(folder: Path) -> TestedRun:
+def _tested(folder: Path) -> FinishedRun:
     """Imported weights: they have neither settings nor a log."""
-    return TestedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
+    return FinishedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
 
 
-def _trained(folder: Path) -> TestedRun:
+def _trained(folder: Path) -> FinishedRun:
     settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")
     return dataclasses.replace(_tested(folder), settings=settings, log=log)
 
 
-def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict:
+def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> dict:
     own = [runs[folder.name] for folder in arm.folders]
     of_parts = [_parts(run.metrics) for run in own]
     return {
@@ -102,7 +104,7 @@ def _arm(arm: ArmRuns, runs: Mapping[str, TestedRun], before: TestedRun) -> dict
 
 
 def _untested_arm(arm: ArmRuns) -> dict:
-    """An arm of which no seed came to the end of an epoch."""
+    """An arm of which no seed finished an epoch."""
     configs = [read_run_file(folder, "config.json") for folder in arm.untested]
     return {
         "name": arm.name,
@@ -122,16 +124,16 @@ def _seeds(folders: Sequence[Path]) -> list[int]:
 
 
 def _hardware(config: dict) -> str:
-    return ", ".join(config["gpus"]) or f"{config['processor']}, {config['threads']} threads"
+    return ", ".join(config["gpus"]) or f"{config['processor']}, {counted(config['threads'], 'thread')}"
 
 
-def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, TestedRun], half: int) -> str:
+def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, FinishedRun], half: int) -> str:
     """The arm with the lowest mean IOU on a half, each run at the epoch that the other half chose."""
     return min(models, key=lambda arm: np.mean([runs[name].metrics["folds"][half]["iou"] for name in models[arm]]))
 
 
-def _chosen_crosswise(of_first: Sequence[TestedRun], of_second: Sequence[TestedRun], before: TestedRun) -> dict:
-    """What an arm reaches where it was not chosen: the first half's choice on the second, and the other way round."""
+def _chosen_crosswise(of_first: Sequence[FinishedRun], of_second: Sequence[FinishedRun], before: FinishedRun) -> dict:
+    """The results of arms on the half they were not selected on: the first's choice on the second, and vice versa."""
     crossed = [_crossed(*two) for two in zip(of_first, of_second, strict=True)]
     conditions = parts(before.pairs["condition"].to_numpy(str))
     samples = {name: [resample(run, rows) for run in crossed] for name, rows in conditions.items()}
@@ -142,19 +144,19 @@ def _chosen_crosswise(of_first: Sequence[TestedRun], of_second: Sequence[TestedR
     }
 
 
-def _crossed(of_first: TestedRun, of_second: TestedRun) -> TestedRun:
-    """The pairs of the first half as ``of_second`` judges them, those of the second as ``of_first``; threshold 1."""
+def _crossed(of_first: FinishedRun, of_second: FinishedRun) -> FinishedRun:
+    """The pairs of the first half with the distances of ``of_second``, and vice versa; the threshold is 1."""
     in_first = np.arange(len(of_first.pairs)) < of_first.metrics["folds"][0]["pairs"]
     distances = (run.pairs["distance"] / run.metrics["threshold"] for run in (of_second, of_first))
     pairs = of_first.pairs.assign(distance=np.where(in_first, *distances))
     return dataclasses.replace(of_first, metrics={"threshold": 1.0}, pairs=pairs)
 
 
-def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, dict]:
-    """What share of the errors of ``before`` the runs (seeds of one model) don't make: of all pairs and each condition.
+def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str, dict]:
+    """The share of the errors of ``before`` that the runs (seeds of one model) avoid, over all pairs and by condition.
 
     All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that
-    holds it with 95 %, over people and seeds as ``eval.metrics.significance`` draws them. A condition is left out where
+    holds it with 95 %, over people and seeds as ``eval.metrics.significance`` draws them. A condition is left out if
     ``before`` makes no error.
     """
     found = {}

@@ -1,4 +1,4 @@
-"""How long trainings will take, from a few timed steps of each network."""
+"""How long runs will take, from a few timed steps of each network."""
 
 import runpy
 import time
@@ -14,7 +14,7 @@ from models import build_model
 from runtime.devices import pick_device, to_device
 from runtime.precision import make_precision
 
-# A step's time settles after the first; three more say enough for an estimate of hours.
+# A step's time settles after the first; three more are enough for an estimate in hours.
 _WARM, _TIMED = 1, 3
 _BATCH = 64
 # An evaluation's forward pass costs about a third of a training step.
@@ -30,7 +30,7 @@ def hours_left(commands: Sequence[list[str]]) -> str:
 
 
 def settings_of(command: list[str]) -> Settings:
-    """What a command ``python SCRIPT OPTION …`` trains with."""
+    """The settings of a command ``python SCRIPT OPTION …``."""
     script = command[1]
     constants = runpy.run_path(script, run_name="constants")["SETTINGS"]
     return parse_settings(constants, "", command[2:])

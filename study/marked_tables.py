@@ -1,4 +1,4 @@
-"""Figures of the study as Markdown, and the pages that hold them between hand-written words."""
+"""Results of the study as Markdown, and pages that hold such tables between hand-written text."""
 
 import re
 from collections.abc import Callable
@@ -13,13 +13,13 @@ _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table, all cells text."""
+    """A Markdown table; all cells are text."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n"
 
 
 def percent(values: list[float], digits: int = 2) -> str:
-    """Shares of the seeds: their mean, and the standard deviation where there are several."""
+    """The mean of the seeds' shares, and their standard deviation if there are several."""
     if not values:
         return "–"
     spread = f" ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
@@ -32,11 +32,10 @@ def fill_tables(text: str, table: Callable[[str], str]) -> str:
 
 
 def rewrite(page: Path, change: Callable[[str], str]) -> None:
-    """Put what ``change`` makes of the page in its place. Raises InputError where there is no page to change."""
+    """Replace the page with what ``change`` makes of it. Raises InputError if there is no page."""
     if not page.is_file():
         raise InputError(
-            f"{page} is not there: write its words first, with the lines <!-- table NAME --> and <!-- end --> where a "
-            "table is to stand"
+            f"{page} is missing: write its text first, with <!-- table NAME --> and <!-- end --> lines for each table"
         )
     text = change(page.read_text(encoding="utf-8"))
     with replace_file(page) as temporary:

@@ -1,7 +1,7 @@
 """Make the tables and plots of results/STUDY.md from results/published/study: ``python -m study.page``.
 
-The page's words are written by hand; between ``<!-- table NAME -->`` and ``<!-- end -->`` stands what this makes. The
-README's table of real faces is made anew, too.
+The page's text is written by hand; this command fills in what is between ``<!-- table NAME -->`` and ``<!-- end -->``.
+It also makes the README's table of results.
 """
 
 from dataclasses import dataclass
@@ -12,32 +12,35 @@ import tyro
 from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
-from study.answers import read_answer
+from study.answers import ANSWERS, read_answer
 from study.marked_tables import fill_tables, markdown, percent, rewrite
 from study.plot import draw_answer
-from study.summary import fill_summary
+from study.summary import AT_A_GLANCE, all_arms, fill_readme
 
+# The row of the network that fine-tuning starts from.
+PRETRAINED = "pretrained, no fine-tuning"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
-ANSWERS = Path("published/study")
 
 
 @dataclass(frozen=True)
 class PageSettings:
-    """Where the page is."""
+    """Where the pages are."""
 
     results: Path = Path("results")
     """Folder with STUDY.md and published/study."""
     readme: Path = Path("README.md")
-    """The page with the short table."""
+    """The page with the short table of results."""
 
 
 def fill(text: str, answers: Path) -> str:
-    """The page with its tables, and beside each answer its plot, made anew.
+    """The page with its tables made anew; writes the plot of each answer next to it.
 
-    Raises InputError where a table's answer is not there.
+    Raises InputError if a table's answer is missing.
     """
 
     def table(name: str) -> str:
+        if name == AT_A_GLANCE:
+            return all_arms(answers)
         answer = read_answer(answers, name)
         save(draw_answer(answer), answers / f"{name}.png")
         tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}{mask_table(answer)}"
@@ -47,19 +50,14 @@ def fill(text: str, answers: Path) -> str:
 
 
 def answer_table(answer: dict) -> str:
-    """Markdown: accuracy, a row for each arm, and one for the untouched network.
+    """Markdown: accuracy, a row for each arm, and one for the pretrained network.
 
-    With the share of its errors that are removed, where the question has an arm that removes any.
+    With the share of its errors that are removed, if the question has an arm that removes any.
     """
     removing = _removing(answer)
     removed = [f"errors removed {condition}" for condition in removing]
-    head = ["", "seeds", "images seen", *CONDITIONS, *removed, "masked-masked against the first row", "p"]
-    untouched = [
-        "the weights, untouched",
-        "",
-        "",
-        *(percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS),
-    ]
+    head = ["", "seeds", "images seen", *CONDITIONS, *removed, "Δ masked-masked vs baseline", "p"]
+    untouched = [PRETRAINED, "", "", *(percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS)]
     return markdown(head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
 
 
@@ -69,9 +67,9 @@ def _removing(answer: dict) -> list[str]:
 
 
 def mask_table(answer: dict) -> str:
-    """Markdown: accuracy on the pairs in which a face wears the mask, a row for each arm, a column for each mask."""
+    """Markdown: accuracy on the pairs in which a face wears the mask; a row per arm, a column per mask."""
     masks = sorted(answer["by_mask"])
-    untouched = ["the weights, untouched", *(percent([answer["by_mask"][mask]]) for mask in masks)]
+    untouched = [PRETRAINED, *(percent([answer["by_mask"][mask]]) for mask in masks)]
     rows = [
         [arm["name"], *(percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"] if arm["by_mask"]
     ]
@@ -80,10 +78,11 @@ def mask_table(answer: dict) -> str:
 
 def _row(arm: dict, answer: dict) -> list[str]:
     collapses = sum(reason is not None for reason in arm["collapsed"])
+    role = " (baseline)" if arm is answer["arms"][0] else ""
     return [
-        arm["name"] + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
+        arm["name"] + role + (f" ({collapses} of {len(arm['seeds'])} stopped early)" if collapses else ""),
         str(len(arm["seeds"])),
-        f"{arm['images_seen']:,}" if arm["accuracy"] else "no epoch",
+        f"{arm['images_seen']:,}" if arm["accuracy"] else "< 1 epoch",
         *(percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
         *(_removed(arm["errors_removed"].get(condition)) for condition in _removing(answer)),
         *_difference(arm["name"], answer),
@@ -91,12 +90,12 @@ def _row(arm: dict, answer: dict) -> list[str]:
 
 
 def _effort(answer: dict) -> str:
-    """What the trainings ran on, and how long one took."""
+    """What the runs ran on, and how long one took."""
     minutes: dict[str, list[float]] = {}
     for arm in answer["arms"]:
         for hardware, taken in zip(arm["hardware"], arm["minutes"], strict=True):
             minutes.setdefault(hardware, []).append(taken)
-    each = (f"{hardware}, {_range(taken)} minutes a training" for hardware, taken in minutes.items())
+    each = (f"{hardware}, {_range(taken)} min per run" for hardware, taken in minutes.items())
     return f"Hardware: {'; '.join(each)}.\n\n"
 
 
@@ -105,25 +104,25 @@ def _range(values: list[float]) -> str:
 
 
 def _choice(answer: dict) -> str:
-    """Which arm each half of the people would choose; of arms that they did choose, what the choices are worth."""
+    """The arm with the lowest IOU on each half of the people; if arms were selected, results on the other half."""
     first, second = (f"`{name}`" for name in answer["lowest_iou"])
-    text = f"Lowest IOU: {first} on the first half of the people, {second} on the second.\n\n"
+    text = f"Best by IOU: {first} on the first half of the people, {second} on the second.\n\n"
     if chosen := answer["chosen"]:
-        figures = ", ".join(
+        figures = "; ".join(
             f"{condition} {percent(chosen['accuracy'][condition])}"
-            + f" ({_removed(chosen['errors_removed'][condition])} of the errors removed)" * (condition in MASKED)
+            + f", {_removed(chosen['errors_removed'][condition])} of the errors removed" * (condition in MASKED)
             for condition in CONDITIONS
         )
         of_first, of_second = (f"`{name}`" for name in chosen["arms"])
         text += (
-            f"Each half reported with what the other half chose ({of_first} by the first, {of_second} by the second): "
-            f"{figures}.\n\n"
+            f"With the recipe selected on one half and tested on the other (the first half selects {of_first}, the "
+            f"second {of_second}): {figures}.\n\n"
         )
     return text
 
 
 def _removed(share: dict | None) -> str:
-    """Mean over the seeds, and its 95 % interval."""
+    """The mean over the seeds, and its 95 % interval."""
     if share is None:
         return "–"
     ends = f" ({100 * share['interval'][0]:.0f} to {100 * share['interval'][1]:.0f})" if share["interval"] else ""
@@ -131,7 +130,7 @@ def _removed(share: dict | None) -> str:
 
 
 def _difference(name: str, answer: dict) -> list[str]:
-    """Masked–masked accuracy against the first arm, in points with its 95 % interval, and p."""
+    """Difference from the first arm's masked–masked accuracy, in points with its 95 % interval, and p."""
     first = answer["arms"][0]["name"]
     for row in answer["differences"]:
         if (row["first"], row["second"], row["pairs"], row["figure"]) == (first, name, "masked-masked", "accuracy"):
@@ -145,7 +144,7 @@ def main() -> None:
     settings = tyro.cli(PageSettings, description=__doc__)
     page, answers = settings.results / "STUDY.md", settings.results / ANSWERS
     rewrite(page, lambda text: fill(text, answers))
-    rewrite(settings.readme, lambda text: fill_summary(text, answers))
+    rewrite(settings.readme, lambda text: fill_readme(text, answers))
     print(f"tables and plots made anew in {page} and {settings.readme}")
 
 

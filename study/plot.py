@@ -1,4 +1,4 @@
-"""The plot of a question: what each arm reached under each condition."""
+"""The plot of a question: the accuracy of each arm under each condition."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,14 +10,14 @@ from eval.plots.style import FAINT, INK, SAME, headline, house_style, new_figure
 
 @house_style()
 def draw_answer(answer: dict) -> Figure:
-    """A panel for each condition, a row for each arm, a dot for each seed; ``answer`` as of ``write_answer``."""
+    """A figure with a panel per condition, a row per arm and a dot per seed; ``answer`` as of ``write_answer``."""
     arms = answer["arms"]
     figure = new_figure(13, 2.2 + 0.42 * len(arms))
     headline(
         figure,
         answer["asks"],
-        f"Accuracy on {answer['pairs']:,} pairs of {answer['people']:,} people. A dot: one seed; a bar: their mean; "
-        "the dashed line: the weights untouched",
+        f"Accuracy on {answer['pairs']:,} pairs of {answer['people']:,} people. Dot: one seed; bar: their mean; "
+        "dashed line: the pretrained network",
     )
     for axes, condition in zip(figure.subplots(1, len(CONDITIONS), sharey=True), CONDITIONS, strict=True):
         _draw_condition(axes, arms, condition)
@@ -36,7 +36,7 @@ def _draw_condition(axes: Axes, arms: list[dict], condition: str) -> None:
         if not len(values):
             axes.text(0.02, row, "collapsed", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
             continue
-        # One above the other, since seeds often come to the same value.
+        # One above the other, since seeds often reach the same value.
         heights = row + 0.14 * (np.arange(len(values)) - (len(values) - 1) / 2)
         axes.plot(values, heights, "o", color=SAME, markersize=8, markeredgecolor="white")
         axes.plot(values.mean(), row, "|", color=INK, markersize=18, markeredgewidth=2.5)

@@ -1,8 +1,8 @@
-"""What the study asks, and the ways to train (arms) that answer each question.
+"""The questions of the study, and the ways to train (arms) that answer each.
 
-An arm is a script and its options: a delta on the script's constants, as a preset is. Within a question arms differ in
-what is asked and in nothing else; every arm sees the same number of images. An arm that several questions need is
-trained once for all of them.
+An arm is a script and its options: a delta on the script's constants, like a preset. The arms of a question differ only
+in what is asked (an ablation), and all see the same number of images. An arm that several questions need is trained
+once.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Question:
-    """``arms`` are names in ``ARMS``; the first is what the others are compared with.
+    """``arms`` are names in ``ARMS``; the first is the baseline that the others are compared with.
 
-    ``chosen``: two of them, which the first and the second half of the people chose among the arms of another
-    question: each half is to be reported with the choice of the other.
+    ``chosen``: two of them, which were selected on the first and on the second half of the people among the arms of
+    another question. Each half is reported with the arm selected on the other.
     """
 
     asks: str
@@ -51,12 +51,12 @@ SCRATCH = Arm(ARCFACE, {**FROM_SCRATCH, **MARGIN, "batch_size": 64})
 SCRATCH_TRIPLET = Arm(TRIPLET, {**FROM_SCRATCH, **MINING})
 EFFICIENTNET = {"backbone": "efficientnet_b0", "lr": 3e-3, "clip_grad_norm": 5.0}
 EFFICIENTNET_TRIPLET = Arm(TRIPLET, {**FROM_SCRATCH, **MINING, **EFFICIENTNET})
-# What may be asked of any network is asked of one that a core trains in half an hour.
+# Questions about any network are asked of one that a CPU core trains in half an hour.
 SMALL = {"backbone": "timm:resnet18", "image_size": 64}
 SMALL_ARCFACE = Arm(ARCFACE, {**FROM_SCRATCH, **SMALL, **MARGIN, "batch_size": 64})
 SMALL_TRIPLET = Arm(TRIPLET, {**FROM_SCRATCH, **SMALL, **MINING})
 
-# Triplets of hard positives and negatives, and a teacher who shows each face halfway between itself and its person.
+# Triplets of hard positives and negatives, and a teacher whose target is halfway between a face and its person's mean.
 HARD = {"mining": "batch_hard", "margin": 0.3, "people_per_batch": 16, "images_per_person": 4}
 TAUGHT_HALF = {"teacher": WEIGHTS, "teacher_share": 0.5, "teacher_mean_share": 0.5}
 FROM_WEIGHTS = {**FINE_TUNED, **HARD, **TAUGHT_HALF, "lr": 1e-3, "mask_probability": 0.75, "jitter": True}
@@ -68,7 +68,7 @@ RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "lr": 3e-4})
 SECOND_RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "teacher_mean_share": 1.0})
 WITHOUT_CLOTH_AND_BLUE = {"mask_kinds": ("surgical_green", "n95", "kn95")}
 
-# The original's settings, with its faults where they are what is asked. Its rate fell tenfold four times in 25 epochs.
+# The original's settings, with its faults if they are what is asked. It cut its rate tenfold four times in 25 epochs.
 ORIGINAL = {"optimiser": "sgd", "lr": 0.1, "weight_decay": 5e-4, "decay_norms": True, "warmup_epochs": 0.0}
 ORIGINAL |= {"schedule": "multistep", "milestones": (1, 2, 3, 4), "lr_decay": 0.1, "dropout": 0.4}
 ORIGINAL_ARCFACE = {**ORIGINAL, "scale": 45.0, "margin": 0.4, "focal_gamma": 2.0, "margin_warmup_epochs": 0.0}
@@ -85,7 +85,7 @@ ORIGINAL_TRIPLET = {
 
 
 def option_words(options: Mapping[str, object]) -> list[str]:
-    """Setting → value as the words of a command."""
+    """The words of a command, from setting → value."""
     return [word for name, value in options.items() for word in _words(name.replace("_", "-"), value)]
 
 
@@ -124,14 +124,14 @@ ARMS: dict[str, Arm] = {
     "small_most_8_images": _changed(SMALL_ARCFACE, most_images=8, epochs=9),
     "small_masks_fresh": _changed(SMALL_TRIPLET, mask_probability=1.0),
     "small_masks_made_once": _changed(SMALL_TRIPLET, train_faces="masked", mask_probability=0.0),
-    # ---- from the weights ----
+    # ---- fine-tuned ----
     "fine_tuned_taught": RECIPE,
     "fine_tuned_taught_second": SECOND_RECIPE,
     "fine_tuned_taught_without_cloth_and_blue": _changed(RECIPE, **WITHOUT_CLOTH_AND_BLUE),
     "fine_tuned_taught_second_without_cloth_and_blue": _changed(SECOND_RECIPE, **WITHOUT_CLOTH_AND_BLUE),
     "fine_tuned_arcface": Arm(ARCFACE, {**FINE_TUNED, **MARGIN, "batch_size": 64, "lr": 2e-4}),
     "fine_tuned_triplet": Arm(TRIPLET, {**FINE_TUNED, **MINING, "lr": 1e-4}),
-    # ---- from the weights, in five epochs: what the recipe is chosen among ----
+    # ---- fine-tuned for five epochs: the recipe is selected among these ----
     "recipe": PILOT,
     "recipe_semi_hard": _changed(PILOT, mining="semi_hard"),
     "recipe_teacher_alone": _changed(PILOT, teacher_share=1.0),
@@ -141,13 +141,13 @@ ARMS: dict[str, Arm] = {
     "recipe_without_jitter": _changed(PILOT, jitter=False),
     "recipe_averaged_weights": _changed(PILOT, ema_decay=0.995),
     "recipe_lower_rate": _changed(PILOT, lr=3e-4),
-    # ---- from the weights, in two epochs ----
+    # ---- fine-tuned for two epochs ----
     "masks_on_75": SHORT,
     "masks_on_0": _changed(SHORT, mask_probability=0.0),
     "masks_on_25": _changed(SHORT, mask_probability=0.25),
     "masks_on_50": _changed(SHORT, mask_probability=0.5),
     "masks_on_100": _changed(SHORT, mask_probability=1.0),
-    # ---- from the weights, in one epoch ----
+    # ---- fine-tuned for one epoch ----
     "simulation": SHORTEST,
     "simulation_without_cloth_and_blue": _changed(SHORTEST, **WITHOUT_CLOTH_AND_BLUE),
     "simulation_surgical_only": _changed(SHORTEST, mask_kinds=("surgical_green", "surgical_blue")),
@@ -165,11 +165,11 @@ ARMS: dict[str, Arm] = {
 QUESTIONS: dict[str, Question] = {
     "losses": Question(
         "Triplet mining or ArcFace + focal loss, at the same number of images?",
-        # Triplets' batches are balanced by themselves.
+        # Triplet batches are balanced by construction.
         ("scratch_arcface", "scratch_triplet", "scratch_arcface_balanced"),
     ),
     "backbones": Question(
-        "Does EfficientNet work without a collapse, and does it beat the others?",
+        "Does EfficientNet work without collapse, and does it beat the others?",
         (
             *("scratch_triplet", "efficientnet_b0_triplet", "scratch_arcface", "efficientnet_b0"),
             "efficientnet_b0_original",
@@ -180,15 +180,15 @@ QUESTIONS: dict[str, Question] = {
         ("inception_resnet_v1_3_epochs", "efficientnet_b0_3_epochs", "seresnext101_3_epochs"),
     ),
     "balance": Question(
-        "Does a balanced set help: the same number of images a person, or every person equally often?",
+        "Does a balanced set help: at most eight images per person, or every person equally often?",
         ("small_arcface", "small_balanced_batches", "small_most_8_images"),
     ),
     "masks": Question(
-        "On what share of the faces are masks to be put?",
+        "What share of the faces should be masked?",
         ("masks_on_75", "masks_on_0", "masks_on_25", "masks_on_50", "masks_on_100"),
     ),
     "fresh_masks": Question(
-        "A fresh mask each time a face is seen, or masks made once?",
+        "A new mask every time, or fixed masks?",
         ("small_masks_fresh", "small_masks_made_once"),
     ),
     "scratch": Question(
@@ -206,7 +206,7 @@ QUESTIONS: dict[str, Question] = {
         ),
     ),
     "fine_tuning": Question(
-        "How many of trained weights' errors on masks can be removed?",
+        "How many of the pretrained network's errors can be removed?",
         (
             *("fine_tuned_taught", "fine_tuned_taught_second", "fine_tuned_arcface", "fine_tuned_triplet"),
             "fine_tuned_taught_without_cloth_and_blue",

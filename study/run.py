@@ -1,14 +1,14 @@
-"""Run the experiments of a question, from nothing or from where they stopped.
+"""Run the experiments of a question, from the start or from where they stopped.
 
     python -m study.run losses --train FACES --eval DEV --weights mobilefacenet_ms1m.safetensors --seeds 3
     python -m study.run masks  --train FACES --eval DEV --weights … --only masks_on_75 masks_on_0 -- --device cuda
 
-FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people fall into two halves).
-First it says how many hours are left; then every arm is trained with every seed by its script, in a run folder of its
-own, and tested on both halves of DEV (eval.two_folds). What is finished is passed over, also where another question had
-it trained; what was stopped goes on. What stands behind -- is added to every command (--device cuda). Several trainings
-at once keep a large GPU busy (--at-once 20). Small files of finished runs are copied to results/published/study, from
-where study.page makes the tables.
+FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people are split into two
+halves). The command first prints how many hours are left. Then each arm is trained with each seed by its script, in a
+run folder of its own, and tested on both halves of DEV (eval.two_folds). Finished runs are skipped, even if another
+question trained them; stopped runs are resumed. Options after -- are added to every command (--device cuda). Several
+runs at once keep a large GPU busy (--at-once 20). Small files of finished runs are copied to results/published/study,
+from which study.page makes the tables.
 """
 
 import dataclasses
@@ -28,9 +28,8 @@ from eval.two_folds.halves import FIGURES_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.run_folder import RunFolder, read_config
-from study.answers import ArmRuns, write_answer
+from study.answers import ANSWERS, ArmRuns, write_answer
 from study.hours import hours_left, settings_of
-from study.page import ANSWERS
 from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
 
 _PUBLISHED = ("config.json", "log.jsonl")
@@ -45,15 +44,15 @@ class StudySettings:
     train: Path
     """Folder of the training faces."""
     eval: Path
-    """Folder of the people to choose and report on, in two halves."""
+    """Folder of the people to select and report on, in two halves."""
     weights: Path
     """Weights of MobileFaceNet (MS1M), for the arms that start from them or are taught by them."""
     seeds: int = 3
     """Seeds 0 … n − 1."""
     only: tuple[str, ...] = ()
-    """Some of the question's arms; all where it is empty."""
+    """Some of the question's arms; empty: all."""
     at_once: int = 1
-    """Trainings at a time; of several each writes what it says to results/RUN.txt."""
+    """Runs at a time; if several, each writes its output to results/RUN.txt."""
     results: Path = Path("results")
     """Folder of the run folders."""
 
@@ -85,7 +84,7 @@ class Training:
 
 
 def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
-    """All that the question asks for, seed by seed. Raises InputError where there is no such question or arm."""
+    """All runs of the question, seed by seed. Raises InputError if there is no such question or arm."""
     if settings.question not in QUESTIONS:
         raise InputError(f"there is no question {settings.question}; ask one of {', '.join(QUESTIONS)}")
     arms = QUESTIONS[settings.question].arms
@@ -117,14 +116,14 @@ def _weights_run(settings: StudySettings) -> Path:
 
 
 def run(settings: StudySettings, more: list[str]) -> None:
-    """Do what is left of a question. Raises InputError where a training fails otherwise than by a collapse."""
+    """Do what is left of a question. Raises InputError if a run fails other than by a collapse."""
     todo = trainings(settings, more)
     untouched = _weights_run(settings)
     if not untouched.is_dir():
         import_file(settings.weights, untouched)
     _test_untouched(settings, untouched)
     left = [training for training in todo if not training.finished]
-    print(f"{settings.question}: {len(todo)} trainings, {len(left)} to go{hours_left([t.command for t in left])}")
+    print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
     for training in todo:
         if training.run.path.is_dir():
             _refuse_other_settings(training)
@@ -136,7 +135,7 @@ def run(settings: StudySettings, more: list[str]) -> None:
 
 
 def train_all(left: list[Training], at_once: int, title: str) -> None:
-    """Train ``at_once`` at a time. The first that fails ends it, once those beside it are through."""
+    """Train ``at_once`` runs at a time. The first failure ends it, once the runs in progress are done."""
     pool = ThreadPoolExecutor(at_once)
     try:
         done = pool.map(lambda training: train(training, quiet=at_once > 1), left)
@@ -147,7 +146,7 @@ def train_all(left: list[Training], at_once: int, title: str) -> None:
 
 
 def _refuse_other_settings(training: Training) -> None:
-    """A run is known by its arm and seed: one that was trained otherwise must not pass for it."""
+    """A run is known by its arm and seed: one with other settings must not pass for it."""
     path = training.run.path
     wanted, found = settings_of(training.command).to_dict(), read_config(path)
     for name, value in ARMS[training.arm_name].options.items():
@@ -173,13 +172,13 @@ def _test_untouched(settings: StudySettings, run: Path) -> None:
 
 
 def train(training: Training, *, quiet: bool) -> None:
-    """One training to its end, tested and published. Raises InputError where it ends otherwise than by a collapse.
+    """Train one run to its end, test and publish it. Raises InputError if it fails other than by a collapse.
 
-    ``quiet``: what it says goes to a file beside its run folder.
+    ``quiet``: its output goes to a file next to its run folder.
     """
     path = training.run.path
     text = path.with_name(f"{path.name}.txt")
-    see = f"see {text}" if quiet else "see what it says above"
+    see = f"see {text}" if quiet else "see its output above"
     with text.open("a") if quiet else nullcontext() as file:
         if not (path / "metrics.json").is_file():
             code = subprocess.run(training.command, check=False, stdout=file, stderr=file).returncode

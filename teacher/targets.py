@@ -10,18 +10,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from configs.settings import Settings
-from data.datasets import ImageLoader
 from data.faces import FaceData
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
-from eval.embed import embed
-from losses import Distillation
+from eval.evaluators import embed_images
 from models.trained_model import TrainedModel, open_model
 from runtime.checkpoints.file import find_checkpoint
-from runtime.devices import loader_workers, pick_device
+from runtime.devices import pick_device
 from runtime.errors import InputError
 from runtime.files import replace_file, sha256
-from runtime.processes.distributed import from_all, from_first, gather_rows, is_first
+from runtime.processes.distributed import from_first, is_first
+from teacher.distillation import Distillation
 
 
 def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) -> nn.Module:
@@ -59,8 +58,9 @@ def teacher_embeddings(
     faces that can't be read.
     """
     teacher = open_model(name)
-    if teacher.preprocessing.crop != crop:
-        raise InputError(f"the teacher {name} needs {teacher.preprocessing.crop} crops, but the faces are {crop} crops")
+    needed = teacher.preprocessing["crop"]
+    if needed != crop:
+        raise InputError(f"the teacher {name} needs {needed} crops, but the faces are {crop} crops")
     plain = np.arange(len(faces.targets)) if faces.masked is None else np.flatnonzero(~faces.masked)
     _refuse_people_without_plain_face(faces, plain)
     kept = _file_for(name, images, plain)
@@ -86,25 +86,15 @@ def _keep(embeddings: Tensor, path: Path) -> None:
 
 def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str) -> Tensor:
     """Float32 (plain faces, D). Of several processes each embeds a part."""
-    where = pick_device(device)
     of_plain = Images(images.root, images.paths.take(plain), images.packs)
-    workers = loader_workers(-1, where)
-    loader = ImageLoader(of_plain, teacher.preprocessing.size, batch_size=128, workers=workers)
-    own = embed(
-        teacher.model.to(where, memory_format=torch.channels_last),
-        loader,
-        device=where,
-        normalise=teacher.preprocessing.normalise,
-        mirror=True,
-        progress="teacher" if is_first() else None,
-    )
-    unreadable = set().union(*from_all(loader.unreadable))
+    own, loader = embed_images(teacher, of_plain, device=pick_device(device), mirror=True, title="teacher")
+    unreadable = loader.unreadable
     if unreadable:
         raise InputError(
             f"{len(unreadable)} training faces can't be read (first: {of_plain.name(min(unreadable))}), so that the "
             "teacher can't see them; leave them out of the training CSV"
         )
-    return gather_rows(torch.from_numpy(own))[0]
+    return torch.from_numpy(own)
 
 
 def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable, mean_share: float) -> Tensor:

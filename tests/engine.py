@@ -1,29 +1,36 @@
 """A tiny run of the engine for its tests: network, faces, criterion, evaluation."""
 
+import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
+import main_arcface
 import train
 from data.datasets import Batch
 from data.samplers import ShuffledBatchSampler
 from runtime.precision import make_precision
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
-from runtime.training.optim import make_optimiser, make_scheduler
-from runtime.training.options import EngineOptions
+from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState
 
+IDENTITIES = ["a", "b", "c"]
 IMAGES = torch.randint(0, 256, (24, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+NAMES = [f"{i}.jpg" for i in range(len(IMAGES))]
 
 
 class Faces(torch.utils.data.Dataset):
     def __len__(self):
         return len(IMAGES)
+
+    def name(self, row):
+        return NAMES[row]
 
     def __getitems__(self, keys):
         indices = [key.index for key in keys]
@@ -59,17 +66,44 @@ def normalise(images):
     return images.permute(0, 3, 1, 2).float() / 255
 
 
+def settings_of(**changes):
+    """A script's settings with those of a small run in their place."""
+    small = {
+        "epochs": 4, "batch_size": 6, "optimiser": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3,
+        "warmup_epochs": 1.0, "ema_decay": 0.0, "max_unreadable": 0.0,
+    }  # fmt: skip
+    return dataclasses.replace(main_arcface.SETTINGS, **small | changes)
+
+
+def preprocessing_of(normalise):
+    return SimpleNamespace(normalise=normalise, to_dict=dict)
+
+
+class Report:
+    """``evaluate`` without plots."""
+
+    def __init__(self, evaluate):
+        self.evaluate = evaluate
+
+    def __call__(self, model, epoch):
+        return self.evaluate(model, epoch)
+
+    def draw(self, history, best_epoch):
+        pass
+
+
 def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, network=Network):
     seed_everything(7, deterministic=True)
     model = network()
     criterion = (criterion or Softmax)()
     sampler = ShuffledBatchSampler(len(IMAGES), 6, seed=1)
-    optimiser = make_optimiser("sgd", [model, criterion], lr=lr, momentum=0.9, weight_decay=1e-3, decay_norms=False)
-    scheduler = make_scheduler(
-        optimiser, "cosine", len(sampler), epochs=epochs, warmup_epochs=1.0, milestones=(), decay=0.1
-    )
+    settings = settings_of(epochs=epochs, lr=lr, ema_decay=ema)
+    optimiser = optimiser_for(settings, [model, criterion])
+    scheduler = scheduler_for(settings, optimiser, len(sampler))
     precision = make_precision("float32", torch.device("cpu"))
-    state = TrainingState(model, criterion, optimiser, scheduler, precision, ema)
+    state = TrainingState(
+        model, criterion, optimiser, scheduler, precision, settings, preprocessing_of(normalise), IDENTITIES
+    )
     loader = DataLoader(Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
     run = RunFolder(tmp_path / name)
     (tmp_path / name).mkdir(exist_ok=True)
@@ -90,22 +124,9 @@ def evaluation(ious, mean_distance=1.4, rank=20.0):
     return evaluate
 
 
-CARRY = {"identities": ["a", "b", "c"]}
-NAMES = [f"{i}.jpg" for i in range(len(IMAGES))]
-
-
-def fit(state, loader, run, evaluate, epochs=4, **options):
-    return train.fit(
-        state,
-        loader,
-        evaluate,
-        options=EngineOptions(epochs=epochs, **options),
-        normalise=normalise,
-        run=run,
-        carry=CARRY,
-        names=NAMES,
-        after_epoch=lambda history: None,
-    )
+def fit(state, loader, run, evaluate, epochs=4, **changes):
+    state.settings = dataclasses.replace(state.settings, epochs=epochs, **changes)
+    return train.fit(state, loader, Report(evaluate), run)
 
 
 def lines(run):

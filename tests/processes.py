@@ -12,12 +12,19 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 
 from runtime.processes.distributed import joined
 
 ROOT = Path(__file__).parents[1]
+
+
+def start_script(patch: pytest.MonkeyPatch, script: str, *options: object) -> None:
+    """A script in this process, in the working folder; ``patch`` gives it its options."""
+    patch.setattr(sys, "argv", [script, *map(str, options)])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
 def in_processes(ranks: int, function: Callable[..., Any], *arguments: Any) -> list:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +17,7 @@ from eval import verify
 from eval.plots import style
 from eval.two_folds.halves import TwoFoldSettings, two_folds
 from runtime.errors import InputError
-from tests.processes import ROOT
+from tests.processes import start_script
 from tests.small_run import write_small_run
 
 SCRIPTS = ["main_arcface.py", "main_triplet.py"]
@@ -39,11 +37,6 @@ def coarse_plots():
         yield
 
 
-def _start(patch, script, *options):
-    patch.setattr(sys, "argv", [script, *map(str, options)])
-    runpy.run_path(str(ROOT / script), run_name="__main__")
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """``run(script, *options)`` in an empty working folder → (exit code, stdout, stderr)."""
@@ -51,7 +44,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def call(script, *options):
         try:
-            _start(monkeypatch, script, *options)
+            start_script(monkeypatch, script, *options)
             code = 0
         except SystemExit as stop:
             code = stop.code
@@ -90,7 +83,7 @@ def one_epoch(drawn_faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_epoch")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        _start(patch, "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1))
+        start_script(patch, "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1))
     return folder / "results/run"
 
 
@@ -251,7 +244,7 @@ def test_two_folds_of_the_demo_find_its_drawn_faces(drawn_faces, one_epoch, tmp_
     config = demo / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"data_root": "builtin", "builtin_people": 24}))
     folders = {(24, 6, 64): drawn_faces}
-    monkeypatch.setattr(two_folds, "built_in_faces", lambda *asked: folders[asked])
+    monkeypatch.setattr("eval.two_folds.halves.built_in_faces", lambda *asked: folders[asked])
     assert two_folds(TwoFoldSettings(demo))["auc"] == expected["auc"]
 
 

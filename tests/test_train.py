@@ -14,8 +14,7 @@ import train
 from data.datasets import Batch
 from losses import ArcFaceLoss, TripletLoss
 from runtime.errors import InputError
-from runtime.training.options import EngineOptions
-from tests.engine import FOUR, IMAGES, NAMES, Faces, Softmax, evaluation, fit, lines, normalise, setup
+from tests.engine import FOUR, IMAGES, NAMES, Faces, Softmax, evaluation, fit, lines, normalise, settings_of, setup
 
 
 def test_the_steps_equal_plain_torch(tmp_path):
@@ -172,7 +171,8 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(criterion, tmp_path):
     labels = torch.tensor([0] * 8 + [1] * 4 + [2] * 2)  # cut in three, a part may lack a class
     gradients = []
     for parts in (1, 3):
-        loss, _, _ = train._forward(state, IMAGES[:14], labels, normalise, parts)
+        state.settings = settings_of(accumulate_steps=parts)
+        loss, _, _ = train._forward(state, IMAGES[:14], labels)
         loss.backward()
         gradients.append([p.grad.clone() for m in (state.model, state.criterion) for p in m.parameters()])
         for module in (state.model, state.criterion):
@@ -186,7 +186,8 @@ def test_parts_move_running_statistics_as_so_many_batches_do_and_draw_dropout_on
     state, _, _ = setup(tmp_path)
     other = copy.deepcopy(state.model)
     rng = torch.get_rng_state()
-    loss, _, embeddings = train._forward(state, IMAGES[:8], torch.arange(8) % 3, normalise, 2)
+    state.settings = settings_of(accumulate_steps=2)
+    loss, _, embeddings = train._forward(state, IMAGES[:8], torch.arange(8) % 3)
     loss.backward()
     torch.set_rng_state(rng)
     expected = torch.cat([other(normalise(part)) for part in IMAGES[:8].split(4)])
@@ -255,7 +256,7 @@ def test_skipped_steps_are_filed_with_their_images(tmp_path):
 def test_the_estimate_leaves_no_trace(tmp_path, capsys):
     state, loader, run = setup(tmp_path)
     before, rng = {k: v.clone() for k, v in state.model.state_dict().items()}, torch.get_rng_state()
-    line = train._start_line(state, loader, run, EngineOptions(epochs=4), normalise)
+    line = train._start_line(state, loader, run)
     assert "16 steps" in line
     assert "GiB" in line
     assert all(torch.equal(v, before[k]) for k, v in state.model.state_dict().items())
@@ -266,11 +267,12 @@ def test_the_estimate_leaves_no_trace(tmp_path, capsys):
 
 def test_a_smaller_last_batch_is_computed_in_fewer_parts(tmp_path):
     state, _, _ = setup(tmp_path)
+    state.settings = settings_of(accumulate_steps=3)
     rows = []
     state.model.layers[2].register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
-    for images, parts in ((6, 3), (5, 3), (3, 3)):
+    for images in (6, 5, 3):
         with torch.no_grad():
-            train._forward(state, IMAGES[:images], torch.arange(images) % 3, normalise, parts)
+            train._forward(state, IMAGES[:images], torch.arange(images) % 3)
     assert rows == [2, 2, 2, 3, 2, 3]
 
 

@@ -1,5 +1,6 @@
 """Runs that die, stop, go on: bit for bit as if nothing had happened."""
 
+import dataclasses
 import os
 import signal
 
@@ -12,7 +13,7 @@ from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from runtime.training import state as training_state
 from runtime.training.state import resume
-from tests.engine import CARRY, FOUR, Softmax, evaluation, fit, lines, setup
+from tests.engine import FOUR, Softmax, evaluation, fit, lines, setup
 from tests.processes import in_processes
 
 
@@ -79,7 +80,7 @@ def test_a_run_that_dies_again_and_again_at_any_moment_equals_an_uninterrupted_o
                 torch.rand(5)  # a resumed process has drawn other numbers than the first one
             _kill_at(patch, moment)
             try:
-                resume(state, cut, CARRY)
+                resume(state, cut)
                 assert fit(state, loader, cut, evaluation(FOUR), epochs=2, **options) is None
                 break
             except _Killed:
@@ -101,7 +102,7 @@ def test_without_time_for_a_checkpoint_a_run_goes_on_from_the_end_of_the_last_ep
     with pytest.raises(_Killed):
         fit(state, loader, cut, interrupted)
     state, loader, cut = setup(tmp_path, "cut")
-    resume(state, cut, CARRY)
+    resume(state, cut)
     assert state.position == (2, 0)
     fit(state, loader, cut, evaluation(FOUR))
     _assert_same_end(cut, whole)
@@ -131,7 +132,7 @@ def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_p
     assert stop.value.code == code
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     state, loader, cut = setup(tmp_path, "cut")
-    resume(state, cut, CARRY)
+    resume(state, cut)
     assert state.position == ((1, 2) if where == "step" else (1, 4))
     fit(state, loader, cut, evaluation(FOUR))
     _assert_same_end(cut, whole)
@@ -139,7 +140,7 @@ def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_p
 
 def _resumed(tmp_path):
     state, _, run = setup(tmp_path)
-    resume(state, run, CARRY)
+    resume(state, run)
     return [*state.position, state.model.state_dict()["layers.1.weight"]]
 
 
@@ -169,4 +170,4 @@ def test_a_resume_with_other_identities_is_refused(tmp_path):
     state, loader, run = setup(tmp_path, epochs=1)
     fit(state, loader, run, evaluation(FOUR), epochs=1)
     with pytest.raises(InputError, match="other identities"):
-        resume(state, run, {"identities": ["a", "b", "d"]})
+        resume(dataclasses.replace(state, identities=["a", "b", "d"]), run)

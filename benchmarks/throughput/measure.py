@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,14 +12,21 @@ from torch import Tensor, nn
 
 from benchmarks.throughput.packed_faces import ROWS, pack_loader
 from benchmarks.throughput.parts import PartTimer
-from benchmarks.throughput.training import EMBEDDING, IDENTITIES, Way, assemble, bare_step, one_gpu, random_batch
-from data.transforms import make_preprocessing
+from benchmarks.throughput.training import (
+    EMBEDDING,
+    IDENTITIES,
+    TRAINED,
+    Way,
+    assemble,
+    bare_step,
+    one_gpu,
+    random_batch,
+)
 from losses import ArcFaceLoss
 from models import build_model
 from runtime.devices import loader_workers
 from runtime.run_folder import RunFolder
-from runtime.training.optim import make_optimiser
-from runtime.training.options import EngineOptions
+from runtime.training.optim import optimiser_for
 from runtime.training.profile import Profile
 from runtime.training.watch import Watch
 from train import train_one_epoch
@@ -94,9 +101,7 @@ def measure_engine(
     workers = loader_workers(-1, device, one_gpu(device))
     reading = {"batch": batch, "masked": masked, "workers": workers, "pin_memory": device.type == "cuda"}
     loader = pack_loader(pack, size, rows=ROWS, **reading)
-    preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="symmetric", weights=None)
-    options = EngineOptions(epochs=10_000, checkpoint_minutes=1e6, on_collapse="warn")
-    watch = _EngineWatch(state, RunFolder(pack.parent / "run"), options, {}, loader.dataset.table.paths)
+    watch = _EngineWatch(state, RunFolder(pack.parent / "run"))
 
     def start() -> None:
         timer.restart()
@@ -106,7 +111,7 @@ def measure_engine(
 
     watch.stopwatch = stopwatch = Stopwatch(span, device, start)
     with suppress(Enough):
-        train_one_epoch(state, loader, options=options, normalise=preprocessing.normalise, watch=watch)
+        train_one_epoch(state, loader, watch)
     if profile:
         profile.stop()
     if state.sums.skipped > span.warm_up:
@@ -178,8 +183,7 @@ def measure_sampled_head(identities: int, batch: int, span: Span, device: torch.
     """Steps of the head alone with a tenth of so many identities at a time, optimiser included."""
     with device if device.type == "cuda" else nullcontext():
         head = ArcFaceLoss(EMBEDDING, identities, scale=64, margin=0.4, focal_gamma=0, sample_share=0.1)
-    rates = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "decay_norms": False}
-    optimiser = make_optimiser("sgd", [head], by_rows=True, **rates)
+    optimiser = optimiser_for(replace(TRAINED, sampled_share=0.1), [head])
     rows = torch.randn(batch, EMBEDDING, device=device, requires_grad=True)
     labels = torch.randint(identities, (batch,), device=device)
 

@@ -1,20 +1,34 @@
 """A network with all that trains it, and one bare step of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
+from main_arcface import SETTINGS
 from models import build_model
 from runtime.devices import to_device
 from runtime.precision import make_precision
 from runtime.seeds import seed_everything
-from runtime.training.optim import make_optimiser, make_scheduler
+from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState
 
 IDENTITIES = 10_572  # of CASIA-WebFace
 EMBEDDING = 512
+TRAINED = replace(
+    SETTINGS,
+    epochs=10_000,
+    optimiser="sgd",
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="constant",
+    warmup_epochs=0.0,
+    checkpoint_minutes=1e6,
+    on_collapse="warn",
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +59,15 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     if way.compiled and way.compiled != "default":
         model.compile(mode=way.compiled)
     criterion = ArcFaceLoss(EMBEDDING, IDENTITIES, scale=64, margin=0.5, focal_gamma=0).to(device)
-    rates = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "decay_norms": True}
-    optimiser = make_optimiser("sgd", [model, criterion], **rates)
+    optimiser = optimiser_for(TRAINED, [model, criterion])
     for group in optimiser.param_groups:
         group["fused"] = group["fused"] and way.fused
-    shape = {"epochs": 10_000, "warmup_epochs": 0.0, "milestones": (), "decay": 1.0}
-    scheduler = make_scheduler(optimiser, "constant", 1_000, **shape)
+    scheduler = scheduler_for(TRAINED, optimiser, steps_per_epoch=1_000)
+    precision = make_precision(way.precision, device)
+    preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="symmetric", weights=None)
     # In a container, so that what measures the parts has a module to hang on to that is never compiled.
-    return TrainingState(nn.Sequential(model), criterion, optimiser, scheduler, make_precision(way.precision, device))
+    network, people = nn.Sequential(model), [str(i) for i in range(IDENTITIES)]
+    return TrainingState(network, criterion, optimiser, scheduler, precision, TRAINED, preprocessing, people)
 
 
 def one_gpu(device: torch.device) -> tuple[int, ...]:

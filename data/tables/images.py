@@ -60,6 +60,13 @@ class Images:
         finally:
             os.close(file)
 
+    def size(self, row: int) -> int:
+        """Bytes of the encoded image. Raises OSError where there is no such file."""
+        image = self.paths.rows[row]
+        if self.packs and self._in_pack[image] >= 0:
+            return self.packs[self._in_pack[image]].size(self._place[image])
+        return os.stat(self._folder + self.paths.distinct.encoded(image)).st_size
+
     def prefetch(self, rows: Iterable[int]) -> None:
         """Say what is read next, so that a pack on a slow disk is asked for many images at once."""
         if not self.packs:

@@ -83,6 +83,10 @@ class Pack:
             raise ValueError(f"{self.place(image)} does not match its checksum")
         return data
 
+    def size(self, image: int) -> int:
+        """Bytes of the encoded image."""
+        return int(self._sizes[image])
+
     def prefetch(self, image: int) -> None:
         """Ask the system for the image's pages, without waiting for them."""
         if hasattr(mmap, "MADV_WILLNEED"):

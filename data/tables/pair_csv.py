@@ -29,7 +29,8 @@ class PairTable:
     ``paths`` (N,) distinct images; ``left`` and ``right`` int64 (P,) index into them; ``same`` bool (P,);
     ``condition`` (P,) one of CONDITIONS, or "all" where the CSV does not say who wears a mask; ``people`` int64
     (P, 2) the two people, equal for a same pair; ``masks`` str (P, 2) the masks that the two wear, "" for none, or
-    None where the CSV does not say; ``left_out`` the rows that do not count, with csv, line and reason.
+    None where the CSV does not say; ``left_out`` the rows that do not count, with csv, line and reason;
+    ``names`` str (K,) the targets of the people that ``people`` numbers, or None if the CSV gives none.
     """
 
     paths: np.ndarray
@@ -40,6 +41,7 @@ class PairTable:
     people: np.ndarray
     masks: np.ndarray | None = None
     left_out: pd.DataFrame = field(default_factory=none_left_out)
+    names: np.ndarray | None = None
 
     def without(self, lost: np.ndarray, reason: str) -> "PairTable":
         """The pairs that are not ``lost`` (bool (P,)); the others go to ``left_out``. Images keep their numbers."""
@@ -74,14 +76,13 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     left, right = np.split(codes.astype(np.int64), 2)
     same, condition = frame["same"].to_numpy(bool), frame["condition"].to_numpy(str)
     if frame[["target", "pair_target"]].isna().any(axis=None):
-        people = _linked_people(left, right, same)
+        people, names = _linked_people(left, right, same), None
     else:
-        names = np.concatenate([frame["target"].to_numpy(), frame["pair_target"].to_numpy()])
-        people = pd.factorize(names)[0].astype(np.int64)
-        people = np.stack(np.split(people, 2), axis=1)
+        people, names = pd.factorize(np.concatenate([frame["target"].to_numpy(), frame["pair_target"].to_numpy()]))
+        people, names = np.stack(np.split(people.astype(np.int64), 2), axis=1), np.asarray(names, dtype=str)
     kinds = frame[["mask_kind", "pair_mask_kind"]]
     masks = None if kinds.isna().any(axis=None) else kinds.to_numpy(str)
-    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost)
+    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost, names)
 
 
 def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:

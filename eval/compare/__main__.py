@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from eval.compare.models import TestedRun, model_table, open_runs, significance_table
+from eval.compare.models import model_table, open_runs, significance_table
 from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
+from eval.finished_run import FinishedRun, objective_name
 from eval.plots.comparison import plot_curves, plot_rocs
 from eval.report import html as page
 from eval.text import counted
@@ -59,7 +60,7 @@ def main() -> None:
     print(f"read {settings.out / 'compare.html'}")
 
 
-def _draw(out: Path, runs: dict[str, TestedRun], models: dict[str, list[str]]) -> dict[str, Path]:
+def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> dict[str, Path]:
     """Words → picture."""
     names = {f"{model} ({counted(len(of_model), 'run')})": of_model for model, of_model in models.items()}
 
@@ -80,12 +81,12 @@ def _draw(out: Path, runs: dict[str, TestedRun], models: dict[str, list[str]]) -
     return pictures
 
 
-def _judged(run: TestedRun) -> tuple[np.ndarray, np.ndarray, float]:
+def _judged(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
     return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 
 def _page(
-    runs: dict[str, TestedRun],
+    runs: dict[str, FinishedRun],
     models: dict[str, list[str]],
     table: pd.DataFrame,
     tests: pd.DataFrame,
@@ -110,12 +111,13 @@ def _page(
     else:
         body.append(page.paragraph(words[-1]))
     body += [page.heading("Curves"), page.side_by_side(page.picture(path, text) for text, path in pictures.items())]
-    members = [[model, ", ".join(names)] for model, names in models.items()]
-    body += [page.heading("Models"), page.table(["model", "runs"], members, (1,)), *_differing(runs, models)]
+    members = [[model, objective_name(runs[names[0]].settings), ", ".join(names)] for model, names in models.items()]
+    body += [page.heading("Models"), page.table(["model", "objective", "runs"], members, (1, 2))]
+    body += _differing(runs, models)
     return page.document("Comparison", body)
 
 
-def _differing(runs: dict[str, TestedRun], models: dict[str, list[str]]) -> list[str]:
+def _differing(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> list[str]:
     """The settings that are not the same for all models."""
     settings = [runs[names[0]].settings for names in models.values()]
     keys = dict.fromkeys(key for of_model in settings for key in of_model if key not in OF_A_SEED)

@@ -7,28 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from eval.finished_run import PAIR_FILE, FinishedRun, read_pair_file, read_run_file
 from eval.metrics.accuracy import accuracy
 from eval.metrics.bootstrap import LEAST_PEOPLE, resampled_figures, tar_name
 from eval.metrics.conditions import parts
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far
 from eval.metrics.significance import difference, mcnemar
-from eval.report.write import read_run_file
-from eval.test_pairs_csv import PAIR_FILE, read_pair_file
 from runtime.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
-class TestedRun:
-    """What a run folder holds; ``pairs`` are the shared test pairs, all runs' in one order, or None."""
-
-    name: str
-    settings: dict
-    log: list[dict]
-    metrics: dict
-    pairs: pd.DataFrame | None
-
-
-def open_runs(folders: tuple[Path, ...]) -> dict[str, TestedRun]:
+def open_runs(folders: tuple[Path, ...]) -> dict[str, FinishedRun]:
     """Read the runs and bring their test pairs into one order. Raises InputError as ``compare`` does."""
     if len(folders) < 2:
         raise InputError("one run can't be compared; name two run folders or more")
@@ -41,11 +29,11 @@ def open_runs(folders: tuple[Path, ...]) -> dict[str, TestedRun]:
     for name, folder in zip(names, folders, strict=True):
         config, metrics, log = (read_run_file(folder, n) for n in ("config.json", "metrics.json", "log.jsonl"))
         pairs = read_pair_file(folder) if (folder / PAIR_FILE).is_file() else None
-        runs[name] = TestedRun(name, config["settings"], log, metrics, pairs)
+        runs[name] = FinishedRun(name, config["settings"], log, metrics, pairs)
     return share_pairs(runs)
 
 
-def share_pairs(runs: dict[str, TestedRun]) -> dict[str, TestedRun]:
+def share_pairs(runs: dict[str, FinishedRun]) -> dict[str, FinishedRun]:
     """The runs with their pairs in one order, those alone that all have."""
     shared = _shared_pairs([run.pairs for run in runs.values()])
     return {run.name: dataclasses.replace(run, pairs=frame) for run, frame in zip(runs.values(), shared, strict=True)}
@@ -62,7 +50,7 @@ def _shared_pairs(frames: list[pd.DataFrame | None]) -> list[pd.DataFrame] | lis
     return [frame.loc[shared].reset_index() for frame in keyed] if len(shared) else [None] * len(frames)
 
 
-def model_table(runs: dict[str, TestedRun], models: dict[str, list[str]]) -> pd.DataFrame:
+def model_table(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> pd.DataFrame:
     """A row for each model and figure: mean and std over its runs, and a single run's interval."""
     rows = []
     for model, names in models.items():
@@ -90,7 +78,7 @@ def model_table(runs: dict[str, TestedRun], models: dict[str, list[str]]) -> pd.
     return pd.DataFrame(rows)
 
 
-def significance_table(runs: dict[str, TestedRun], models: dict[str, list[str]]) -> pd.DataFrame:
+def significance_table(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> pd.DataFrame:
     """A row for each two models, part of the pairs and figure; empty where the runs share no test pairs."""
     columns = ["first", "second", "pairs", "figure", "difference", "low", "high", "p"]
     columns += ["only_first_right", "only_second_right", "mcnemar_p"]
@@ -115,7 +103,7 @@ class Sample:
     right: np.ndarray
 
 
-def resample(run: TestedRun, chosen: np.ndarray) -> Sample | None:
+def resample(run: FinishedRun, chosen: np.ndarray) -> Sample | None:
     """The run on the ``chosen`` rows, bool (P,), of its pairs; None with one kind of pairs or too few people."""
     frame = run.pairs[chosen]
     distances, same = frame["distance"].to_numpy(float), frame["same"].to_numpy(bool)

@@ -47,8 +47,9 @@ def precision_recall_f1(
 def fold_accuracies(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> np.ndarray | None:
     """Accuracy of each of ten folds at the threshold that is best on the other nine: float64 (10,).
 
-    The folds are seeded and balanced: each kind of pair is shuffled and dealt out evenly (LFW protocol, Huang
-    et al. 2007, with drawn folds). None with fewer than ten pairs of either kind.
+    The folds are drawn from the seed and balanced: each kind of pair is shuffled and dealt out evenly. LFW's protocol
+    (Huang et al. 2007) has folds of its own, which share no person; figures on those differ a little from these. None
+    with fewer than ten pairs of either kind.
     """
     distances, same = checked(distances, same)
     folds = deal_folds(distances, same, seed)

@@ -59,7 +59,8 @@ def histograms(distances: np.ndarray, same: np.ndarray, bins: int = BINS) -> His
 def iou(distances: np.ndarray, same: np.ndarray) -> float | None:
     """Σ min(h_same, h_diff) / Σ max(h_same, h_diff): 0 where nothing overlaps, 1 where nothing separates.
 
-    Equals overlap / (2n − overlap), n the mass of one histogram, as min + max of two bins is their sum.
+    Equals overlap / (2n − overlap), n the mass of one histogram, as min + max of two bins is their sum. The
+    code of the system that this project rebuilds gives an IOU on the same pairs that differs by up to 0.007.
     """
     distances, same = checked(distances, same)
     if one_kind_only(same):

@@ -31,7 +31,7 @@ def result_figure(distances: np.ndarray, same: np.ndarray, figures: dict, *, run
     """The test result, readable by itself: headline, confusion matrix, histogram at the threshold,
     conditions.
 
-    ``figures`` is the dict of ``eval.verification.figures`` with a threshold; ``threshold_source`` says where
+    ``figures`` is the dict of ``eval.metrics.figures`` with a threshold; ``threshold_source`` says where
     that was chosen ("the evaluation pairs of epoch 17").
     """
     figure = new_figure(12, 8 if figures["by_condition"] else 6.4)

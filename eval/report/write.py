@@ -1,11 +1,11 @@
 """Write ``report.html``: everything about a run in one file that opens offline."""
 
-import json
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from eval.finished_run import objective_name, read_run_file
 from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
@@ -13,7 +13,6 @@ from eval.report import html as page
 from eval.report.figure_tables import TOO_FEW, figure_rows
 from eval.report.verdict import verdict
 from eval.text import counted, number, percent
-from runtime.errors import InputError
 from runtime.files import replace_file
 
 REPORT = "report.html"
@@ -46,22 +45,11 @@ def write_report(run: Path) -> Path:
     return run / REPORT
 
 
-def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict an epoch). Raises InputError where it is not there."""
-    try:
-        text = (run / name).read_text()
-        return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
-    except OSError:
-        raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
-    except ValueError as error:
-        raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
-
-
 def _subtitle(config: dict, log: list[dict]) -> str:
     settings = config["settings"]
     minutes = sum(line["seconds"] + line["evaluation_seconds"] for line in log) / 60
     return (
-        f"{settings['backbone']}, {settings.get('mining', 'ArcFace + focal')}, {counted(len(log), 'epoch')}, "
+        f"{settings['backbone']}, {objective_name(settings)}, {counted(len(log), 'epoch')}, "
         f"{log[-1]['images_seen']:,} images seen in {minutes:.1f} minutes, started {config['started']}"
     )
 

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pandas as pd
 import tyro
 
 from configs.settings import BUILT_IN
-from data.datasets import ImageLoader
-from data.faces import built_in_faces, open_pairs
+from data.faces import built_in_faces
 from data.tables.pair_csv import PairTable
-from eval.evaluators import PairEvaluator
+from data.tables.people import people_of
+from eval.evaluators import PairEvaluator, open_pair_evaluator
+from eval.finished_run import write_pair_file
 from eval.metrics.distances import MAX_DISTANCE
 from eval.metrics.evaluation import Evaluation, Pairs, choose_threshold_and_evaluate
 from eval.metrics.figures import figures
-from eval.test_pairs_csv import write_pair_file
 from models.trained_model import TrainedModel, open_model
-from runtime.devices import loader_workers, pick_device
+from runtime.devices import pick_device
 from runtime.errors import InputError
 from runtime.files import replace_file
 from runtime.run_folder import RunFolder, read_config
@@ -57,7 +58,7 @@ class Fold:
 def two_folds(settings: TwoFoldSettings) -> dict:
     """Test the run on both halves, write the two files, and return what two_folds.json holds.
 
-    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``open_faces``, one person in both
+    Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``faces_for``, one person in both
     halves.
     """
     checkpoints = _checkpoints(settings.run)
@@ -126,17 +127,31 @@ def _open_halves(settings: TwoFoldSettings, opened: TrainedModel) -> list[PairEv
     names = settings.first or tuple(config.get("eval_csvs", ())), settings.second or (config.get("test_csv", ""),)
     if not all(all(half) and half for half in names):
         raise InputError(f"{settings.run} does not say on which pairs it is tested: set --root, --first and --second")
+    options = {"path_prefix": config.get("path_prefix", ""), "mirror": settings.mirror}
     device = pick_device(settings.device)
-    shape, mirror = opened.preprocessing, settings.mirror or opened.mirror
-    halves, images_of = [], []
-    for half in names:
-        pairs, images = open_pairs(root, half, config.get("path_prefix", ""), shape.crop)
-        loader = ImageLoader(images, shape.size, batch_size=128, workers=loader_workers(-1, device))
-        halves.append(PairEvaluator(loader, pairs, device=device, normalise=shape.normalise, mirror=mirror))
-        images_of.append(set(pairs.paths.tolist()))
-    if shared := images_of[0] & images_of[1]:
-        raise InputError(f"{root}: both halves have the image {min(shared)}; they must share no person")
+    halves = [open_pair_evaluator(opened, root, half, device=device, **options) for half in names]
+    _refuse_shared(root, *(half.pairs for half in halves))
     return halves
+
+
+def _refuse_shared(root: Path, first: PairTable, second: PairTable) -> None:
+    """Raise InputError if both halves have an image, or a person by the names that the CSVs give."""
+    if shared := set(first.paths) & set(second.paths):
+        raise InputError(f"{root}: both halves have the image {min(shared)}; they must share no person")
+    if shared := _people(first) & _people(second):
+        more = f" and {len(shared) - 1:,} more" if len(shared) > 1 else ""
+        raise InputError(
+            f"{root}: both halves have {min(shared)}{more}; make the pairs again, so that the halves share no person"
+        )
+
+
+def _people(pairs: PairTable) -> set[str]:
+    """The people whom the targets name; nobody if there are none."""
+    if pairs.names is None:
+        return set()
+    paths = pairs.paths[np.concatenate([pairs.left, pairs.right])]
+    listed = pd.DataFrame({"path": paths, "target": pairs.names[pairs.people.T.ravel()]})
+    return people_of(listed.drop_duplicates())
 
 
 def _root(config: dict) -> Path:

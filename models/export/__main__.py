@@ -23,8 +23,8 @@ import tyro
 
 from data.masks.render import MASK_KINDS, render_mask
 from data.synthetic.draw import draw_face
-from data.transforms import template
-from eval.evaluators import score_pairs
+from data.transforms import Preprocessing, template
+from eval.evaluators import PairEvaluator, named_here, open_pair_evaluator
 from eval.metrics.accuracy import accuracy
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.roc import auc, curve
@@ -80,7 +80,7 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
 
 def _write_checked(opened: TrainedModel, settings: ExportSettings, path: Path) -> float:
     metadata = describe(opened, settings)
-    size = opened.preprocessing.size
+    size = opened.preprocessing["size"]
     if settings.format == "safetensors":
         formats.write_safetensors(opened.model, metadata, path)
         run, _ = formats.open_safetensors(path, copy.deepcopy(opened.model))
@@ -113,20 +113,21 @@ def check_parity(opened: TrainedModel, run: formats.Runner, name: str) -> float:
 
 def built_in_faces(opened: TrainedModel, count: int) -> np.ndarray:
     """Drawn faces, every second one masked, as the network's input: float32 (count, 3, H, W)."""
+    needed = Preprocessing.from_dict(opened.preprocessing)
     images = []
     for person in range(count):
-        face = draw_face(person, image=0, size=opened.preprocessing.size)
+        face = draw_face(person, image=0, size=needed.size)
         image = face.image
         if person % 2:
             kind = MASK_KINDS[person // 2 % len(MASK_KINDS)]
             image = render_mask(image, face.landmarks, kind, np.random.default_rng(person))
         images.append(image)
-    return opened.preprocessing.normalise(torch.from_numpy(np.stack(images))).contiguous().numpy()
+    return needed.normalise(torch.from_numpy(np.stack(images))).contiguous().numpy()
 
 
 def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
     """The metadata of a file: pre- and post-processing in words and numbers, as texts."""
-    shown = opened.preprocessing
+    shown = Preprocessing.from_dict(opened.preprocessing)
     before = "add the embedding of the mirrored image, divide the sum by its length" if opened.mirror else "none"
     threshold = "none stored" if opened.threshold is None else repr(opened.threshold)
     if shown.crop == "arcface5":
@@ -189,22 +190,24 @@ def _quantise(opened: TrainedModel, metadata: dict[str, str], settings: ExportSe
     print(f"size: {float_bytes / 1e6:.1f} MB as floats, {path.stat().st_size / 1e6:.1f} MB as int8")
     print(f"cosine of float and int8 embeddings of a built-in face: {(a * b).sum(1).mean():.4f} (mean)")
     if settings.pairs is not None:
-        _print_accuracy(opened, "float32", reference, settings)
-        _print_accuracy(opened, "int8", run, settings)
+        device = torch.device("cpu")
+        evaluator = open_pair_evaluator(opened, settings.root, named_here([settings.pairs]), device=device)
+        for name, runner in (("float32", reference), ("int8", run)):
+            _print_accuracy(evaluator, name, runner, opened.threshold)
     return float(np.abs(a - b).max())
 
 
-def _print_accuracy(opened: TrainedModel, name: str, runner: formats.Runner, settings: ExportSettings) -> None:
+def _print_accuracy(evaluator: PairEvaluator, name: str, runner: formats.Runner, stored: float | None) -> None:
     """One line of figures on the pairs; without a stored threshold at the one that is best on them."""
-    version = dataclasses.replace(opened, model=formats.RunnerModule(runner))
-    distances, same = score_pairs(version, [settings.pairs], settings.root, device="cpu")
-    threshold = best_threshold(distances, same) if opened.threshold is None else opened.threshold
+    distances, pairs = evaluator.score(formats.RunnerModule(runner), name)
+    threshold = best_threshold(distances, pairs.same) if stored is None else stored
     if threshold is None:
-        raise InputError(f"{settings.pairs}: all pairs are of one kind; accuracy needs same and different pairs")
-    chosen = "on these very pairs" if opened.threshold is None else "before"
+        raise InputError("all pairs are of one kind; accuracy needs same and different pairs")
+    chosen = "on these very pairs" if stored is None else "before"
     print(
-        f"{name:8s} accuracy {accuracy(distances, same, threshold):.2%}, AUC {auc(curve(distances, same)):.4f} on "
-        f"{len(same):,} pairs at threshold {threshold:.4f}, chosen {chosen}"
+        f"{name:8s} accuracy {accuracy(distances, pairs.same, threshold):.2%}, AUC "
+        f"{auc(curve(distances, pairs.same)):.4f} on {len(pairs.same):,} pairs at threshold {threshold:.4f}, "
+        f"chosen {chosen}"
     )
 
 

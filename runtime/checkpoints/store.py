@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +30,8 @@ class CheckpointStore:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def save(self, content: dict, position: Position, *, keep: int, also_keep: Position | None = None) -> Path:
-        """Write a checkpoint, then delete all but the ``keep`` newest and that of ``also_keep``.
+    def save(self, content: dict, position: Position, *, keep: int, also_keep: Collection[Position] = ()) -> Path:
+        """Write a checkpoint, then delete all but the ``keep`` newest and those of ``also_keep``.
 
         Raises InputError where it can't be written (no room on the disk); nothing is deleted then.
         """
@@ -47,7 +48,7 @@ class CheckpointStore:
             if old != path and _position(old) >= position:
                 old.unlink()
         for old in self._paths()[keep:]:
-            if _position(old) != also_keep:
+            if _position(old) not in also_keep:
                 old.unlink()
         return path
 
@@ -68,11 +69,14 @@ class CheckpointStore:
         return None
 
     def load(self, position: Position) -> dict | None:
-        """The whole checkpoint of one position, None where there is none."""
-        for path in self._paths():
-            if _position(path) == position and _is_whole(path):
-                return load_checkpoint(path)
-        return None
+        """The whole checkpoint of one position, or None."""
+        path = self.path(position)
+        return path and load_checkpoint(path)
+
+    def path(self, position: Position) -> Path | None:
+        """The file of the whole checkpoint of one position, or None."""
+        paths = (path for path in self._paths() if _position(path) == position and _is_whole(path))
+        return next(paths, None)
 
     def epoch_ends(self) -> dict[int, Path]:
         """The checkpoints of finished epochs that are kept: epoch → path, in the order of the epochs."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -11,39 +11,34 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from runtime.training.row_sgd import RowSGD
 
+if TYPE_CHECKING:
+    from configs import Settings
+
 OptimiserName = Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"]
 ScheduleName = Literal["multistep", "cosine", "cyclic", "step", "constant"]
 
 
-def make_optimiser(
-    name: OptimiserName,
-    modules: Iterable[nn.Module],
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    decay_norms: bool,
-    by_rows: bool = False,
-) -> Optimizer:
-    """An optimiser over every parameter of ``modules`` that takes a gradient.
+def optimiser_for(settings: "Settings", modules: Iterable[nn.Module]) -> Optimizer:
+    """The optimiser of the settings over every parameter of ``modules`` that takes a gradient.
 
     Norms' scales, biases and PReLU slopes (vectors and scalars) are left out of weight decay unless ``decay_norms``:
     pulling them to zero shrinks the signal instead of regularising the function (He et al. 2019, arXiv:1812.01187).
     ``momentum`` is Nesterov's for sgd, plain for rmsprop, β1 for adam and adamw, unused by adadelta. On GPUs the
-    step is one fused kernel where torch has one. ``by_rows`` (sgd): parameters with sparse gradients move in the rows
-    that have one.
+    step is one fused kernel if torch has one. With ``sparse_centres`` (sgd) parameters with sparse gradients move in
+    the rows that have one.
     """
+    lr, momentum, decay_norms = settings.lr, settings.momentum, settings.decay_norms
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     fused = all(p.is_cuda for p in parameters) or None  # None: torch chooses among the others
     decayed = [p for p in parameters if p.ndim > 1 or decay_norms]
     spared = [p for p in parameters if p.ndim <= 1 and not decay_norms]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    match name:
+    match settings.optimiser:
         case "sgd":
-            kind = RowSGD if by_rows else torch.optim.SGD
+            kind = RowSGD if settings.sparse_centres else torch.optim.SGD
             # The fp16 scaler leaves it to a fused step to see infinite gradients, which sparse ones would pass.
-            fused = None if by_rows else fused
+            fused = None if settings.sparse_centres else fused
             return kind(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
         case "adam":
             return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
@@ -53,51 +48,44 @@ def make_optimiser(
             return torch.optim.RMSprop(groups, lr=lr, momentum=momentum)
         case "adadelta":
             return torch.optim.Adadelta(groups, lr=lr)
-    raise ValueError(f"unknown optimiser {name}")
+    raise ValueError(f"unknown optimiser {settings.optimiser}")
 
 
-def lr_factor(
-    schedule: ScheduleName,
-    epoch: float,
-    *,
-    epochs: int,
-    warmup_epochs: float,
-    milestones: tuple[int, ...],
-    decay: float,
-) -> float:
+def lr_factor(settings: "Settings", epoch: float) -> float:
     """What the learning rate is multiplied with after ``epoch`` (fractional) epochs.
 
-    A linear warm-up over ``warmup_epochs`` comes first in every schedule. ``multistep``: × decay after each of
-    ``milestones``; ``step``: × decay an epoch; ``cosine``: to zero at the last epoch; ``cyclic``: triangles of two
-    epochs between ``decay`` and 1 (Smith 2017, arXiv:1506.01186); ``constant``: 1.
+    A linear warm-up over ``warmup_epochs`` comes first in every schedule. ``multistep``: × lr_decay after each of
+    ``milestones``; ``step``: × lr_decay an epoch; ``cosine``: to zero at the last epoch; ``cyclic``: triangles of two
+    epochs between ``lr_decay`` and 1 (Smith 2017, arXiv:1506.01186); ``constant``: 1.
     """
+    decay, warmup_epochs = settings.lr_decay, settings.warmup_epochs
     warmup = min(1.0, epoch / warmup_epochs) if warmup_epochs > 0 else 1.0
-    match schedule:
+    match settings.schedule:
         case "multistep":
-            factor = decay ** sum(epoch >= m for m in milestones)
+            factor = decay ** sum(epoch >= m for m in settings.milestones)
         case "step":
             factor = decay ** math.floor(epoch)
         case "cosine":
-            past = max(0.0, epoch - warmup_epochs) / max(1e-9, epochs - warmup_epochs)
+            past = max(0.0, epoch - warmup_epochs) / max(1e-9, settings.epochs - warmup_epochs)
             factor = 0.5 * (1 + math.cos(math.pi * min(1.0, past)))
         case "cyclic":
             factor = decay + (1 - decay) * (1 - abs(epoch % 2 - 1))
         case "constant":
             factor = 1.0
         case _:
-            raise ValueError(f"unknown schedule {schedule}")
+            raise ValueError(f"unknown schedule {settings.schedule}")
     return warmup * factor
 
 
-def make_scheduler(optimiser: Optimizer, schedule: ScheduleName, steps_per_epoch: int, **shape) -> LambdaLR:
-    """``lr_factor`` as a scheduler stepped once a batch; ``shape`` are its keywords.
+def scheduler_for(settings: "Settings", optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
+    """``lr_factor`` as a scheduler stepped once a batch.
 
     The first step of a warm-up has a rate above zero, so that no batch is wasted.
     """
 
     def factor(step: int) -> float:
-        offset = 1 if shape["warmup_epochs"] > 0 and step < shape["warmup_epochs"] * steps_per_epoch else 0
-        return lr_factor(schedule, (step + offset) / steps_per_epoch, **shape)
+        offset = 1 if step < settings.warmup_epochs * steps_per_epoch else 0
+        return lr_factor(settings, (step + offset) / steps_per_epoch)
 
     return LambdaLR(optimiser, factor)
 

@@ -3,7 +3,7 @@
 from tqdm import tqdm
 
 from runtime.training.optim import scale_lr
-from runtime.training.state import where
+from runtime.training.state import restore_best, where
 from runtime.training.watch import Watch
 
 # One remedy of the objective's own, then lower and lower learning rates; what collapses still needs other settings.
@@ -29,5 +29,6 @@ def recover(watch: Watch, reason: str) -> bool:
     state.remedies.append(remedy)
     tqdm.write(f"{reason}; back to {where(state.position)} with one thing changed: {remedy}")
     watch.save()
+    restore_best(state, run)
     run.write_log(state.history)
     return True

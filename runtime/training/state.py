@@ -1,9 +1,10 @@
 """What moves during training: gathered, saved and restored, so that a run goes on from any step to the bit."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,6 +20,9 @@ from runtime.processes.shards import own_optimiser_state, own_state, whole_optim
 from runtime.run_folder import RunFolder
 from runtime.seeds import restore_rng_state, rng_state
 from runtime.training.ema import EMA
+
+if TYPE_CHECKING:
+    from configs import Settings
 
 
 @dataclass
@@ -56,6 +60,15 @@ class EpochSums:
         return self.images / max(self.seconds, 1e-9)
 
 
+class Preprocessing(Protocol):
+    """How faces become the network's input: ``data.transforms.Preprocessing``."""
+
+    normalise: Callable[[Tensor], Tensor]  # uint8 (B, H, W, 3) → float (B, 3, H, W)
+
+    def to_dict(self) -> dict:
+        """Plain values."""
+
+
 @dataclass
 class TrainingState:
     """Everything a checkpoint must hold."""
@@ -65,7 +78,9 @@ class TrainingState:
     optimiser: Optimizer
     scheduler: LRScheduler
     precision: Precision
-    ema_decay: float = 0.0  # 0: no average of the weights
+    settings: "Settings"
+    preprocessing: Preprocessing
+    identities: list[str]  # (C,) names in the order of their class centres
     epoch: int = 0  # epochs finished
     images_seen: int = 0  # training forward passes, repeats counted
     history: list[dict] = field(default_factory=list)  # a dict an epoch, as in log.jsonl
@@ -74,12 +89,21 @@ class TrainingState:
     healthy: Position | None = None  # the last checkpoint that was far from any collapse
 
     def __post_init__(self) -> None:
-        self.ema = EMA(unwrap(self.model), self.ema_decay) if self.ema_decay else None
+        decay = self.settings.ema_decay
+        self.ema = EMA(unwrap(self.model), decay) if decay else None
 
     @property
     def best(self) -> dict | None:
         """The epoch with the lowest IOU; ties go to the higher AUC, then to the earlier epoch."""
-        return min(self.history, key=lambda line: (line["iou"], -line["auc"]), default=None)
+        return _best(self.history)
+
+    @property
+    def needed_to_recover(self) -> set[Position]:
+        """The checkpoints that a return to the last healthy one needs: itself, and the best epoch up to there."""
+        if self.healthy is None:
+            return set()
+        bests = _best(self.history[: self.healthy.epoch]), self.best
+        return {self.healthy} | {Position(line["epoch"], 0) for line in bests if line}
 
     @property
     def position(self) -> Position:
@@ -142,17 +166,17 @@ class TrainingState:
         restore_rng_state(state["rng"][rank() % len(state["rng"])])
 
 
-def resume(state: TrainingState, run: RunFolder, carry: dict) -> None:
-    """Put ``state`` where the run's newest whole checkpoint stands, and say so; at the start where it has none.
+def resume(state: TrainingState, run: RunFolder) -> None:
+    """Put ``state`` where the run's newest whole checkpoint stands, and say so; at the start if it has none.
 
-    Raises InputError where all its checkpoints are damaged, of another architecture, or of other identities than
-    ``carry`` (class centres would belong to other people).
+    Raises InputError if all its checkpoints are damaged, of another architecture, or of other identities than the
+    state's (class centres would belong to other people).
     """
     path = from_first(run.store.newest() if is_first() else None)
     if path is None:
         return
     content = load_checkpoint(path)
-    if content["identities"] != carry["identities"]:
+    if content["identities"] != state.identities:
         raise InputError(
             f"{path} was trained on other identities than the training CSV has; restore that CSV, "
             "or start anew with --resume never"
@@ -168,17 +192,39 @@ def where(position: Position) -> str:
     return f"epoch {position.epoch}" + (f" and {position.batch} batches of the next" if position.batch else "")
 
 
-def save(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> Path | None:
-    """A checkpoint to go on from, which the first process writes. Raises InputError where it can't be written."""
-    content = {**state.state_dict(), **carry}
+def save(state: TrainingState, run: RunFolder) -> Path | None:
+    """Write a checkpoint to resume from, by the first process. Raises InputError if it can't be written."""
+    content = {
+        **state.state_dict(),
+        "settings": state.settings.to_dict(),
+        "preprocessing": state.preprocessing.to_dict(),
+        "identities": state.identities,
+    }
     if state.history and not state.sums.batches:
         content |= {"threshold": state.history[-1]["threshold"], "threshold_metric": "balanced_accuracy"}
-    return run.store.save(content, state.position, keep=keep, also_keep=state.healthy) if is_first() else None
+    if not is_first():
+        return None
+    keep, also_keep = state.settings.keep_checkpoints, state.needed_to_recover
+    return run.store.save(content, state.position, keep=keep, also_keep=also_keep)
 
 
-def save_epoch(state: TrainingState, run: RunFolder, carry: dict, keep: int) -> None:
-    """At an epoch's end: the checkpoint, which is last.pt and, where it is the best, best.pt too; then the log."""
-    _publish(state, run, save(state, run, carry, keep))
+def save_epoch(state: TrainingState, run: RunFolder) -> None:
+    """At an epoch's end: the checkpoint, which is last.pt and, if it is the best, best.pt too; then the log."""
+    _publish(state, run, save(state, run))
+
+
+def restore_best(state: TrainingState, run: RunFolder) -> None:
+    """Make best.pt the best epoch of the state's history again, after a return to an earlier position."""
+    if not is_first():
+        return
+    if state.best is None:
+        run.best.unlink(missing_ok=True)
+    elif path := run.store.path(Position(state.best["epoch"], 0)):
+        copy_checkpoint(path, run.best)
+
+
+def _best(history: list[dict]) -> dict | None:
+    return min(history, key=lambda line: (line["iou"], -line["auc"]), default=None)
 
 
 def _publish(state: TrainingState, run: RunFolder, path: Path | None) -> None:

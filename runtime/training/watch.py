@@ -2,7 +2,6 @@
 
 import copy
 import time
-from collections.abc import Sequence
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -14,7 +13,6 @@ from runtime.processes.signals import Stopped, StopSignals
 from runtime.run_folder import RunFolder
 from runtime.tensorboard import Board
 from runtime.training.collapse import CollapseGuard, embedding_health, is_healthy
-from runtime.training.options import EngineOptions
 from runtime.training.state import TrainingState, save, save_epoch, where
 
 # After so many steps in a row without a finite loss nothing but the same can follow.
@@ -28,16 +26,13 @@ class Diverged(Exception):
 
 
 class Watch:
-    """Looks after one run; ``after_step`` is called when a step is done and the state is whole.
+    """Looks after one run; ``after_step`` is called when a step is done and the state is whole."""
 
-    ``carry`` (plain values) goes into every checkpoint; ``names`` (N,) are the paths of the training images.
-    """
-
-    def __init__(self, state: TrainingState, run: RunFolder, options: EngineOptions, carry: dict, names: Sequence[str]):
-        self.state, self.run, self.options, self.carry, self.names = state, run, options, carry, names
-        self.guard = CollapseGuard(options.collapse_check_steps, options.on_collapse)
+    def __init__(self, state: TrainingState, run: RunFolder):
+        self.state, self.run, self.settings = state, run, state.settings
+        self.guard = CollapseGuard(self.settings.collapse_check_steps, self.settings.on_collapse)
         self.signals = StopSignals()
-        self.board = Board(run.path) if options.tensorboard and is_first() else None
+        self.board = Board(run.path) if self.settings.tensorboard and is_first() else None
         self._saved = time.monotonic()
 
     def preview(self, images: Tensor) -> None:
@@ -58,7 +53,7 @@ class Watch:
             self.guard.look(self.state.scheduler.last_epoch, sums.embeddings)
             if self.board:
                 self.board.step(self.state.scheduler.last_epoch, {**stats, "lr": sums.lr})
-        overdue = time.monotonic() - self._saved >= self.options.checkpoint_minutes * 60
+        overdue = time.monotonic() - self._saved >= self.settings.checkpoint_minutes * 60
         signal, overdue = most_over_ranks(self.signals.received or 0, overdue)  # all do the same
         if signal:
             self.stop(signal)
@@ -76,7 +71,7 @@ class Watch:
 
     def before_start(self) -> None:
         """A run that may have to go back needs somewhere to go back to from the first step on."""
-        if self.options.on_collapse == "recover" and self.state.healthy is None:
+        if self.settings.on_collapse == "recover" and self.state.healthy is None:
             self.state.healthy = self.state.position
             self.save()
 
@@ -85,18 +80,18 @@ class Watch:
         self._saved = time.monotonic()
         if self.state.sums.embeddings is not None:
             self._note_health([embedding_health(self.state.sums.embeddings)])
-        save(self.state, self.run, self.carry, self.options.keep_checkpoints)
+        save(self.state, self.run)
 
     def save_epoch(self, healths: list[dict[str, float]]) -> None:
         """The checkpoint of an epoch's end; ``healths`` are what its embeddings looked like."""
         self._saved = time.monotonic()
         self._note_health(healths)
-        save_epoch(self.state, self.run, self.carry, self.options.keep_checkpoints)
+        save_epoch(self.state, self.run)
         if self.board:
             self.board.epoch(self.state.scheduler.last_epoch, self.state.history[-1])
 
     def _note_health(self, healths: list[dict[str, float]]) -> None:
-        if self.options.on_collapse == "recover" and all(map(is_healthy, healths)):
+        if self.settings.on_collapse == "recover" and all(map(is_healthy, healths)):
             self.state.healthy = self.state.position
 
     def _report_skip(self, loader: DataLoader) -> None:
@@ -115,5 +110,5 @@ class Watch:
     def _batch_paths(self, loader: DataLoader, epoch: int, batch: int) -> list[str]:
         sampler = copy.deepcopy(loader.batch_sampler)  # the one in use goes on undisturbed
         sampler.set_epoch(epoch, batch)
-        own = [str(self.names[key.index]) for key in next(iter(sampler))]
+        own = [loader.dataset.name(key.index) for key in next(iter(sampler))]
         return [path for part in from_all(own) for path in part]

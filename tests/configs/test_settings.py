@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -83,10 +84,44 @@ def test_a_resumed_run_brings_its_own_settings_and_options_count_on_top(tmp_path
     (tmp_path / "config.json").write_text(json.dumps({"settings": saved.to_dict()}))
     settings = parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path), "--epochs", "12"])
     assert settings == dataclasses.replace(saved, epochs=12, resume=str(tmp_path))
-    with pytest.raises(InputError, match="made by the other script"):
+    with pytest.raises(InputError, match="of the other script"):
         parse_settings(main_triplet.SETTINGS, "text", ["--resume", str(tmp_path)])
     with pytest.raises(InputError, match="no run folder"):
         parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path / "none")])
+
+
+def test_a_preset_beside_a_resume_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"settings": main_arcface.SETTINGS.to_dict()}))
+    with pytest.raises(InputError, match="keeps its own settings"):
+        parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path), "--preset", "model1"])
+
+
+def test_a_setting_that_was_added_later_takes_the_value_of_its_class():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Grown(type(main_arcface.SETTINGS)):
+        added: float = 0.25
+
+    old = main_arcface.SETTINGS.to_dict()
+    assert Grown.from_dict(old, "run").added == 0.25
+    assert Grown.from_dict(old | {"added": 1.5}, "run").added == 1.5
+    with pytest.raises(InputError, match="newer version .*: added"):
+        type(main_arcface.SETTINGS).from_dict(old | {"added": 1.5}, "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", "fast"), ("lr", math.nan), ("epochs", True), ("epochs", 2.5), ("optimiser", "fastest"),
+        ("gpus", [0, "a"]), ("milestones", 3), ("workers", 10**9), ("mirror", "no"), ("run_name", None),
+        ("embedding_size", "512"),
+    ],
+)  # fmt: skip
+def test_a_saved_setting_of_another_type_is_refused_with_its_name(tmp_path, name, value):
+    config = {"settings": main_arcface.SETTINGS.to_dict() | {name: value}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"{tmp_path}: {name} is") as error:
+        parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path)])
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 
 from data.tables.pair_csv import CONDITIONS, PairTable
 from data.tables.pair_faults import COLUMNS
-from eval.after_epoch import EpochReport, draw_curves
+from eval.after_epoch import EpochReport
 from eval.evaluators import PairEvaluator
 from eval.final_test import test_best
 from eval.plots import style
@@ -98,13 +98,13 @@ def make_run(results: Path, name: str, kind: str, epochs: int, stopped: str | No
     options = {"device": torch.device("cpu"), "normalise": normalise}
     evaluators = {part: PairEvaluator(MadeUpLoader(PEOPLE * IMAGES), pairs, **options) for part, pairs in lists.items()}
     model, history = MadeUpModel(made_up_rows(kind, 0)), []
-    report = EpochReport(run.path, evaluators["evaluation"])
+    report = EpochReport(run, evaluators["evaluation"])
     for epoch in range(1, epochs + 1):
         line = {"epoch": epoch, "loss": 3 / epoch, "lr": 0.1 if epoch < 3 else 0.01, **report(model, epoch)}
         line |= {"images_seen": 100 * epoch, "seconds": 60.0, "evaluation_seconds": 6.0, "unreadable": 0}
         history.append({**line, "skipped_steps": 0})
     run.write_log(history)
-    draw_curves(run.path, history, epochs)
+    report.draw(history, epochs)
     content = {"model": model.state_dict(), "history": history, "epoch": epochs, "threshold": line["threshold"]}
     save_checkpoint(run.best, content | {"threshold_metric": "balanced_accuracy", "images_seen": 100 * epochs})
     test_best(run, model, evaluators, stopped)

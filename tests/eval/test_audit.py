@@ -11,7 +11,7 @@ from data.prepare.proposals import apply_proposals, read_proposals
 from eval import audit as command
 from eval.audit import LEAK, TWICE, TWO_NAMES, TWO_PEOPLE, AuditSettings, audit
 from eval.metrics.suspects import near_pairs, same_picture, split_of
-from models.trained_model import Preprocessing, TrainedModel
+from models.trained_model import TrainedModel
 
 SIZE = 32
 
@@ -28,7 +28,8 @@ def world(tmp_path, monkeypatch):
     """12 people, 4 pictures each; the code of a picture is its person's with a little noise."""
     rng = np.random.default_rng(3)
     codes = rng.integers(0, 256, (12, 24))
-    opened = TrainedModel("net", ReadsCorners(), Preprocessing(SIZE, "arcface5", (0.0,) * 3, (1.0,) * 3), None, None)
+    preprocessing = {"size": SIZE, "crop": "arcface5", "mean": [0.0] * 3, "std": [1.0] * 3}
+    opened = TrainedModel("net", ReadsCorners(), preprocessing, None, None)
     monkeypatch.setattr(command, "open_model", lambda *_: opened)
     torch.manual_seed(0)
 

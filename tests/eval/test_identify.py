@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -99,3 +100,15 @@ def test_what_cant_be_done_is_said_in_one_line(run, drawn_faces, tmp_path, chang
     changes = {key: drawn_faces / value for key, value in changes.items()}
     with pytest.raises(InputError, match=words):
         identify(IdentifySettings(str(run), people=tmp_path / "people.npz", **changes))
+
+
+def test_a_known_name_of_published_weights_is_looked_for_as_such(drawn_faces, tmp_path, monkeypatch):
+    def no_network(*_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    settings = IdentifySettings("vggface2", gallery=drawn_faces / "plain", backbone="inception_resnet_v1")
+    with pytest.raises(InputError, match=r"vggface2.pt for inception_resnet_v1 are not here and can't be downloaded"):
+        identify(settings)

@@ -40,7 +40,7 @@ def test_published_runs_leave_weights_behind_and_fill_both_tables(tmp_path):
     write_tables(results)
     table = pd.read_csv(results / "results.csv")
     assert table["run"].tolist() == ["first", "second"]
-    assert table["objective"].tolist() == ["arcface + focal", "semi_hard"]
+    assert table["objective"].tolist() == ["ArcFace + focal", "semi-hard triplets"]
     assert table["minutes"].tolist() == [3.0, 3.0]
     assert table["images seen"].tolist() == [2000, 2000]
     assert table["hardware"].tolist() == ["CPU, 2 cores, PyTorch on 1 thread"] * 2

@@ -8,7 +8,6 @@ import pytest
 from torch import nn
 
 from data.synthetic.draw import draw_face
-from data.transforms import Preprocessing
 from eval import embed as embed_module
 from eval import same as command
 from eval.embed import Embedder
@@ -27,7 +26,7 @@ class Colours(nn.Module):
 
 @pytest.fixture(autouse=True)
 def network(monkeypatch):
-    preprocessing = Preprocessing(SIZE, "arcface5", (0.5,) * 3, (0.5,) * 3)
+    preprocessing = {"size": SIZE, "crop": "arcface5", "mean": [0.5] * 3, "std": [0.5] * 3}
     opened = TrainedModel("net", Colours(), preprocessing, 0.4, "balanced_accuracy")
     monkeypatch.setattr(embed_module, "open_model", lambda *_: opened)
 

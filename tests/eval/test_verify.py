@@ -187,7 +187,7 @@ def test_faces_of_the_stated_crop_are_taken_and_others_refused(world, tmp_path, 
     card.write_text(json.dumps({"crop": "mtcnn_box", "size": 8}))
     assert run("run", "pairs.csv", "--root", "faces", "--out", "none.json", monkeypatch=monkeypatch) == 2
     error = capsys.readouterr().err
-    assert "run needs arcface5 crops, but the faces in faces are mtcnn_box crops" in error
+    assert "the faces in faces were cropped as mtcnn_box, but arcface5 was asked for" in error
     assert not (tmp_path / "none.json").exists()
     assert world[-1].seen == 0  # refused before the first image
 
@@ -254,4 +254,4 @@ def test_the_shell_sees_one_line_and_an_exit_code(tmp_path):
     command_line = [sys.executable, "-m", "eval.verify", "nowhere", "pairs.csv", "--root", str(tmp_path)]
     ended = subprocess.run(command_line, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: pairs.csv is not there") and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("error: there is no checkpoint nowhere") and ended.stderr.count("\n") == 1

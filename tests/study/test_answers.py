@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.compare.models import TestedRun
+from eval.finished_run import FinishedRun
 from eval.metrics.figures import figures
 from study.answers import ArmRuns, errors_removed, write_answer
 
@@ -24,7 +24,7 @@ def _tested(wrong, people=40):
             rows.append([f"{person}a", f"{person}b", True, condition, person, person, 1.5 if error else 0.5])
             rows.append([f"{person}a", "x", False, condition, person, (person + 1) % people, 1.5])
     columns = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
-    return TestedRun("run", {}, [], {"threshold": THRESHOLD}, pd.DataFrame(rows, columns=columns))
+    return FinishedRun("run", {}, [], {"threshold": THRESHOLD}, pd.DataFrame(rows, columns=columns))
 
 
 def test_the_share_is_that_of_the_errors_counted():

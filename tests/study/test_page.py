@@ -58,13 +58,13 @@ def answers(tmp_path):
     return tmp_path
 
 
-def test_a_table_has_means_and_deviations_over_seeds_and_what_is_more_than_luck(answers):
+def test_a_table_has_means_and_deviations_over_seeds_and_differences_from_the_baseline(answers):
     lines = fill(PAGE, answers).splitlines()
     assert (lines[0], lines[-1]) == ("Before.", "After.")
     untouched, fresh, once = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[6:9])
     assert untouched[3:6] == ["90.00 %"] * 3
     # The deviation of two values is their distance by √2.
-    assert fresh == ["fresh", "2", "51,200", *["98.00 ± 1.41 %"] * 3, *["80 % (61 to 92)"] * 2, "", ""]
+    assert fresh == ["fresh (baseline)", "2", "51,200", *["98.00 ± 1.41 %"] * 3, *["80 % (61 to 92)"] * 2, "", ""]
     assert once[0] == "once (1 of 2 stopped early)"
     assert once[-2:] == ["-3.00 (-5.0 to -1.0)", "0.002"]
 
@@ -73,7 +73,7 @@ def test_a_second_table_has_a_column_a_mask(answers):
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()]
     start = lines.index(["pairs with this mask", "cloth", "n95"])
     assert lines[start + 2 : -2] == [
-        ["the weights, untouched", "92.00 %", "91.00 %"],
+        ["pretrained, no fine-tuning", "92.00 %", "91.00 %"],
         ["fresh", "50.00 ± 0.00 %", "98.00 ± 1.41 %"],
         ["once", "50.00 ± 0.00 %", "95.00 ± 1.41 %"],
     ]
@@ -89,7 +89,7 @@ def _changed(answers, change):
 def test_an_arm_that_collapsed_before_it_had_an_epoch_has_a_row_without_figures(answers):
     _changed(answers, lambda answer: answer["arms"].append(_collapsed_arm("the original's")))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fill(PAGE, answers).splitlines()]
-    assert ["the original's (2 of 2 stopped early)", "2", "no epoch", *["–"] * 5, "", ""] in rows
+    assert ["the original's (2 of 2 stopped early)", "2", "< 1 epoch", *["–"] * 5, "", ""] in rows
     panel = draw_answer(json.loads((answers / "masks.json").read_text())).axes[0]
     assert [(text.get_text(), text.get_position()[1]) for text in panel.texts] == [("collapsed", 2)]
 
@@ -104,18 +104,18 @@ def test_errors_removed_have_columns_only_where_an_arm_removes_some(answers):
     _changed(answers, more_errors)
     text = fill(PAGE, answers)
     assert "errors removed" not in text
-    assert len({line.count("|") for line in text.splitlines() if "51,200" in line or "untouched | " in line}) == 2
+    assert len({line.count("|") for line in text.splitlines() if "51,200" in line or "pretrained, " in line}) == 2
 
 
 def test_the_page_says_what_each_half_chose_and_what_that_is_worth_on_the_other(answers):
-    assert "Lowest IOU: `fresh` on the first half of the people, `once` on the second." in fill(PAGE, answers)
-    assert "Hardware: a GPU, 2 minutes a training; a CPU, 3 minutes a training." in fill(PAGE, answers)
+    assert "Best by IOU: `fresh` on the first half of the people, `once` on the second." in fill(PAGE, answers)
+    assert "Hardware: a GPU, 2 min per run; a CPU, 3 min per run." in fill(PAGE, answers)
     share = {"mean": 0.55, "interval": [0.31, 0.74]}
     crossed = {"arms": ["fresh", "once"], "accuracy": _parts([0.97, 0.99]), "errors_removed": _parts(share)}
     _changed(answers, lambda answer: answer.update(chosen=crossed))
     assert (
-        "(`fresh` by the first, `once` by the second): plain-plain 98.00 ± 1.41 %, plain-masked 98.00 ± 1.41 % "
-        "(55 % (31 to 74) of the errors removed)"
+        "(the first half selects `fresh`, the second `once`): plain-plain 98.00 ± 1.41 %; plain-masked 98.00 ± 1.41 %, "
+        "55 % (31 to 74) of the errors removed; "
     ) in fill(PAGE, answers)
 
 
@@ -132,7 +132,7 @@ def test_a_table_without_an_answer_names_the_command_that_gives_it(tmp_path):
 
 def test_a_page_is_changed_in_its_place_and_one_that_is_missing_says_how_to_begin(tmp_path):
     page = tmp_path / "STUDY.md"
-    with pytest.raises(InputError, match=r"STUDY.md is not there: write its words first"):
+    with pytest.raises(InputError, match=r"STUDY.md is missing: write its text first"):
         rewrite(page, str.upper)
     page.write_text("größer", encoding="utf-8")
     rewrite(page, str.upper)

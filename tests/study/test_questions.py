@@ -110,7 +110,7 @@ def test_a_training_that_fails_is_named_with_where_to_look(tmp_path, quiet, capf
     (tmp_path / "results").mkdir()
     study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
     training = _run_that(trainings(study, [])[0], "import sys; sys.exit('no faces here')")
-    where = r"see .*masks_on_0_s0.txt" if quiet else "see what it says above"
+    where = r"see .*masks_on_0_s0.txt" if quiet else "see its output above"
     with pytest.raises(InputError, match=f"masks_on_0_s0 ended with code 1 and without a test; {where}"):
         run.train(training, quiet=quiet)
     said = (study.results / "masks_on_0_s0.txt").read_text() if quiet else capfd.readouterr().err

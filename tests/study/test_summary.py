@@ -1,4 +1,4 @@
-"""The README's table from hand-made answers; and that what is published was trained as its arm says."""
+"""The README's table and STUDY.md's from hand-made answers; and that what is published was trained as its arm says."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from runtime.errors import InputError
 from study import summary
 from study.page import fill
 from study.questions import ARMS, WEIGHTS
-from study.summary import Row, fill_summary
+from study.summary import Row, all_arms, fill_readme
 from tests.processes import ROOT
 
 PUBLISHED = ROOT / "results" / "published" / "study"
@@ -29,28 +29,40 @@ def answers(tmp_path, monkeypatch):
     ]
     answer = {"untouched": {name: {"accuracy": value} for name, value in _parts(0.95).items()}, "arms": arms}
     (tmp_path / "backbones.json").write_text(json.dumps(answer))
-    rows = [Row("the weights", "backbones", "untouched"), Row("plain", "backbones", "scratch_arcface")]
-    rows.append(Row("collapsing", "backbones", "efficientnet_b0_original"))
+    rows = [
+        Row("the weights", "backbones", "untouched"),
+        Row("plain", "backbones", "scratch_arcface"),
+        Row("collapsing", "backbones", "efficientnet_b0_original", in_readme=False),
+    ]
     monkeypatch.setattr(summary, "ROWS", rows)
     return tmp_path
 
 
-def test_each_row_has_its_figures_and_its_command(answers):
-    text = fill_summary(README, answers)
-    assert text.startswith("Before.") and text.endswith("After.\n") and "old" not in text
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[4:-2]]
+def _rows(table):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+def test_each_row_has_its_results_and_its_command(answers):
     epochs = str(ARMS["scratch_arcface"].options["epochs"])
-    assert rows == [
+    assert _rows(all_arms(answers)) == [
         ["the weights", "", "", *["95.0 %"] * 3, ""],
         ["plain", "2", epochs, *["85.0 ± 7.1 %"] * 3, "`backbones --only scratch_arcface`"],
         ["collapsing", "3", epochs, *["collapsed"] * 3, "`backbones --only efficientnet_b0_original`"],
     ]
 
 
+def test_the_readme_shows_its_rows_without_commands(answers):
+    before, after = README.split("old\n")
+    text = fill_readme(README, answers)
+    assert text.startswith(before) and text.endswith(after)
+    shown = text.removeprefix(before).removesuffix(after)
+    assert _rows(shown) == [row[:-1] for row in _rows(all_arms(answers))[:2]]
+
+
 def test_an_arm_without_an_answer_is_named(answers, monkeypatch):
     monkeypatch.setattr(summary, "ROWS", [Row("triplets", "backbones", "scratch_triplet")])
     with pytest.raises(InputError, match="backbones has no arm scratch_triplet"):
-        fill_summary(README, answers)
+        fill_readme(README, answers)
 
 
 def test_the_pages_of_the_repository_say_what_the_published_answers_say(tmp_path):
@@ -59,7 +71,7 @@ def test_the_pages_of_the_repository_say_what_the_published_answers_say(tmp_path
     study, readme = (PUBLISHED.parents[1] / "STUDY.md").read_text(), (PUBLISHED.parents[2] / "README.md").read_text()
     assert "<!-- table fine_tuning -->\n![" in study and "<!-- table real_faces -->\n| " in readme
     assert fill(study, tmp_path) == study
-    assert fill_summary(readme, tmp_path) == readme
+    assert fill_readme(readme, tmp_path) == readme
 
 
 @pytest.mark.parametrize(

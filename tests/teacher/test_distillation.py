@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from losses import ArcFaceLoss, Distillation
+from losses import ArcFaceLoss
 from runtime.errors import InputError
+from teacher.distillation import Distillation
 
 ROWS = torch.tensor([4, 0, 4, 2])
 TARGETS = torch.tensor([0, 1, 0, 1, 2])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from data.datasets import ImageLoader, TrainFaces, train_loader
-from data.faces import open_faces
+from data.faces import faces_for
 from data.loading.cache import FaceCache
 from data.samplers import PKBatchSampler
 from data.tables.images import Images
@@ -23,8 +23,8 @@ from data.tables.pair_csv import read_pair_csvs
 from data.tables.text_array import ImagePaths, TextArray
 from data.tables.train_csv import read_train_csv
 from data.tables.write_pack import check_pack, pack_csv
-from data.transforms import Preprocessing
 from runtime.errors import InputError
+from tests.engine import settings_of
 from tests.processes import ROOT
 
 SIZE = 64
@@ -100,15 +100,15 @@ def test_a_run_needs_nothing_but_packs(drawn_faces, tmp_path):
         pack_csv(drawn_faces / f"{name}.csv", tmp_path / f"{name}.pack", root=drawn_faces)
 
     def opened(root, suffix):
-        return open_faces(
-            root,
-            eval_root=root,
-            train_csv=f"train.{suffix}",
-            train_faces="plain",
-            eval_csvs=(f"eval_same.{suffix}", f"eval_diff.{suffix}"),
-            test_csv=f"test.{suffix}",
-            path_prefix="",
-            preprocessing=Preprocessing(SIZE, "arcface5", (0.5,) * 3, (0.5,) * 3),
+        return faces_for(
+            settings_of(
+                data_root=str(root),
+                image_size=SIZE,
+                train_csv=f"train.{suffix}",
+                train_faces="plain",
+                eval_csvs=(f"eval_same.{suffix}", f"eval_diff.{suffix}"),
+                test_csv=f"test.{suffix}",
+            )
         )
 
     from_csv, from_pack = opened(drawn_faces, "csv"), opened(tmp_path, "pack")

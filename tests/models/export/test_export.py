@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from data.sources.read_image import read_image
+from data.transforms import Preprocessing
 from models import build_model
 from models.export import formats
 from models.export.__main__ import ExportSettings, describe, export
@@ -133,7 +134,8 @@ def test_int8_is_smaller_and_its_cost_is_printed(run, drawn_faces, tmp_path, cap
     assert session.get_modelmeta().custom_metadata_map["precision"] == "int8"
     # Faces of other people than those it was calibrated on; of noise it makes little.
     faces = np.stack([read_image(path) for path in sorted(drawn_faces.glob("plain/*/*"))[:20]])
-    images = open_model(str(run)).preprocessing.normalise(torch.from_numpy(faces)).contiguous()
+    needed = Preprocessing.from_dict(open_model(str(run)).preprocessing)
+    images = needed.normalise(torch.from_numpy(faces)).contiguous()
     cosines = (session.run(None, {"images": images.numpy()})[0] * expected(run, images)).sum(1)
     assert cosines.min() > 0.9 and 1e-4 < difference < 0.3
     printed = capsys.readouterr().out

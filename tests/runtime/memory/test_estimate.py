@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from runtime.memory.estimate import bytes_to_come, in_words
-from runtime.training.optim import make_optimiser
+from runtime.training.optim import optimiser_for
+from tests.engine import settings_of
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,8 @@ from runtime.training.optim import make_optimiser
 )
 def test_what_an_optimiser_will_keep_is_what_it_keeps_after_a_step(name, momentum, by_rows, copies):
     model = nn.Sequential(nn.Linear(30, 20), nn.BatchNorm1d(20))
-    settings = {"lr": 0.1, "momentum": momentum, "weight_decay": 1e-4, "decay_norms": False, "by_rows": by_rows}
-    optimiser = make_optimiser(name, [model], **settings)
+    settings = settings_of(optimiser=name, momentum=momentum, sampled_share=0.5 if by_rows else 1.0)
+    optimiser = optimiser_for(settings, [model])
     before = [p.detach().clone() for p in model.parameters()]
     expected = bytes_to_come(optimiser)
     assert expected == copies * 4 * (30 * 20 + 20 + 20 + 20)

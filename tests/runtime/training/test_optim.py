@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.training.optim import lr_factor, make_optimiser, make_scheduler
+from runtime.training.optim import lr_factor, optimiser_for, scheduler_for
+from tests.engine import settings_of
 
-SHAPE = {"epochs": 10, "warmup_epochs": 0.0, "milestones": (3, 6), "decay": 0.1}
+SHAPE = {"epochs": 10, "warmup_epochs": 0.0, "milestones": (3, 6), "lr_decay": 0.1}
+
+
+def factors(schedule, epochs, **changes):
+    settings = settings_of(schedule=schedule, **SHAPE | changes)
+    return [lr_factor(settings, epoch) for epoch in epochs]
 
 
 def test_multistep_equals_torchs_own():
@@ -14,30 +20,27 @@ def test_multistep_equals_torchs_own():
     reference = torch.optim.SGD([parameter], lr=1.0)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(reference, [3, 6], gamma=0.1)
     for epoch in range(10):
-        assert lr_factor("multistep", epoch, **SHAPE) == pytest.approx(scheduler.get_last_lr()[0])
+        assert factors("multistep", [epoch]) == pytest.approx(scheduler.get_last_lr())
         reference.step()
         scheduler.step()
 
 
 def test_step_multiplies_once_an_epoch():
-    factors = [lr_factor("step", e, **{**SHAPE, "decay": 0.7}) for e in (0, 0.99, 1, 2.5)]
-    assert factors == pytest.approx([1, 1, 0.7, 0.49])
+    assert factors("step", (0, 0.99, 1, 2.5), lr_decay=0.7) == pytest.approx([1, 1, 0.7, 0.49])
 
 
 def test_cosine_goes_from_one_to_zero_after_the_warm_up():
-    shape = {**SHAPE, "warmup_epochs": 2.0}
-    assert [lr_factor("cosine", e, **shape) for e in (0, 1, 2)] == pytest.approx([0, 0.5, 1])
-    assert lr_factor("cosine", 6, **shape) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
-    assert lr_factor("cosine", 10, **shape) == pytest.approx(0)
+    found = factors("cosine", (0, 1, 2, 6, 10), warmup_epochs=2.0)
+    assert found == pytest.approx([0, 0.5, 1, 0.5 * (1 + math.cos(math.pi / 2)), 0])
 
 
 def test_cyclic_is_a_triangle_between_decay_and_one():
-    assert [lr_factor("cyclic", e, **SHAPE) for e in (0, 0.5, 1, 1.5, 2)] == pytest.approx([0.1, 0.55, 1, 0.55, 0.1])
+    assert factors("cyclic", (0, 0.5, 1, 1.5, 2)) == pytest.approx([0.1, 0.55, 1, 0.55, 0.1])
 
 
 def test_the_first_step_of_a_warm_up_moves_and_the_last_reaches_the_peak():
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    scheduler = make_scheduler(optimiser, "constant", 4, **{**SHAPE, "warmup_epochs": 1.0})
+    scheduler = scheduler_for(settings_of(schedule="constant", **SHAPE | {"warmup_epochs": 1.0}), optimiser, 4)
     rates = []
     for _ in range(6):
         rates.append(optimiser.param_groups[0]["lr"])
@@ -51,8 +54,8 @@ def test_every_optimiser_goes_downhill_and_resumes(name):
     def descend(steps, state=None):
         torch.manual_seed(0)
         model = nn.Linear(4, 1)
-        settings = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.0, "decay_norms": True}
-        optimiser = make_optimiser(name, [model], **settings)
+        settings = settings_of(optimiser=name, lr=0.05, weight_decay=0.0, decay_norms=True)
+        optimiser = optimiser_for(settings, [model])
         if state:
             model.load_state_dict(state[0])
             optimiser.load_state_dict(state[1])
@@ -76,7 +79,7 @@ def test_every_optimiser_goes_downhill_and_resumes(name):
 @pytest.mark.parametrize("decay_norms", [True, False])
 def test_weight_decay_spares_vectors_unless_asked(decay_norms):
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    optimiser = make_optimiser("sgd", [model], lr=1.0, momentum=0.0, weight_decay=0.5, decay_norms=decay_norms)
+    optimiser = optimiser_for(settings_of(lr=1.0, momentum=0.0, weight_decay=0.5, decay_norms=decay_norms), [model])
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -89,14 +92,14 @@ def test_weight_decay_spares_vectors_unless_asked(decay_norms):
 def test_parameters_without_gradient_stay_out():
     model = nn.Linear(3, 3)
     model.bias.requires_grad_(False)
-    optimiser = make_optimiser("adamw", [model], lr=1.0, momentum=0.9, weight_decay=0.1, decay_norms=False)
+    optimiser = optimiser_for(settings_of(optimiser="adamw", lr=1.0, weight_decay=0.1), [model])
     assert [p.shape for group in optimiser.param_groups for p in group["params"]] == [(3, 3)]
 
 
 def test_infinite_sparse_gradients_do_not_pass_the_fp16_scaler():
     table, layer = nn.Embedding(4, 2, sparse=True), nn.Linear(2, 1)
-    settings = {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0, "decay_norms": True}
-    optimiser = make_optimiser("sgd", [table, layer], **settings, by_rows=True)
+    settings = settings_of(lr=1.0, weight_decay=0.0, decay_norms=True, sampled_share=0.5)
+    optimiser = optimiser_for(settings, [table, layer])
     assert not optimiser.defaults["fused"]  # else the scaler hands every step on
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     before = table.weight.detach().clone()

@@ -1,5 +1,6 @@
 """Both objectives collapse on purpose, through the whole engine, on points around random centres."""
 
+import dataclasses
 import json
 
 import pytest
@@ -13,13 +14,14 @@ import train
 from data.datasets import Batch
 from data.samplers import PKBatchSampler, ShuffledBatchSampler
 from losses import ArcFaceLoss, TripletLoss
+from runtime.checkpoints.store import Position
 from runtime.precision import make_precision
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
 from runtime.training.collapse import embedding_health
-from runtime.training.optim import make_optimiser, make_scheduler
-from runtime.training.options import EngineOptions
-from runtime.training.state import TrainingState, resume
+from runtime.training.optim import optimiser_for, scheduler_for
+from runtime.training.state import TrainingState, restore_best, resume, save_epoch
+from tests.engine import Report, preprocessing_of, settings_of
 
 PEOPLE, SIZE, EPOCHS = 24, 16, 15
 
@@ -43,6 +45,9 @@ def _normalise(images):
 class _Points(torch.utils.data.Dataset):
     def __len__(self):
         return len(TRAIN[0])
+
+    def name(self, row):
+        return f"{row}.jpg"
 
     def __getitems__(self, keys):
         indices = [key.index for key in keys]
@@ -82,28 +87,22 @@ def _start(tmp_path, objective):
     else:
         criterion, lr = ArcFaceLoss(SIZE, PEOPLE, scale=16, margin=0.4, focal_gamma=1), 1.0
         sampler = ShuffledBatchSampler(len(labels), 96, seed=0)
-    optimiser = make_optimiser("sgd", [model, criterion], lr=lr, momentum=0.9, weight_decay=0.0, decay_norms=False)
-    shape = {"epochs": EPOCHS, "warmup_epochs": 0.0, "milestones": (), "decay": 0.1}
-    scheduler = make_scheduler(optimiser, "constant", len(sampler), **shape)
-    state = TrainingState(model, criterion, optimiser, scheduler, make_precision("float32", torch.device("cpu")))
+    settings = settings_of(
+        epochs=EPOCHS, lr=lr, weight_decay=0.0, schedule="constant", warmup_epochs=0.0, collapse_check_steps=4
+    )
+    optimiser = optimiser_for(settings, [model, criterion])
+    scheduler = scheduler_for(settings, optimiser, len(sampler))
+    precision = make_precision("float32", torch.device("cpu"))
+    state = TrainingState(model, criterion, optimiser, scheduler, precision, settings, preprocessing_of(_normalise), [])
     loader = DataLoader(_Points(), batch_sampler=sampler, collate_fn=lambda b: b, generator=torch.Generator())
     run = RunFolder(tmp_path / "run")
     run.path.mkdir(exist_ok=True)
     return state, loader, run
 
 
-def _train(state, loader, run, evaluate=_evaluate, **options):
-    return train.fit(
-        state,
-        loader,
-        evaluate,
-        options=EngineOptions(epochs=EPOCHS, collapse_check_steps=4, **options),
-        normalise=_normalise,
-        run=run,
-        carry={"identities": []},
-        names=[f"{i}.jpg" for i in range(len(TRAIN[0]))],
-        after_epoch=lambda history: None,
-    )
+def _train(state, loader, run, evaluate=_evaluate, **changes):
+    state.settings = dataclasses.replace(state.settings, **changes)
+    return train.fit(state, loader, Report(evaluate), run)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_a_run_that_dies_after_a_recovery_keeps_its_remedy(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         _train(state, loader, run, dying, on_collapse="recover")
     state, loader, run = _start(tmp_path, "batch-hard")
-    resume(state, run, {"identities": []})
+    resume(state, run)
     assert state.remedies == ["semi-hard mining in place of batch_hard"]
     assert state.criterion.mining == "semi_hard"
     assert _train(state, loader, run, on_collapse="recover") is None
@@ -188,3 +187,42 @@ def test_where_nothing_helps_the_run_stops(tmp_path, monkeypatch):
     assert "collapsed" in stopped
     assert state.remedies == ["semi-hard mining in place of batch_hard", *["learning rate × 0.1"] * 3]
     assert state.lr == pytest.approx(0.2 * 0.1**3)
+
+
+def test_an_abandoned_best_checkpoint_goes_with_its_course(tmp_path):
+    """The run returns to its start: what was best before is no epoch of this run any more."""
+    state, loader, run = _start(tmp_path, "batch-hard")
+    rate, state.scheduler.base_lrs = state.scheduler.base_lrs, [1e-4] * 2
+    seen = []
+
+    def evaluate(model, epoch):
+        if not state.remedies:
+            if epoch == 2:
+                state.scheduler.base_lrs = rate
+            return _evaluate(model, epoch) | {"iou": 0.01}
+        seen.append(run.best.exists())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _train(state, loader, run, evaluate, on_collapse="recover", keep_checkpoints=1)
+    assert seen == [False]
+
+
+def test_a_return_to_a_healthy_epoch_brings_its_best_checkpoint_back(tmp_path):
+    state, _, run = _start(tmp_path, "huge lr")
+    ious = {1: 0.5, 2: 0.6, 3: 0.1, 4: 0.9}
+    for epoch, iou in ious.items():
+        if epoch == 3:
+            state.healthy = Position(2, 0)
+        state.epoch = epoch
+        state.history.append({"epoch": epoch, "iou": iou, "auc": 0.5, "threshold": 1.0})
+        state.settings = dataclasses.replace(state.settings, keep_checkpoints=2 if epoch < 3 else 1)
+        save_epoch(state, run)
+    assert torch.load(run.best, weights_only=True)["epoch"] == 3
+    kept = {Position(epoch, 0) for epoch in run.store.epoch_ends()}
+    assert kept == {(1, 0), (2, 0), (3, 0), (4, 0)} == state.needed_to_recover | {(4, 0)}
+    state.load_state_dict(run.store.load(state.healthy), "run")
+    state.healthy = Position(2, 0)
+    restore_best(state, run)
+    best = torch.load(run.best, weights_only=True)
+    assert best["epoch"] == 1 and best["history"] == state.history[:1]

@@ -1,0 +1,1 @@
+"""Photographs → aligned faces: detectors, landmarks, crops."""

@@ -1,0 +1,1 @@
+"""Image files → batches in memory: decoding, caching, colour jitter."""

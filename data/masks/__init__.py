@@ -1,0 +1,1 @@
+"""Masks drawn onto faces: cuts, fabric, light, pose, view."""

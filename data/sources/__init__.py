@@ -1,0 +1,1 @@
+"""What photographs come from: folders of people, InsightFace's files, published lists of pairs."""

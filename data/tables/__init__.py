@@ -1,0 +1,1 @@
+"""Train and pair CSVs, packs, and the paths in them."""

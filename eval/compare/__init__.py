@@ -1,0 +1,1 @@
+"""``python -m eval.compare``: tested runs beside each other."""

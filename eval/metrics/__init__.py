@@ -1,0 +1,1 @@
+"""Figures: distances and labels in, numbers out. Neither networks nor faces."""

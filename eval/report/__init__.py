@@ -1,0 +1,1 @@
+"""``python -m eval.report``: everything about a run in one HTML file."""

@@ -1,0 +1,1 @@
+"""``python -m eval.two_folds``: two halves of the people choose for each other."""

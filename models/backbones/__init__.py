@@ -1,0 +1,1 @@
+"""Networks up to the feature map, by name."""

@@ -1,0 +1,1 @@
+"""``python -m models.export``: a trained network for other programs."""

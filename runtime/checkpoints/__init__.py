@@ -1,0 +1,1 @@
+"""Checkpoints: files that appear whole or not at all, and those of a run."""

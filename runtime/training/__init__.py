@@ -1,0 +1,1 @@
+"""What the engine is made of: state, optimisers, schedule, watch and recovery."""
