@@ -1,6 +1,7 @@
 """What is measured, in the order of its weight: where time is short, the last arms are left out."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from benchmarks.throughput.training import Way
 from runtime.training.profile import Profile
 
 BATCHES = {"cuda": 256, "cpu": 4}
-SPANS = {"cuda": Span(warm_up=10, steps=20, seconds=2.0), "cpu": Span(warm_up=1, steps=2, seconds=0.0)}
+SPANS = {"cuda": Span(warm_up=10, steps=20, seconds=1.5), "cpu": Span(warm_up=1, steps=2, seconds=0.0)}
 IDENTITIES = {"cuda": 10_000_000, "cpu": 20_000}
 
 FLOAT32, TF32, PLAIN, ENGINE, MASKS = "float32", "float32 with TF32", "plain fp16", "engine", "engine, fresh masks"
@@ -26,20 +27,21 @@ BARS = (("iresnet50", 112), ("inception_resnet_v1", 112), ("inception_resnet_v1"
 OTHERS = (("iresnet100", 112), ("seresnext101", 128), ("efficientnet_b0", 128), ("mobilefacenet", 112))
 LEVERS = BARS[:2]
 
-BEST = Way("auto", tf32=True, channels_last=True, autotuned=True, fused=True)
-# Each has what those before it have, up to the last three, which are three ways to launch less.
+# What the engine does where bits need not repeat.
+BEST = Way("auto", channels_last=True, autotuned=True, fused=True)
+# Up to the best each has what those before it have; then come ways to go beyond.
 LADDER = {
     "bare: bf16": Way("bf16"),
     "bare: bf16, channels_last": Way("bf16", channels_last=True),
     "bare: …, autotuned": Way("bf16", channels_last=True, autotuned=True),
-    "bare: …, fused optimiser": Way("bf16", channels_last=True, autotuned=True, fused=True),
-    "bare: …, TF32 in the head": BEST,
-    "bare: …, loss without reads": BEST,
-    "bare: …, CUDA graphs": replace(BEST, graphs=True),
+    "bare: …, fused optimiser: best": BEST,
+    "bare: best, TF32 in the head": replace(BEST, tf32=True),
+    "bare: best, loss without figures": replace(BEST, figures=False),
+    "bare: best, loss without figures, CUDA graphs": replace(BEST, figures=False, graphs=True),
 }
 COMPILERS = {
-    "bare: …, compiled": replace(BEST, compiled="default"),
-    "bare: …, reduce-overhead": replace(BEST, compiled="reduce-overhead"),
+    "bare: best, compiled": replace(BEST, compiled="default"),
+    "bare: best, reduce-overhead": replace(BEST, compiled="reduce-overhead"),
 }
 
 
@@ -73,8 +75,7 @@ class Arm:
             case "profile":
                 return self._profile(at | faces | {"span": replace(SPANS[device.type], steps=5, seconds=0.0)})
             case "bare":
-                simple = "without reads" in self.name or self.way.graphs
-                return measure_bare(self.backbone, self.size, self.way, simple_loss=simple, **at)
+                return measure_bare(self.backbone, self.size, self.way, **at)
             case "plain":
                 return measure_plain_fp16(self.backbone, self.size, **at)
             case "head":
@@ -93,12 +94,12 @@ def all_arms(traces: Path | None) -> list[Arm]:
     arms += [Arm(*network, COMPILED, "engine", replace(BEST, compiled="default")) for network in LEVERS]
     arms.append(Arm("", 0, HEAD, "head"))
     arms += [_profiled(*network, traces) for network in LEVERS if traces]
+    deterministic = replace(BEST, autotuned=False, deterministic=True)
+    arms += [Arm(*network, "engine, deterministic", "engine", deterministic) for network in LEVERS]
     arms += [Arm(*network, name, "bare", way) for network in LEVERS for name, way in LADDER.items()]
-    for network in LEVERS:
-        deterministic = replace(BEST, autotuned=False, deterministic=True)
-        arms.append(Arm(*network, "engine, deterministic", "engine", deterministic))
-        arms += [Arm(*network, f"engine, {f:g} × the batch", "engine", times_batch=f) for f in (0.5, 2)]
     arms += [arm for network in OTHERS for arm in _peers(*network) if arm.name not in (TF32, MASKS)]
+    for network, times in product(LEVERS, (0.5, 2)):
+        arms.append(Arm(*network, f"engine, {times:g} × the batch", "engine", times_batch=times))
     arms.append(Arm(*BARS[2], COMPILED, "engine", replace(BEST, compiled="default")))
     arms += [Arm(*network, name, "bare", way) for network in LEVERS for name, way in COMPILERS.items()]
     return arms

@@ -121,13 +121,11 @@ def measure_engine(
     return {"seconds": step, "waiting": waiting, "data": 1000 * waiting * step, **timer.milliseconds()}
 
 
-def measure_bare(
-    backbone: str, size: int, way: Way, batch: int, span: Span, device: torch.device, simple_loss: bool = False
-) -> dict:
+def measure_bare(backbone: str, size: int, way: Way, batch: int, span: Span, device: torch.device) -> dict:
     """Forward, backward, step and nothing else, on random images ready in the device's memory."""
     state = assemble(backbone, size, way, device)
     images, labels = random_batch(batch, size, way, device)
-    if simple_loss:
+    if not way.figures:
         state.criterion.forward = lambda rows, labels: (plain_arcface(rows, state.criterion.weight, labels), {})
     if way.graphs:
         with torch.autocast(device.type, state.precision.dtype, cache_enabled=False):
@@ -181,6 +179,7 @@ def measure_plain_fp16(backbone: str, size: int, batch: int, span: Span, device:
 
 def measure_sampled_head(identities: int, batch: int, span: Span, device: torch.device) -> dict:
     """Steps of the head alone with a tenth of so many identities at a time, optimiser included."""
+    torch.backends.cuda.matmul.allow_tf32 = False
     with device if device.type == "cuda" else nullcontext():
         head = ArcFaceLoss(EMBEDDING, identities, scale=64, margin=0.4, focal_gamma=0, sample_share=0.1)
     optimiser = optimiser_for(replace(TRAINED, sampled_share=0.1), [head])

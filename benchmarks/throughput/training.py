@@ -42,6 +42,7 @@ class Way:
     fused: bool = False  # the optimiser's step as one kernel
     compiled: str = ""  # mode of torch.compile; empty: not
     graphs: bool = False  # forward and backward pass each recorded and replayed as one CUDA graph
+    figures: bool = True  # of the loss, for the log: they are read from the GPU before the backward pass
     deterministic: bool = False
 
 
