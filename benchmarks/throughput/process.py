@@ -70,6 +70,8 @@ def _measure_all(arms: list[Arm], device_name: str, packs: Path, rows: multiproc
         os.setpgrp()
     device = pick_device(device_name, (0,) if device_name == "cuda" else ())
     for arm in arms:
+        if not multiprocessing.parent_process().is_alive():
+            return
         rows.put(_measure(arm, device, packs))
 
 
