@@ -1,6 +1,6 @@
 """The engine: one loop for both objectives.
 
-``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and goes on from any step.
+``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and resumes from any step.
 It knows no face: the loader, the criterion and the evaluation are given to it.
 """
 
@@ -36,7 +36,7 @@ FEWEST_IMAGES = 2
 
 
 class Report(Protocol):
-    """What looks at the network after each epoch."""
+    """The report after each epoch: evaluation and plots."""
 
     def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
         """Evaluate: at least ``iou``, ``auc``, ``threshold``, ``mean_distance`` and ``effective_rank``."""
@@ -76,7 +76,7 @@ def fit(state: TrainingState, loader: DataLoader, report: Report, run: RunFolder
 def train_one_epoch(state: TrainingState, loader: DataLoader, watch: Watch) -> dict[str, float]:
     """The rest of an epoch's pass over the loader; returns the whole epoch's means and counts as floats.
 
-    Raises Diverged where no step or three in a row have a finite loss, Collapsed, Stopped, and InputError as
+    Raises Diverged if no step or three in a row have a finite loss, Collapsed, Stopped, and InputError as
     ``fit`` does.
     """
     state.model.train()
@@ -210,7 +210,7 @@ def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: floa
     if paths and (sums.unreadable > allowed or min(readable for _, readable in parts) < FEWEST_IMAGES):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
-            f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"
+            f"{allowed:.0f} that max_unreadable allows; repair the files, or raise it"
         )
     return sum(readable for _, readable in parts)
 
@@ -269,7 +269,7 @@ def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
 
 
 def _start_line(state: TrainingState, loader: DataLoader, run: RunFolder) -> str:
-    """What is about to happen, in one line: faces, network, device, time and memory."""
+    """One line about the run ahead: faces, network, device, time and memory."""
 
     def trial(images: Tensor, labels: Tensor) -> None:
         with _gradients_of_parts(state):

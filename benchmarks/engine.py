@@ -1,4 +1,4 @@
-"""Images a second of a whole training step through the engine, beside a bare loop on random tensors in memory.
+"""Images per second of a whole training step through the engine, compared with a bare loop on tensors in memory.
 
     python -m benchmarks.engine [--quick] [--check] [--json FILE]
 

@@ -114,9 +114,9 @@ def _check_cards(root: Path, packs: list[Pack], crop: str) -> int | None:
 
 
 def check_card(card: dict | None, place: Path, crop: str) -> int | None:
-    """The size in pixels that the card of the faces at ``place`` states, None where they have none.
+    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
 
-    Raises InputError where the card states another crop than ``crop``.
+    Raises InputError if the card states another crop than ``crop``.
     """
     if card is None:
         return None

@@ -70,7 +70,7 @@ def make_preprocessing(
 ) -> Preprocessing:
     """The preprocessing of a run. ``weights`` is that of its pre-trained weights; ``auto`` takes their mean and std.
 
-    Another size than the weights' is fine: the template scales. Raises InputError where crop, mean or std differ.
+    Another size than the weights' is fine: the template scales. Raises InputError if crop, mean or std differ.
     """
     made = None if weights is None else Preprocessing.from_dict(weights)
     if normalisation == "auto":

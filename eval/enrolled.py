@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -27,6 +28,7 @@ class Gallery:
         if not path.exists():
             return gallery
         try:
+            refuse_bomb(path)
             with np.load(path, allow_pickle=False) as file:
                 made_with = str(file["network"])
                 gallery.person, gallery.picture = file["person"].tolist(), file["picture"].tolist()
@@ -54,7 +56,7 @@ class Gallery:
         self.embeddings.append(embedding)
 
     def remove(self, person: str) -> None:
-        """Forget a person and all their pictures. Raises InputError where nobody is enrolled under that name."""
+        """Forget a person and all their pictures. Raises InputError if nobody is enrolled under that name."""
         if person not in self.person:
             more = f" and {len(self.people) - 10} more" if len(self.people) > 10 else ""
             names = ", ".join(self.people[:10]) or "none"

@@ -1,4 +1,4 @@
-"""What the folder of a tested run holds, for reports, comparisons and tables: settings, log, metrics, test pairs.
+"""The contents of a tested run's folder, for reports, comparisons and tables: settings, log, metrics, test pairs.
 
 ``test_pairs.csv`` has the distance of every test pair. Columns: path, pair_path, same (0 or 1), condition, person and
 pair_person (numbers, equal for a same pair), distance. It names faces, so it stays in the run folder and is never
@@ -15,7 +15,7 @@ import pandas as pd
 
 from eval.metrics.evaluation import Evaluation
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file
 
 PAIR_FILE = "test_pairs.csv"
 _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
@@ -23,7 +23,7 @@ _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """What a run folder holds; ``pairs`` are test pairs as ``read_pair_file`` gives them, or None."""
+    """The contents of a run folder; ``pairs`` are test pairs as ``read_pair_file`` gives them, or None."""
 
     name: str
     settings: dict
@@ -33,12 +33,12 @@ class FinishedRun:
 
 
 def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError where it is not there."""
+    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError if it is missing."""
     try:
         text = (run / name).read_text()
         return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
     except OSError:
-        raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
+        raise InputError(f"{run} has no {name}: it is not a run folder, or the run has not been tested yet") from None
     except ValueError as error:
         raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
 
@@ -74,12 +74,11 @@ def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: 
         paths[pairs.left], paths[pairs.right], pairs.same.astype(int), pairs.condition,
         *pairs.people.T, evaluation.distances.astype(np.float32),
     )  # fmt: skip
-    with replace_file(run / name) as temporary:
-        pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(temporary, index=False)
+    write_file(run / name, pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(index=False))
 
 
 def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
-    """The run's test pairs. Raises InputError where it has none (not tested, or by an older version)."""
+    """The run's test pairs. Raises InputError if it has none (not tested, or by an older version)."""
     path = run / name
     try:
         text = {"path": str, "pair_path": str, "condition": str}

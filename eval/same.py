@@ -1,4 +1,4 @@
-"""Are two photographs of the same person?
+"""Do two photos show the same person?
 
     python -m eval.same results/RUN A.jpg B.jpg
 

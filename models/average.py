@@ -99,9 +99,11 @@ def _refuse_different(contents: Sequence[dict], paths: Sequence[Path]) -> None:
     first, *others = contents
     for content, path in zip(others, paths[1:], strict=True):
         if _shapes(content) != _shapes(first):
-            raise InputError(f"{path} is of another architecture than {paths[0]}; only equal ones have a mean")
+            raise InputError(f"{path} is of another architecture than {paths[0]}; only equal ones can be averaged")
         if content["preprocessing"] != first["preprocessing"]:
-            raise InputError(f"{path} needs another input (size, crop, mean or std) than {paths[0]}; so no mean serves")
+            raise InputError(
+                f"{path} needs another input (size, crop, mean, std) than {paths[0]}; no average is possible"
+            )
 
 
 def _shapes(content: dict) -> dict[str, tuple[int, ...]]:

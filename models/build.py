@@ -118,7 +118,7 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         return
     needed = NECK_SIZES.get(backbone, embedding_size)
     if embedding_size != needed:
-        raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
+        raise InputError(f"{backbone}'s weights give embeddings of {needed} values; set embedding_size to {needed}")
     if backbone == "mobilefacenet" and pooling != "backbone":
         raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
 

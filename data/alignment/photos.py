@@ -29,7 +29,7 @@ class FacePhoto:
 
     @property
     def remark(self) -> str:
-        """What a user must know of this photograph, or an empty text."""
+        """The remark about this photo that a user must see, or an empty text."""
         several = f"{self.faces} faces: the one nearest the centre is taken" if self.faces > 1 else ""
         return "; ".join(text for text in (several, f"{self.turned} to find a face" if self.turned else "") if text)
 

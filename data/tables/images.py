@@ -1,4 +1,4 @@
-"""Where the bytes of a table's images come from: files under a root, or packs."""
+"""The bytes of a table's images, from files under a root or from packs."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Images:
             os.close(file)
 
     def size(self, row: int) -> int:
-        """Bytes of the encoded image. Raises OSError where there is no such file."""
+        """Bytes of the encoded image. Raises OSError if there is no such file."""
         image = self.paths.rows[row]
         if self.packs and self._in_pack[image] >= 0:
             return self.packs[self._in_pack[image]].size(self._place[image])

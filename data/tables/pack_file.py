@@ -72,11 +72,11 @@ class Pack:
 
     @property
     def card(self) -> dict | None:
-        """The dataset.json of the folder that was packed, None where it had none."""
+        """The dataset.json of the folder that was packed, None if it had none."""
         return json.loads(self.metadata["card"])
 
     def read(self, image: int) -> memoryview:
-        """The encoded image. Raises ValueError where its bytes are not those that were packed."""
+        """The encoded image. Raises ValueError if its bytes are not those that were packed."""
         start = self._images_at + int(self._starts[image])
         data = self._bytes[start : start + int(self._sizes[image])]
         if zlib.crc32(data) != self._crc32[image]:

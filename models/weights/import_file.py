@@ -8,11 +8,12 @@ from torch import Tensor
 from models.build import build_model
 from models.network_run import refuse_existing, write_network_run
 from models.weights.known import read_state
-from models.weights.pickled import StandIn, read_pickled
+from models.weights.pickled import read_pickled
 from models.weights.recognise import ORIGINAL_PREPROCESSING, Imported, recognise
 from runtime.checkpoints.file import load_state
 from runtime.errors import InputError
 from runtime.files import sha256
+from runtime.inert_pickle import StandIn
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict")

@@ -41,7 +41,7 @@ class Watch:
             self.board.batch(self.state.scheduler.last_epoch, images)
 
     def after_step(self, loader: DataLoader, stats: dict[str, float] | None) -> None:
-        """``stats`` of the step, None where its loss or gradient was not finite.
+        """``stats`` of the step, None if its loss or gradient was not finite.
 
         Raises Diverged after the third such step in a row, Collapsed, and Stopped once the state is saved.
         """
@@ -61,12 +61,12 @@ class Watch:
             try:
                 self.save()
             except InputError as error:  # the epoch's end will have it, or end the run
-                tqdm.write(f"training goes on, but {error}")
+                tqdm.write(f"training continues, but {error}")
 
     def stop(self, signal: int) -> None:
         """Save and leave, as a signal asked for."""
         self.save()
-        tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command goes on from there")
+        tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command resumes from there")
         raise Stopped(signal)
 
     def before_start(self) -> None:
@@ -76,7 +76,7 @@ class Watch:
             self.save()
 
     def save(self) -> None:
-        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError where it can't be written."""
+        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError if it can't be written."""
         self._saved = time.monotonic()
         if self.state.sums.embeddings is not None:
             self._note_health([embedding_health(self.state.sums.embeddings)])

@@ -230,7 +230,7 @@ def test_nothing_searched_no_masks(tmp_path):
 def test_masks_left_out_pairs_are_plain(tmp_path):
     run(people(tmp_path / "raw"), tmp_path / "out", masks="none", train_share=0.0)
     assert set(read_pair_csvs([tmp_path / "out" / "test.csv"]).condition) == {"plain-plain"}
-    with pytest.raises(InputError, match="masks are fitted by landmarks"):
+    with pytest.raises(InputError, match="masks are fitted to landmarks"):
         run(tmp_path / "raw", tmp_path / "other", align="none")
     with pytest.raises(InputError, match="begun with masks none"):
         run(tmp_path / "raw", tmp_path / "out")
@@ -401,5 +401,6 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
         check=False,
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: can't write to {tmp_path / 'out'}: File too large")
+    assert done.stderr.splitlines()[-1].startswith(f"error: can't write {tmp_path / 'out' / 'plain'}/")
+    assert "(File too large; more than 0.0 MB needed, " in done.stderr
     assert not [p for p in (tmp_path / "out").rglob(".*") if p.suffix == ".tmp"]
