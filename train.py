@@ -136,8 +136,10 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     norm = clip_gradients(parameters, state.settings.clip_grad_norm or math.inf)
-    loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
-    searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
+    # One wait for the GPU, before the optimiser's step: that and the next forward pass are queued without another.
+    loss_value, norm_value = torch.stack([loss.detach().double(), norm.double()]).tolist()
+    finite = math.isfinite(loss_value) and math.isfinite(norm_value)
+    searching = scaler.is_enabled() and math.isfinite(loss_value) and scaler.get_scale() > 1
     if finite:
         scaler.step(state.optimiser)
     scaler.update()  # after infinite gradients to a smaller scale
@@ -149,7 +151,7 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     state.scheduler.step()
     if state.ema:
         state.ema.update()
-    stats = {"loss": loss.item(), "gradient_norm": norm.item(), **stats}
+    stats = {"loss": loss_value, "gradient_norm": norm_value, **stats}
     state.sums.add(stats, *gather_rows(embeddings.detach()))
     return stats
 
