@@ -185,7 +185,7 @@ def _config(run: Path) -> dict:
     try:
         config = json.loads((run / "config.json").read_text())
         return {**config, "settings": dict(config["settings"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{run} is no run folder: it has no readable config.json") from None
 
 
