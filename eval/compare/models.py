@@ -15,6 +15,9 @@ from eval.metrics.significance import difference, mcnemar
 from eval.run_files import read_run_file
 from eval.test_pairs_csv import PAIR_FILE, read_pair_file
 from runtime.errors import InputError
+from runtime.kinds import NUMBER, Fields, require, whole
+
+_CURVES: Fields = {"epoch": whole(1), "iou": NUMBER, "loss": NUMBER}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,10 @@ def open_runs(folders: tuple[Path, ...]) -> dict[str, TestedRun]:
     for name, folder in zip(names, folders, strict=True):
         config, metrics, log = (read_run_file(folder, n) for n in ("config.json", "metrics.json", "log.jsonl"))
         pairs = read_pair_file(folder) if (folder / PAIR_FILE).is_file() else None
+        for line in log:  # what the curves show, before anything is written
+            require(
+                line, {"epoch": whole(1), "iou": NUMBER, "loss": NUMBER}, str(folder / "log.jsonl"), "train it again"
+            )
         runs[name] = TestedRun(name, config["settings"], log, metrics, pairs)
     return share_pairs(runs)
 
