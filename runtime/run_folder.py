@@ -57,7 +57,7 @@ class RunFolder:
         An empty ``name`` becomes the date and time. Raises InputError where it can't be made or written, where the
         name is taken, or where it is no plain name, by which it would leave ``results``.
         """
-        if name and (name in (".", "..") or not name.isprintable() or set(name) & {"/", "\\", ":"}):
+        if name and (name in (".", "..") or not name.isprintable() or set(name) & {"/", "\\"}):
             raise InputError(f"run_name is {name!r}; give a plain name, the run's folder in {results}")
         path = results / (name or _free_name(results, time.strftime("%Y-%m-%d_%H-%M-%S")))
         draft = cls(path.with_name(f".{path.name}.{os.getpid()}.making"))
