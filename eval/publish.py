@@ -46,18 +46,25 @@ def publish(source: Path, published: Path) -> None:
 
     Raises InputError if the run has not been tested yet.
     """
+    refuse_unfit(source)
     if source.is_file():
-        read_verification(source)
         copy_file(source, published / source.name)
         return
-    if not (source / "metrics.json").is_file():
-        raise InputError(f"{source} has no metrics.json: publish it after its test, or give another run")
-    run_row(source)
     target = published / source.name
     last = len((source / "log.jsonl").read_text().splitlines())
     for name in (*SMALL_FILES, *_MORE_FILES, f"distribution_epoch{last}.png"):
         if name not in _MORE_FILES or (source / name).is_file():
             copy_file(source / name, target / name)
+
+
+def refuse_unfit(source: Path) -> None:
+    """Raise InputError where something can't be published: before anything of it, or of others, is copied."""
+    if source.is_file():
+        verification_row(source)
+    elif not (source / "metrics.json").is_file():
+        raise InputError(f"{source} has no metrics.json: publish it after its test, or name another run")
+    else:
+        run_row(source)
 
 
 def run_row(run: Path) -> dict:
@@ -112,6 +119,8 @@ def write_tables(results: Path) -> None:
 def main() -> None:
     """The command."""
     settings = tyro.cli(TableSettings, description=__doc__)
+    for source in settings.publish:
+        refuse_unfit(source)
     for source in settings.publish:
         publish(source, settings.results / "published")
     write_tables(settings.results)

@@ -164,7 +164,7 @@ def test_the_card_of_a_folder_round_trips_and_a_broken_one_is_said(tmp_path):
     write_dataset_card(tmp_path, "arcface5", 112, people=3)
     assert read_dataset_card(tmp_path) == {"crop": "arcface5", "size": 112, "people": 3}
     (tmp_path / "dataset.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match="no valid JSON"):
         read_dataset_card(tmp_path)
 
 
