@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,9 +17,11 @@ from data.alignment.align import align_face
 from data.alignment.detector import Detection
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
+from data.sources.headers import is_jpeg, lies_upright
 from data.sources.outcome import NO_FACE, NO_MASK, TOO_SMALL, UNREADABLE, WORN, WRITTEN, Outcome
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
+from data.transforms import resize_face
 from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import write_file
@@ -159,22 +160,31 @@ def _no_face(file: SourceFile, image: np.ndarray) -> Outcome:
 
 
 def _keep(settings: PrepareSettings, file: SourceFile, image: np.ndarray, landmarks: Sequence) -> Outcome:
-    """A face that was aligned before: only its size changes, which keeps the template."""
+    """A face that was aligned before: only its size changes, which keeps the template; of the right size, nothing."""
     height, width = image.shape[:2]
     if min(height, width) < MIN_FACE_PIXELS:
         return _no_face(file, image)
     if height != width:
         reason = f"{width}×{height} pixels: no aligned face, which is square"
         return Outcome(file.path, file.stamp, UNREADABLE, reason)
-    if width != settings.size:
-        how = cv2.INTER_AREA if width > settings.size else cv2.INTER_LINEAR
-        image = cv2.resize(image, (settings.size, settings.size), interpolation=how)
+    landmarks = np.asarray(landmarks, np.float32)
+    if width == settings.size:
+        return _write(settings, file, image, landmarks, encoded=_plain_jpeg(file))
     # Pixel centres: new = (old + 0.5) · factor − 0.5.
-    factor = settings.size / width
-    return _write(settings, file, image, (np.asarray(landmarks, np.float32) + 0.5) * factor - 0.5)
+    return _write(settings, file, resize_face(image, settings.size), (landmarks + 0.5) * (settings.size / width) - 0.5)
 
 
-def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray) -> Outcome:
+def _plain_jpeg(file: SourceFile) -> bytes | None:
+    """The file's own bytes, which a second JPEG of its pixels would only make worse; None if it is no such file."""
+    data = file.encoded()
+    colours = simplejpeg.decode_jpeg_header(data)[2] if is_jpeg(data) else ""
+    return data if colours in ("YCbCr", "Gray") and lies_upright(data) else None
+
+
+def _write(
+    settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray, encoded: bytes | None = None
+) -> Outcome:
+    """Write the face, from its JPEG ``encoded`` if there is one, and its masked copy."""
     mask = WORN if file.masked else NO_MASK
     masked = face
     if settings.masks == "simulated" and not file.masked:
@@ -185,9 +195,11 @@ def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landma
     numbers = tuple(round(float(v), 2) for v in landmarks.ravel())
     outcome = Outcome(file.path, file.stamp, WRITTEN, "", file.name, file.person, numbers, mask)
     for path in outcome.faces:
-        _write_jpeg(settings.out / path, masked if path.startswith("masked/") else face)
+        image = masked if path.startswith("masked/") else face
+        data = encoded if image is face and encoded else _jpeg(image)
+        write_file(settings.out / path, data, flush=False)
     return outcome
 
 
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    write_file(path, simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY), flush=False)
+def _jpeg(image: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY)

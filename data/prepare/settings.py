@@ -12,6 +12,7 @@ from data.transforms import Crop
 from runtime.errors import InputError
 
 SIZES = (112, 128, 160)
+DEFAULT_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class PrepareSettings:
     mask_labels: Path | None = None
     """File with a line "name, number, mask type" per picture of SOURCE, as for MFR2: all but no-mask are real masked
     photos."""
-    size: int = 128
-    """Side of the aligned faces in pixels: 112, 128 or 160."""
+    size: int | None = None
+    """Side of the aligned faces in pixels: 112, 128 or 160; unless set, that of the pictures in a .rec or .bin, and
+    128 for folders."""
     crop: Crop = "arcface5"
     """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as for facenet-pytorch's
     weights."""
@@ -69,7 +71,7 @@ class PrepareSettings:
 
     def check(self) -> None:
         """Raise InputError if a setting is impossible."""
-        if self.size not in SIZES:
+        if self.size not in (None, *SIZES):
             raise InputError(f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
         for name in ("train_share", "eval_share"):
             if not 0 <= getattr(self, name) <= 1:

@@ -9,14 +9,14 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
+from data.sources.headers import is_jpeg, lies_upright
+
 # A picture this large is no portrait, and may be a decompression bomb; it is refused from its header alone.
 MAX_PIXELS = 100_000_000
 # Faces need no more; larger pictures are reduced, so that a batch of them fits into memory.
 MAX_SIDE = 2_000
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
-
-_ORIENTATION_TAG = 0x0112
 
 
 class UnreadableImage(ValueError):
@@ -63,8 +63,7 @@ def _decode(data: bytes) -> np.ndarray:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise UnreadableImage(f"too many pixels ({width}×{height})")
-    upright = picture.getexif().get(_ORIENTATION_TAG, 1) == 1
-    if picture.format == "JPEG" and picture.mode in ("RGB", "L") and upright:
+    if is_jpeg(data) and picture.mode in ("RGB", "L") and lies_upright(data):
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     return np.array(_to_rgb(ImageOps.exif_transpose(picture)))
 

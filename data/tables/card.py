@@ -28,3 +28,31 @@ def read_dataset_card(folder: Path) -> dict | None:
     card = parse_json(text, path, _REMEDY)
     require(card, CARD_KINDS, str(path), _REMEDY, optional=True)
     return card
+
+
+def card_above(photo: Path) -> tuple[dict, Path] | None:
+    """The card of the folder of faces in which a file lies, and that folder, at most four folders up."""
+    for folder in list(photo.absolute().parents)[:4]:
+        try:
+            card = read_dataset_card(folder)
+        except InputError:
+            # Somebody else's file of that name.
+            continue
+        if isinstance(card, dict) and {"crop", "size"} <= card.keys():
+            return card, folder
+    return None
+
+
+def check_card(card: dict | None, place: Path, crop: str) -> int | None:
+    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
+
+    Raises InputError if the card states another crop than ``crop``.
+    """
+    if card is None:
+        return None
+    if card["crop"] != crop:
+        raise InputError(
+            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
+            "set crop, or prepare the faces again"
+        )
+    return card["size"]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from data.tables.paths import image_paths
 from data.tables.rows import read_flags, read_rows
+from data.tables.targets import refuse_paths_of_two_people
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
 
@@ -47,7 +48,8 @@ class FaceTable:
 def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names.
 
-    Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
+    Raises InputError: no such file, a missing column, no rows, a single identity, one number as a target in two
+    forms, an image of two identities, or a path that leaves the root.
     """
     frame = read_rows(path, ["path", "target"], categories=["target"])
     _refuse_empty(frame, ["path", "target"], path)
@@ -63,6 +65,7 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     if landmarks is not None:
         _refuse_unknown_landmarks(landmarks, masked, path)
     paths = image_paths(frame["path"], path, path_prefix)
+    refuse_paths_of_two_people(paths.rows, targets, paths.distinct, names, path)
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 

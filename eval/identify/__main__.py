@@ -18,9 +18,8 @@ import tyro
 from tqdm import tqdm
 
 from data.datasets import image_loader
-from data.faces import check_card
 from data.sources.read_image import IMAGE_SUFFIXES
-from data.tables.card import CARD, read_dataset_card
+from data.tables.card import CARD, check_card, read_dataset_card
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures

@@ -138,6 +138,34 @@ def test_recordio_from_start_to_csvs_and_again(tmp_path):
     assert again["kept_from_before"] == 13
 
 
+@pytest.mark.parametrize("align", ["landmarks", "none"])
+def test_faces_of_112_pixels_in_a_container_stay_as_they_are(tmp_path, align):
+    """No other size, and no second JPEG; of another size they are written anew, and so are turned ones."""
+    pictures = [(label, jpeg(picture(10 * label + i))) for label in range(6) for i in range(2)]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([data for _, data in pictures], [True] * 6)))
+    source = record_file(tmp_path / "rec", pictures)
+    more = {"align": align, "masks": "none" if align == "none" else "simulated"}
+    for where, name in ((source, "{0}/{1:08d}.jpg"), (tmp_path / "lfw.bin", "lfw/{1:06d}.jpg")):
+        out = tmp_path / f"out {where.name}"
+        run(where, out, size=None, **more)
+        assert json.loads((out / "dataset.json").read_text())["size"] == SIDE
+        for number, (label, data) in enumerate(pictures):
+            assert (out / "plain" / name.format(label, number)).read_bytes() == data
+    run(source, tmp_path / "larger", size=128, **more)
+    assert read_image(tmp_path / "larger" / "plain" / "0" / "00000000.jpg").shape == (128, 128, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (tmp_path / "turned" / "A").mkdir(parents=True)
+    Image.fromarray(picture(1)).save(tmp_path / "turned" / "A" / "1.jpg", quality=95, exif=exif)
+    run(people(tmp_path / "turned", "BCD"), tmp_path / "upright", train_share=1.0, **more)
+    assert np.abs(read_image(tmp_path / "upright/plain/A/1.jpg").astype(int) - picture(1)[::-1, ::-1]).mean() < 3
+
+
+def test_folders_are_made_at_128_pixels_unless_told(tmp_path):
+    run(people(tmp_path / "raw"), tmp_path / "out", size=None, align="landmarks")
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["size"] == 128
+
+
 def test_a_cut_recordio_accounts_for_every_record(tmp_path):
     source = record_file(tmp_path / "rec", [(k % 4, jpeg(picture(k))) for k in range(12)])
     whole = (source / "train.rec").read_bytes()
