@@ -285,7 +285,8 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     device = state.precision.device.type
     return (
         f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people, "
-        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads{_price_of_repeating(state)}; "
+        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
+        f"{_price_of_repeating(state)}; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
 
