@@ -92,6 +92,7 @@ SETTINGS = TripletSettings(
     compile=False,  # torch.compile
     activation_checkpointing=False,  # less memory, slower
     workers=-1,  # -1: by the number of cores
+    data_timeout_minutes=0.0,  # minutes without data until a run ends, 0: it waits
     seed=0,
     deterministic=True,  # same run, same bits
     # ---- run ----

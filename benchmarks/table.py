@@ -75,12 +75,16 @@ class Report:
         """Print the table, write the JSON file, and return the exit code: 1 if ``check`` and a bar is
         missed."""
         print("\n".join([text_table(self.rows), "", *self.notes, f"({machine()})", *map(str, self.bars)]))
-        if options.json:
-            write_json(options.json, self.as_json(options), indent=1)
+        self.write(options)
         missed = [bar for bar in self.bars if not bar.holds]
         if options.check and missed:
             print(f"{self.name}: {len(missed)} of {len(self.bars)} bars missed", file=sys.stderr)
         return int(options.check and bool(missed))
+
+    def write(self, options: Options) -> None:
+        """The JSON file, where one is asked for; a long benchmark writes it after each row."""
+        if options.json:
+            write_json(options.json, self.as_json(options), indent=1)
 
     def as_json(self, options: Options) -> dict:
         """Plain values; what is not finite becomes null."""

@@ -23,7 +23,7 @@ from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.people import listed_images, part_of, people_of
 from data.tables.rows import read_rows
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 
 TRAINING = "training"
 _SHOWN = 10
@@ -167,7 +167,7 @@ def _hash(image: _Image) -> str:
 
 def _listed(what: str, items: list[str]) -> str:
     more = ", …" if len(items) > _SHOWN else ""
-    return f"  {len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
+    return f"  {len(items)} {what}: {', '.join(map(in_one_line, items[:_SHOWN]))}{more}"
 
 
 def main() -> int:

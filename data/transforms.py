@@ -8,7 +8,7 @@ A face on disk is an aligned RGB crop. Two crops exist:
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -45,7 +45,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Preprocessing":
-        """Inverse of ``to_dict``."""
+        """Inverse of ``to_dict``. Raises InputError for a crop that is not known here."""
+        if values["crop"] not in get_args(Crop):
+            raise InputError(
+                f"faces of crop {values['crop']!r} are asked for; known are {' and '.join(get_args(Crop))}"
+            )
         return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]))
 
     def to_dict(self) -> dict:

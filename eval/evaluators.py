@@ -19,8 +19,9 @@ from eval.metrics.evaluation import Pairs
 from eval.text import counted
 from models.trained_model import TrainedModel
 from runtime.devices import loader_workers, to_device
-from runtime.errors import InputError
-from runtime.processes.distributed import from_all, gather_rows, is_first, ranks
+from runtime.errors import InputError, in_one_line
+from runtime.processes.distributed import failing_together, from_all, gather_rows, is_first, ranks
+from runtime.processes.watched_loader import DataLost
 
 _BATCH = 128
 
@@ -59,7 +60,7 @@ class PairEvaluator:
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
-            first = ", ".join(pairs.paths[unreadable[:10]]) + (", …" if len(unreadable) > 10 else "")
+            first = ", ".join(map(in_one_line, pairs.paths[unreadable[:10]])) + (", …" if len(unreadable) > 10 else "")
             lost_images = counted(len(unreadable), "image")
             tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")
@@ -79,7 +80,13 @@ def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) ->
     workers = loader_workers(settings.workers, device, settings.gpus)
     return {
         name: PairEvaluator(
-            ImageLoader(images, faces.preprocessing.size, batch_size=128, workers=workers),
+            ImageLoader(
+                images,
+                faces.preprocessing.size,
+                batch_size=_BATCH,
+                workers=workers,
+                timeout_minutes=settings.data_timeout_minutes,
+            ),
             pairs,
             device=device,
             normalise=faces.preprocessing.normalise,
@@ -139,6 +146,7 @@ def embed_images(
 
 def _embed_parts(model: nn.Module, loader, *, title: str, **options: object) -> np.ndarray:
     """``embed`` with each process's part of the loader: all rows, and all unreadable images, in every process."""
-    own = embed(model, loader, progress=title if is_first() else None, **options)
+    with failing_together(DataLost):
+        own = embed(model, loader, progress=title if is_first() else None, **options)
     loader.unreadable = set().union(*from_all(loader.unreadable))
     return gather_rows(torch.from_numpy(own))[0].numpy()

@@ -14,7 +14,7 @@ def percent(value: float | None, digits: int) -> str:
 
 
 def has_width(interval: list[float] | None) -> bool:
-    """Whether an interval says something: where no resample errs, resampling can't tell how sure that is."""
+    """Whether an interval says something: if no resample has an error, resampling can't tell how certain that is."""
     return interval is not None and interval[0] < interval[1]
 
 

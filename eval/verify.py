@@ -19,7 +19,6 @@ import tyro
 from data.tables.card import read_dataset_card
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
-from data.tables.rows import write_table
 from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import BALANCED
@@ -29,8 +28,9 @@ from eval.report.figure_tables import figures_table
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
-from runtime.errors import InputError, one_line_errors
-from runtime.files import write_json
+from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,8 @@ def main() -> None:
     print(figures_table(figures))
     print()
     if figures["by_mask"]:
-        print(figures_table(figures, "by_mask"))
+        for line in figures_table(figures, "by_mask").splitlines():  # names of masks are the CSV's
+            print(in_one_line(line))
         print()
     for line in _remarks(figures, settings.root):
         print(line)
@@ -128,7 +129,7 @@ def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
     """Print how many pairs were left out, and write all of them to a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
-        write_table(left_out, csv)
+        write_file(csv, csv_for_people(left_out))
         print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 

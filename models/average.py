@@ -19,7 +19,7 @@ import tyro
 from torch import Tensor
 
 from models.network_run import refuse_existing, write_network_run
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint
+from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256
 
@@ -48,7 +48,7 @@ def average(settings: AverageSettings) -> None:
     shares = _shares(settings)
     refuse_existing(settings.out)
     paths = [find_checkpoint(run) for run in settings.runs]
-    contents = [load_checkpoint(path) for path in paths]
+    contents = [load_network(path) for path in paths]
     _refuse_different(contents, paths)
     first = contents[0]
     network = {name: first["settings"][name] for name in _NETWORK if name in first["settings"]}

@@ -41,7 +41,16 @@ LIBRARIES = (
 
 
 # Settings that change no figure: a run that differs in them alone is the same run.
-WITHOUT_EFFECT = {"results_dir", "resume", "workers", "cache", "checkpoint_minutes", "keep_checkpoints", "tensorboard"}
+WITHOUT_EFFECT = {
+    "results_dir",
+    "resume",
+    "workers",
+    "data_timeout_minutes",
+    "cache",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "tensorboard",
+}
 
 
 class RunFolder:
@@ -52,7 +61,7 @@ class RunFolder:
         self.best = path / "best.pt"
         self.last = path / "last.pt"
         self.skipped = path / "skipped_steps.jsonl"
-        self.store = CheckpointStore(path / "checkpoints")
+        self.store = CheckpointStore(path / "checkpoints", owner=path / "config.json")
         self._lock: IO | None = None
 
     @classmethod
@@ -62,7 +71,7 @@ class RunFolder:
         ``numbered``: if the name is taken, it gets a number behind it. Raises InputError if the folder can't be made
         or written, if ``name`` leaves ``results``, or if it is taken.
         """
-        if Path(name).name != name or name in (".", ".."):
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
             raise InputError(f"run_name is {name!r}; it must be a plain name, as the run's folder lies in {results}")
         draft = cls(results / f".{name}.{uuid.uuid4().hex}.making")  # others may make one of the same name
         try:

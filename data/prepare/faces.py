@@ -25,6 +25,7 @@ from data.transforms import resize_face
 from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import write_file
+from runtime.processes.children import end_with_parent
 
 JPEG_QUALITY = 95
 # Side of the detector's box in the source. Below it there are too few pixels to tell people apart.
@@ -105,6 +106,7 @@ def _start_worker(make_detector: Callable[[], Detector]) -> None:
     cv2.setNumThreads(1)
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with_parent()
     _detector = make_detector()
 
 

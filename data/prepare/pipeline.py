@@ -28,9 +28,9 @@ from data.sources.source_file import Source, SourceFile
 from data.sources.spelling import spelled_twice
 from data.tables.card import write_dataset_card
 from data.tables.paths import missing_files
-from data.tables.rows import write_table
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
 
 _PREVIEW_FACES = 32
 
@@ -144,7 +144,8 @@ def _run(
 def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: int, seconds: float) -> dict:
     outcomes = [journal.outcomes[file.path] for file in source.pictures] + source.other
     failures = [(o.path, o.status, o.reason) for o in outcomes if o.status != WRITTEN]
-    write_table(pd.DataFrame(failures, columns=["path", "status", "reason"]), settings.out / "failures.csv")
+    failed = pd.DataFrame(failures, columns=["path", "status", "reason"])
+    write_file(settings.out / "failures.csv", csv_for_people(failed))
     written = [o for o in outcomes if o.status == WRITTEN]
     counts = Counter(o.status for o in outcomes)
     summary = {
@@ -199,7 +200,7 @@ def print_report(settings: PrepareSettings, summary: dict) -> None:
         print(f"people: {', '.join(f'{n} {name}' for name, n in summary['people'].items())}")
         print(f"pairs: {pairs['same']} + {pairs['different']} evaluation, {summary['test_pairs']} test")
         for names in summary["perhaps_one_person"][:10]:
-            print(f"possibly one person under two names, kept separate: {', '.join(names)}")
+            print(f"possibly one person under two names, kept separate: {in_one_line(', '.join(names))}")
         if len(summary["perhaps_one_person"]) > 10:
             print(f"… {len(summary['perhaps_one_person']) - 10} more in {settings.out / 'summary.json'}")
     else:

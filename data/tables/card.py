@@ -1,12 +1,14 @@
 """The card of a folder of faces, ``dataset.json``: how they were made."""
 
-import json
 from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.files import write_json
+from runtime.kinds import TEXT, Fields, parse_json, require, whole
 
 CARD = "dataset.json"
+CARD_KINDS: Fields = {"crop": TEXT, "size": whole(1), "source": TEXT}
+_REMEDY = "make the folder again, or delete the file"
 
 
 def write_dataset_card(folder: Path, crop: str, size: int, **more: object) -> None:
@@ -20,9 +22,12 @@ def read_dataset_card(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); make the folder again or delete the file") from None
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); {_REMEDY}") from None
+    card = parse_json(text, path, _REMEDY)
+    require(card, CARD_KINDS, str(path), _REMEDY, optional=True)
+    return card
 
 
 def card_above(photo: Path) -> tuple[dict, Path] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from data.sources.file_names import as_on_disk
 from data.tables.pack_file import Pack
 from data.tables.text_array import ImagePaths
+from runtime.errors import in_one_line
 
 
 class Images:
@@ -43,11 +44,11 @@ class Images:
 
     def name(self, row: int) -> str:
         """The row's path, and where it lies in a pack, for messages."""
-        image = self.paths.rows[row]
+        image, path = self.paths.rows[row], in_one_line(self.paths[row])
         if not self.packs or self._in_pack[image] < 0:
-            return self.paths[row]
+            return path
         pack, place = self.packs[self._in_pack[image]], self._place[image]
-        return f"{self.paths[row]} ({pack.place(place)})"
+        return f"{path} ({pack.place(place)})"
 
     def read(self, row: int) -> bytes | memoryview:
         """The encoded image. Raises OSError, or ValueError where the bytes in a pack are not what was packed."""

@@ -17,7 +17,7 @@ def listed_images(frame: pd.DataFrame, csv: Path, path_prefix: str) -> pd.DataFr
     for side in [s for s in ("", "pair_") if f"{s}path" in frame]:
         rows = frame.dropna(subset=[f"{side}path"])
         paths = relative_paths(rows[f"{side}path"], csv, path_prefix)
-        targets = rows[f"{side}target"].astype(str).to_numpy() if f"{side}target" in rows else ""
+        targets = rows[f"{side}target"].fillna("").astype(str).to_numpy() if f"{side}target" in rows else ""
         sides.append(pd.DataFrame({"path": paths, "target": targets}))
     return pd.concat(sides).drop_duplicates()
 

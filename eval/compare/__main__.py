@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from eval.compare.models import model_table, open_runs, significance_table
+from eval.compare.differences import model_table, open_runs, significance_table
 from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
 from eval.finished_run import FinishedRun, objective_name
 from eval.plots.comparison import plot_curves, plot_rocs
-from eval.report.page import render
+from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
 from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def compare(settings: CompareSettings) -> list[str]:
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        write_file(settings.out / name, frame.to_csv(index=False))
+        write_file(settings.out / name, csv_for_people(frame))
     pictures = _draw(settings.out, runs, models)
     write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words

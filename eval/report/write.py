@@ -10,7 +10,7 @@ from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.report.figure_tables import TOO_FEW, figure_rows
-from eval.report.page import render
+from eval.report.render import render
 from eval.report.verdict import verdict
 from eval.text import number, percent
 from runtime.files import write_file

@@ -18,7 +18,7 @@ from models.backbones.by_name import SERESNEXT101, check_backbone
 from models.backbones.timm_networks import TIMM_PREFIX
 from models.embedder import FaceEmbedder
 from runtime.checkpoints.archive import refuse_bomb
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint, load_state
+from runtime.checkpoints.file import find_checkpoint, load_network, load_state, require_finite
 from runtime.errors import InputError
 
 NONE = "none"
@@ -111,9 +111,9 @@ def own_checkpoint(pretrained: str) -> dict | None:
     """
     path = Path(pretrained)
     if path.is_dir():
-        return load_checkpoint(find_checkpoint(path))
+        return load_network(find_checkpoint(path))
     try:
-        return load_checkpoint(path)
+        return load_network(path)
     except InputError:
         return None
 
@@ -125,9 +125,11 @@ def load_pretrained(embedder: FaceEmbedder, backbone: str, path: Path) -> None:
     """
     own = own_checkpoint(str(path))
     if own is not None:
+        require_finite(own["model"], str(path))
         load_state(embedder, own["model"], str(path))
         return
     state = read_state(path)
+    require_finite(state, str(path))
     optional: tuple[str, ...] = ("pooling.", "neck.")
     if backbone == "mobilefacenet":
         state, optional = mobilefacenet.from_mxnet(state), ()

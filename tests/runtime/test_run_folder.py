@@ -103,7 +103,7 @@ def test_of_two_that_want_one_name_the_later_is_told_to_choose_another(settings,
     assert not list(Path(settings.results_dir).glob(".*"))
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/b", "..", "/abs"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", "/abs", "a\\b", "a\nb", "\x1b[2J"])
 def test_a_run_never_leaves_the_results_folder(settings, name):
     with pytest.raises(InputError, match="must be a plain name"):
         open_run(replace(settings, run_name=name))

@@ -326,7 +326,7 @@ def test_source_errors_have_one_clear_line(tmp_path, detector):
 
 def test_nothing_usable_is_an_error_with_the_list_written(tmp_path, detector):
     bad_files(tmp_path / "raw" / "Bad")
-    with pytest.raises(InputError, match="none of the 9 files"):
+    with pytest.raises(InputError, match="no face was found in any of the 9 files"):
         run(tmp_path / "raw", tmp_path / "out", detector)
     assert len(pd.read_csv(tmp_path / "out" / "failures.csv")) == 9
 

@@ -14,6 +14,9 @@ from eval.metrics.conditions import parts
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far
 from eval.metrics.significance import difference, mcnemar
 from runtime.errors import InputError
+from runtime.kinds import NUMBER, Fields, require, whole
+
+_CURVES: Fields = {"epoch": whole(1), "iou": NUMBER, "loss": NUMBER}
 
 
 def open_runs(folders: tuple[Path, ...]) -> dict[str, FinishedRun]:
@@ -29,6 +32,8 @@ def open_runs(folders: tuple[Path, ...]) -> dict[str, FinishedRun]:
     for name, folder in zip(names, folders, strict=True):
         config, metrics, log = (read_run_file(folder, n) for n in ("config.json", "metrics.json", "log.jsonl"))
         pairs = read_pair_file(folder) if (folder / PAIR_FILE).is_file() else None
+        for line in log:  # what the curves show, before anything is written
+            require(line, _CURVES, str(folder / "log.jsonl"), "train it again")
         runs[name] = FinishedRun(name, config["settings"], log, metrics, pairs)
     return share_pairs(runs)
 
