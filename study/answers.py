@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from eval.compare.models import TestedRun, model_table, resample, share_pairs, significance_table
-from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts
 from eval.metrics.significance import mean_of_drawn_runs
+from eval.metrics.spread import Resamples, interval_of_difference
 from eval.report.write import read_run_file
 from eval.test_pairs_csv import read_pair_file
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
@@ -163,13 +163,15 @@ def errors_removed(runs: Sequence[TestedRun], before: TestedRun) -> dict[str, di
         if first is None or first.figures["accuracy"] == 1:
             continue
         shares = [1 - (1 - sample.figures["accuracy"]) / (1 - first.figures["accuracy"]) for sample in own]
-        accuracy = mean_of_drawn_runs(
-            np.stack([sample.resampled["accuracy"] for sample in own]), np.random.default_rng(0)
-        )
-        errors_before = 1 - first.resampled["accuracy"]
-        drawn = 1 - (1 - accuracy) / np.where(errors_before > 0, errors_before, np.nan)
-        found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval(drawn)}
+        accuracy = mean_of_drawn_runs([sample.resampled["accuracy"] for sample in own], np.random.default_rng(0))
+        removed = Resamples(*map(_share_removed, accuracy, first.resampled["accuracy"]))
+        found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval_of_difference(removed)}
     return found
+
+
+def _share_removed(accuracy: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """nan where there was no error before."""
+    return 1 - (1 - accuracy) / np.where(before < 1, 1 - before, np.nan)
 
 
 def _parts(figures: dict) -> dict[str, dict]:

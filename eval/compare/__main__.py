@@ -96,7 +96,8 @@ def _page(
     body = [page.heading("Comparison", 1), page.paragraph(", ".join(runs), faint=True), page.verdict_box(words)]
     header, rows = model_rows(table)
     spread = (
-        "± is the standard deviation over seeds; brackets are 95 % intervals over people. EER and IOU: less is better."
+        "± is the standard deviation over seeds; brackets are 95 % intervals over people, left out with too few people "
+        "or errors. EER and IOU: less is better."
     )
     body += [page.heading("Figures"), page.table(header, rows), page.paragraph(spread, faint=True)]
     body.append(page.heading("Is it luck?"))

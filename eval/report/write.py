@@ -10,7 +10,7 @@ from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.report import html as page
-from eval.report.figure_tables import TOO_FEW, figure_rows
+from eval.report.figure_tables import NO_INTERVAL_LEGEND, TOO_FEW, figure_rows
 from eval.report.verdict import verdict
 from eval.text import counted, number, percent
 from runtime.errors import InputError
@@ -95,8 +95,8 @@ def _about_intervals(metrics: dict) -> str:
     if metrics.get("intervals") is None:
         return f"No 95 % intervals: they need {LEAST_PEOPLE} people at least."
     return (
-        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares; none where "
-        "all resamples agree, as where no error was made, which does not make a figure certain."
+        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares; "
+        f"{NO_INTERVAL_LEGEND}, which does not make a figure certain."
     )
 
 
