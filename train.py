@@ -1,6 +1,6 @@
 """The engine: one loop for both objectives.
 
-``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and goes on from any step.
+``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and resumes from any step.
 It knows no face: the loader, the criterion and the evaluation are given to it.
 """
 
@@ -36,7 +36,7 @@ FEWEST_IMAGES = 2
 
 
 class Report(Protocol):
-    """What looks at the network after each epoch."""
+    """The report after each epoch: evaluation and plots."""
 
     def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
         """Evaluate: at least ``iou``, ``auc``, ``threshold``, ``mean_distance`` and ``effective_rank``."""
@@ -77,7 +77,7 @@ def fit(state: TrainingState, loader: WatchedLoader, report: Report, run: RunFol
 def train_one_epoch(state: TrainingState, loader: WatchedLoader, watch: Watch) -> dict[str, float]:
     """The rest of an epoch's pass over the loader; returns the whole epoch's means and counts as floats.
 
-    Raises Diverged where no step or three in a row have a finite loss, Collapsed, and what ``fit`` raises.
+    Raises Diverged if no step or three in a row have a finite loss, Collapsed, and what ``fit`` raises.
     """
     state.model.train()
     state.criterion.train()
@@ -136,8 +136,10 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     norm = clip_gradients(parameters, state.settings.clip_grad_norm or math.inf)
-    loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
-    searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
+    # One wait for the GPU, before the optimiser's step: that and the next forward pass are queued without another.
+    loss_value, norm_value = torch.stack([loss.detach().double(), norm.double()]).tolist()
+    finite = math.isfinite(loss_value) and math.isfinite(norm_value)
+    searching = scaler.is_enabled() and math.isfinite(loss_value) and scaler.get_scale() > 1
     if finite:
         scaler.step(state.optimiser)
     scaler.update()  # after infinite gradients to a smaller scale
@@ -149,7 +151,7 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     state.scheduler.step()
     if state.ema:
         state.ema.update()
-    stats = {"loss": loss.item(), "gradient_norm": norm.item(), **stats}
+    stats = {"loss": loss_value, "gradient_norm": norm_value, **stats}
     state.sums.add(stats, *gather_rows(embeddings.detach()))
     return stats
 
@@ -209,7 +211,7 @@ def _count_unreadable(sums: EpochSums, batch: Arrived, allowed: float) -> None:
     if paths and (sums.unreadable > allowed or min(batch.readable) < FEWEST_IMAGES):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
-            f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"
+            f"{allowed:.0f} that max_unreadable allows; repair the files, or raise it"
         )
 
 
@@ -267,7 +269,7 @@ def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
 
 
 def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> str:
-    """What is about to happen, in one line: faces, network, device, time and memory."""
+    """One line about the run ahead: faces, network, device, time and memory."""
 
     def trial(images: Tensor, labels: Tensor) -> None:
         with _gradients_of_parts(state):
@@ -283,9 +285,16 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     device = state.precision.device.type
     return (
         f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people, "
-        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads; "
+        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
+        f"{_price_of_repeating(state)}; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
+
+
+def _price_of_repeating(state: TrainingState) -> str:
+    """What ``deterministic`` costs on a GPU, measured on one H200 (results/hardware)."""
+    costs = state.settings.deterministic and state.precision.device.type == "cuda"
+    return ", deterministic (--no-deterministic is 10 to 30 % faster)" if costs else ""
 
 
 def _summary(line: dict, best: bool) -> str:

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
 
 class _Faces(Dataset):
-    """What both data sets share: ``images``, the ``size`` in pixels, where batches are made and how far they are."""
+    """The base of both data sets: ``images``, ``size`` in pixels, where batches are made and how far they are."""
 
     def __init__(self, images: Images, size: int):
         self.images, self.size = images, size
@@ -53,7 +53,7 @@ class _Faces(Dataset):
         return len(self.images)
 
     def name(self, row: int) -> str:
-        """What the image of a row is called in messages."""
+        """The name of a row's image in messages."""
         return self.images.name(row)
 
     def share_memory(self, workers: int, batch_size: int) -> None:
@@ -70,7 +70,7 @@ class _Faces(Dataset):
 
 
 class TrainFaces(_Faces):
-    """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
+    """Training faces with random flip and, on plain faces, a new random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
     InputError where a kind is unknown. ``jitter``: see ``data.loading.jitter``.
@@ -235,7 +235,7 @@ def train_loader(
 
 
 def _worker_options(workers: int) -> dict:
-    """What both loaders say of their workers and of what these give them."""
+    """The options that both loaders have for their workers and what these give them."""
     # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
     options = {"num_workers": workers, "collate_fn": _whole_batch, "generator": torch.Generator()}
     if workers:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from configs.settings import BUILT_IN, Settings
+from data.alignment.unaligned import raw_photographs, refuse_not_square
 from data.synthetic import FaceSet, ensure_faces
-from data.tables.card import read_dataset_card
+from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
@@ -16,7 +17,7 @@ from data.tables.paths import require_files
 from data.tables.train_csv import FaceTable, choose_faces, read_train_csv
 from data.transforms import Preprocessing, make_preprocessing
 from runtime.errors import InputError
-from runtime.processes.distributed import first_goes_ahead
+from runtime.processes.distributed import first_goes_ahead, is_first
 
 # Enough pairs that a point of accuracy is more than chance, few enough that an evaluation takes seconds.
 EVALUATION_PEOPLE = 60
@@ -61,12 +62,16 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     train_path = _table(root, settings.train_csv)
     train = choose_faces(read_train_csv(train_path, settings.path_prefix), settings.train_faces, settings.most_images)
     packs = _packs([train_path])
-    disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
+    stated_size = _check_cards(root, packs, preprocessing.crop)
+    disk_size = stated_size or preprocessing.size
     if settings.mask_probability > 0:
         _refuse_masks_without_landmarks(train, settings, disk_size)
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
+    refuse_not_square(train_images, settings.train_csv)
+    if stated_size is None and preprocessing.crop == "arcface5":
+        _name_photographs(train, train_images, settings.train_csv)
     eval_root = Path(settings.eval_root) if settings.eval_root else root
     evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, preprocessing.crop)
     _refuse_one_kind(evaluation, settings.eval_csvs)
@@ -75,6 +80,18 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
     return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+
+
+def _name_photographs(train: FaceTable, images: Images, csv: str) -> None:
+    """Say so if faces that no card speaks of don't lie as aligned ones: in a mask the detector is not to be trusted."""
+    rows = np.arange(len(images)) if train.masked is None else np.flatnonzero(~train.masked)
+    raw, found, first = raw_photographs(images, rows)
+    if 2 * raw > found and is_first():
+        print(
+            f"{csv}: {raw} of {found} faces looked at don't lie as aligned faces do (such as {first}); align "
+            "photographs with python -m data.prepare",
+            flush=True,
+        )
 
 
 def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_size: int) -> None:
@@ -128,21 +145,6 @@ def _check_cards(root: Path, packs: list[Pack], crop: str) -> int | None:
     cards = [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
     sizes = [check_card(card, place, crop) for card, place in cards]
     return sizes[0]
-
-
-def check_card(card: dict | None, place: Path, crop: str) -> int | None:
-    """The size in pixels that the card of the faces at ``place`` states, None where they have none.
-
-    Raises InputError where the card states another crop than ``crop``.
-    """
-    if card is None:
-        return None
-    if card["crop"] != crop:
-        raise InputError(
-            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
-            "set crop, or prepare the faces again"
-        )
-    return card["size"]
 
 
 def built_in_faces(people: int, images: int, image_size: int) -> Path:

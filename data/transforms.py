@@ -8,7 +8,7 @@ A face on disk is an aligned RGB crop. Two crops exist:
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -45,7 +45,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Preprocessing":
-        """Inverse of ``to_dict``."""
+        """Inverse of ``to_dict``. Raises InputError for a crop that is not known here."""
+        if values["crop"] not in get_args(Crop):
+            raise InputError(
+                f"faces of crop {values['crop']!r} are asked for; known are {' and '.join(get_args(Crop))}"
+            )
         return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]))
 
     def to_dict(self) -> dict:
@@ -70,7 +74,7 @@ def make_preprocessing(
 ) -> Preprocessing:
     """The preprocessing of a run. ``weights`` is that of its pre-trained weights; ``auto`` takes their mean and std.
 
-    Another size than the weights' is fine: the template scales. Raises InputError where crop, mean or std differ.
+    Another size than the weights' is fine: the template scales. Raises InputError if crop, mean or std differ.
     """
     made = None if weights is None else Preprocessing.from_dict(weights)
     if normalisation == "auto":
@@ -85,6 +89,13 @@ def make_preprocessing(
     if made and not np.allclose([mean, std], [made.mean, made.std], atol=1e-3):
         raise InputError(f"the pre-trained weights need mean {made.mean} and std {made.std}; set normalisation to auto")
     return Preprocessing(size, crop, mean, std)
+
+
+def resize_face(image: np.ndarray, size: int) -> np.ndarray:
+    """A square face uint8 (S, S, 3) at another size (size, size, 3): the template stays."""
+    if len(image) == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if len(image) > size else cv2.INTER_LINEAR)
 
 
 def flip_horizontally(image: np.ndarray) -> None:

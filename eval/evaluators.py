@@ -19,7 +19,7 @@ from eval.metrics.evaluation import Pairs
 from eval.text import counted
 from models.trained_model import TrainedModel
 from runtime.devices import loader_workers, to_device
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.processes.distributed import failing_together, from_all, gather_rows, is_first, ranks
 from runtime.processes.watched_loader import DataLost
 
@@ -31,7 +31,7 @@ class PairEvaluator:
 
     ``loader`` gives the N distinct images in order as uint8 batches (B, H, W, 3), and afterwards the indices of
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
-    ``data.tables.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
+    ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
     image and its mirror.
     """
@@ -60,7 +60,7 @@ class PairEvaluator:
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
-            first = ", ".join(pairs.paths[unreadable[:10]]) + (", …" if len(unreadable) > 10 else "")
+            first = ", ".join(map(in_one_line, pairs.paths[unreadable[:10]])) + (", …" if len(unreadable) > 10 else "")
             lost_images = counted(len(unreadable), "image")
             tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")

@@ -4,12 +4,10 @@
     python -m eval.publish --publish results/RUN results/RUN2  first copy these runs' small files there
 
 A published run keeps settings, log, metrics and curves: no weights, no faces and no names of faces (the report, the
-worst pairs and the list of test pairs stay behind). The JSON file that eval.verify writes is published by its name.
-Every number of the tables comes from these files; runs that differ in their seed alone have a line together.
+worst pairs and the list of test pairs are left out). A JSON file written by eval.verify is published under its name.
+Every number of the tables comes from these files; runs that differ only in their seed share a row.
 """
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +15,19 @@ import pandas as pd
 import tyro
 
 from eval.compare.seeds import group_by_settings
-from eval.finished_run import objective_name
+from eval.finished_run import objective_name, read_run_file, read_verification
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import copy_file, write_file
+from runtime.kinds import TEXT, Fields, require, whole
+from runtime.spreadsheet import csv_for_people
+from runtime.text_tables import markdown_table
 
 SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
 # Plots of newer runs.
 _MORE_FILES = ("roc.png", "det.png", "distances_by_condition.png")
+# Of a run's settings those that the table shows.
+_SETTINGS: Fields = {**dict.fromkeys(("backbone", "pretrained", "data_root", "precision"), TEXT), "seed": whole()}
 _CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 
 
@@ -41,27 +44,34 @@ class TableSettings:
 def publish(source: Path, published: Path) -> None:
     """Copy a run's small files, with the last epoch's distances; or one JSON file of eval.verify.
 
-    Raises InputError where the run has not been tested yet.
+    Raises InputError if the run has not been tested yet.
     """
+    refuse_unfit(source)
     if source.is_file():
-        published.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, published / source.name)
+        copy_file(source, published / source.name)
         return
-    if not (source / "metrics.json").is_file():
-        raise InputError(f"{source} has no metrics.json: publish it after its test, or name another run")
     target = published / source.name
-    target.mkdir(parents=True, exist_ok=True)
     last = len((source / "log.jsonl").read_text().splitlines())
     for name in (*SMALL_FILES, *_MORE_FILES, f"distribution_epoch{last}.png"):
         if name not in _MORE_FILES or (source / name).is_file():
-            shutil.copy(source / name, target / name)
+            copy_file(source / name, target / name)
+
+
+def refuse_unfit(source: Path) -> None:
+    """Raise InputError where something can't be published: before anything of it, or of others, is copied."""
+    if source.is_file():
+        verification_row(source)
+    elif not (source / "metrics.json").is_file():
+        raise InputError(f"{source} has no metrics.json: publish it after its test, or name another run")
+    else:
+        run_row(source)
 
 
 def run_row(run: Path) -> dict:
-    """A line of the table from a published run."""
-    config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    """A row of the table, from a published run."""
+    config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     settings = config["settings"]
+    require(settings, _SETTINGS, str(run / "config.json"), "publish a run of main_arcface or main_triplet")
     seconds = sum(line["seconds"] + line["evaluation_seconds"] for line in log)
     return {
         "run": run.name,
@@ -80,8 +90,8 @@ def run_row(run: Path) -> dict:
 
 
 def verification_row(file: Path) -> dict:
-    """A line of the second table from a JSON file of eval.verify."""
-    figures = json.loads(file.read_text())
+    """A row of the second table, from a JSON file of eval.verify."""
+    figures = read_verification(file)
     rows = {"all": figures, **figures["by_condition"]}
     return {
         "file": file.stem,
@@ -102,15 +112,15 @@ def write_tables(results: Path) -> None:
         raise InputError(f"{published} holds no run yet; publish one with --publish results/RUN")
     frame = pd.DataFrame(runs)
     seeds = pd.DataFrame(_seed_rows(frame, published))
-    with replace_file(results / "results.csv") as temporary:
-        frame.to_csv(temporary, index=False)
-    with replace_file(results / "README.md") as temporary:
-        temporary.write_text(_page(frame, seeds, pd.DataFrame(checks)))
+    write_file(results / "results.csv", csv_for_people(frame))
+    write_file(results / "README.md", _page(frame, seeds, pd.DataFrame(checks)))
 
 
 def main() -> None:
     """The command."""
     settings = tyro.cli(TableSettings, description=__doc__)
+    for source in settings.publish:
+        refuse_unfit(source)
     for source in settings.publish:
         publish(source, settings.results / "published")
     write_tables(settings.results)
@@ -138,7 +148,7 @@ def _accuracies(metrics: dict) -> dict:
 
 def _seed_rows(runs: pd.DataFrame, published: Path) -> list[dict]:
     """Mean and standard deviation of the figures of runs that differ in their seed alone."""
-    configs = {run: json.loads((published / run / "config.json").read_text())["settings"] for run in runs["run"]}
+    configs = {run: read_run_file(published / run, "config.json")["settings"] for run in runs["run"]}
     rows = []
     for model, names in group_by_settings(configs).items():
         if len(names) > 1:
@@ -163,20 +173,21 @@ def _page(runs: pd.DataFrame, seeds: pd.DataFrame, checks: pd.DataFrame) -> str:
     origins = runs[["run", "hardware", "precision", "command"]]
     parts = [
         "# Results",
-        "Generated by `python -m eval.publish` from `published/`; no number is typed. Accuracy is that of the best "
-        "checkpoint on test pairs of people never trained on, at the threshold chosen on the evaluation pairs; in "
-        "brackets its 95 % interval over people, where the run has one. What was learned on real faces: "
-        "[STUDY.md](STUDY.md).",
+        "Generated by `python -m eval.publish` from `published/`; no number is typed by hand. Accuracy is that of the "
+        "best checkpoint on test pairs of people not seen in training, at the threshold chosen on the evaluation "
+        "pairs; brackets hold its 95 % interval over people. The built-in demo: [docs/demo.md](../docs/demo.md). Real "
+        "faces: [STUDY.md](STUDY.md).",
         _markdown(figures),
-        *(["## Over seeds: mean and standard deviation", _markdown(seeds)] if len(seeds) else []),
+        *(["## Mean and standard deviation over seeds", _markdown(seeds)] if len(seeds) else []),
         "## Where each run comes from",
         _markdown(origins),
     ]
     if len(checks):
         parts += [
-            "## Weights as published, untouched",
-            "By `python -m eval.verify`: 10-fold accuracy, where each fold's threshold comes from the other nine. The "
-            "MobileFaceNet weights were trained on MS1M, whose people may include the tested ones.",
+            "## Pretrained weights, no fine-tuning",
+            "By `python -m eval.verify`: 10-fold accuracy, with each fold's threshold chosen on the other nine. The "
+            "MobileFaceNet weights were trained on MS1M, which may contain some of the test people. Masks were drawn "
+            "after alignment.",
             _markdown(checks),
         ]
     return "\n\n".join(parts) + "\n"
@@ -189,12 +200,8 @@ def _with_interval(row: dict) -> str:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
-    for row in frame.itertuples(index=False):
-        lines.append(
-            "| " + " | ".join(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)) + " |"
-        )
-    return "\n".join(lines)
+    rows = ([_cell(name, value) for name, value in row.items()] for row in frame.to_dict("records"))
+    return markdown_table(list(frame.columns), rows).rstrip("\n")
 
 
 def _cell(column: str, value: object) -> str:
@@ -204,7 +211,7 @@ def _cell(column: str, value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, float) and column != "minutes":
         return f"{100 * value:.2f} %"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

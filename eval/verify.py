@@ -1,4 +1,4 @@
-"""Verification figures of a trained model on any list of pairs.
+"""Test a trained model on any list of pairs.
 
     python -m eval.verify results/RUN PAIRS.csv --root DIR
     python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
@@ -9,7 +9,6 @@ under DIR are aligned crops, as data.prepare makes them. Prints a table and writ
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +19,6 @@ import tyro
 from data.tables.card import read_dataset_card
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
-from data.tables.rows import write_table
 from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import BALANCED
@@ -30,13 +28,14 @@ from eval.report.figure_tables import figures_table
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
-from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
 class VerifySettings:
-    """What to test, and on what."""
+    """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A run folder (its best.pt is taken), a checkpoint, or published face weights together with --backbone."""
@@ -101,7 +100,7 @@ def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
         "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
-        **_judgements(evaluation),
+        **_predictions(evaluation),
     }
     return figures, evaluator.left_out
 
@@ -116,21 +115,21 @@ def main() -> None:
     print(figures_table(figures))
     print()
     if figures["by_mask"]:
-        print(figures_table(figures, "by_mask"))
+        for line in figures_table(figures, "by_mask").splitlines():  # names of masks are the CSV's
+            print(in_one_line(line))
         print()
     for line in _remarks(figures, settings.root):
         print(line)
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
     _name_left_out(left_out, out.with_name(f"{out.stem}_left_out.csv"))
 
 
 def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
-    """Say which pairs did not count; all of them are named in a CSV of their own, as they name faces."""
+    """Print how many pairs were left out, and write all of them to a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
-        write_table(left_out, csv)
+        write_file(csv, csv_for_people(left_out))
         print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 
@@ -156,8 +155,8 @@ def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | 
     return stored[settings.far], f"FAR {settings.far} on the evaluation pairs"
 
 
-def _judgements(evaluation: Evaluation) -> dict:
-    """Classification report and confusion matrix (rows truth, columns judged; same, different), given a threshold."""
+def _predictions(evaluation: Evaluation) -> dict:
+    """Classification report and confusion matrix (rows actual, columns predicted), if there is a threshold."""
     if evaluation.threshold is None:
         return {"classification_report": None, "confusion_matrix": None}
     arguments = evaluation.distances, evaluation.same, evaluation.threshold
@@ -168,7 +167,7 @@ def _judgements(evaluation: Evaluation) -> dict:
 
 
 def _output_file(settings: VerifySettings) -> Path:
-    """Where the JSON goes; checked before the work, not after it."""
+    """The path of the JSON file, checked before the work."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     out = settings.out or folder / f"verify_{settings.pairs.stem}.json"
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -177,7 +176,7 @@ def _output_file(settings: VerifySettings) -> Path:
 
 
 def _remarks(figures: dict, root: Path) -> list[str]:
-    """What a reader must know beside the table."""
+    """Remarks for the reader of the table."""
     lines = []
     if figures["threshold"] is None:
         lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")

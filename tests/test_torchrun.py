@@ -78,9 +78,9 @@ def test_after_a_killed_process_and_a_killed_loader_worker_the_run_ends_the_same
     both = options("main_arcface.py", drawn_faces, "--epochs", 3, "--dropout", 0.2)
     script_in_processes(2, script, *both, "--run-name", "whole")
     said = torchrun("dying.py", script, *both, "--run-name", "killed", "--checkpoint-minutes", 0, "--workers", 1)
-    assert "going on after epoch 1 and 2 batches of the next" in said
+    assert "resuming after epoch 1 and 2 batches of the next" in said
     assert said.count("error: worker 0 of the data loader was killed by SIGKILL") == 1
-    assert "going on after epoch 2\n" in said
+    assert "resuming after epoch 2\n" in said
     whole, killed = Path("results/whole"), Path("results/killed")
     assert log(killed) == log(whole) and len(log(whole)) == 3
     ends = [torch.load(run / "last.pt", weights_only=True) for run in (whole, killed)]
@@ -128,7 +128,7 @@ def test_two_processes_share_a_sampled_head_that_one_process_goes_on_with(tmp_pa
         if path.name >= "epoch0001_batch000003":
             path.unlink()
     said = script_in_processes(1, script, *arguments)
-    assert "going on after epoch 1 and 2 batches of the next" in said
+    assert "resuming after epoch 1 and 2 batches of the next" in said
     after = log(run)
     assert len(after) == 2 and after[0] == before[0]
     assert after[1]["images_seen"] == before[1]["images_seen"]

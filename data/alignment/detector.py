@@ -53,7 +53,7 @@ class FaceDetector:
         self._cascade = Cascade()
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detection | None]:
-        """The face nearest the centre of each image (H, W, 3) uint8 RGB; None where there is none."""
+        """The face nearest the centre of each image (H, W, 3) uint8 RGB; None if there is none."""
         found: list[Detection | None] = [None] * len(images)
         left = list(range(len(images)))
         for search in SEARCHES:
@@ -99,7 +99,7 @@ def _lay(image: np.ndarray, search: Search) -> tuple[np.ndarray, tuple[float, fl
 def _nearest_centre(
     boxes: np.ndarray, points: np.ndarray, probabilities: np.ndarray, place: tuple[float, float, float], canvas: int
 ) -> Detection | None:
-    """Of the sure faces the one nearest the centre, in the image's own pixels."""
+    """The sure face nearest the centre, in the image's own pixels."""
     sure = np.flatnonzero(probabilities >= MIN_PROBABILITY)
     if not len(sure):
         return None

@@ -8,7 +8,8 @@ import numpy as np
 from data.alignment.align import align_face
 from data.alignment.detector import FaceDetector
 from data.sources.read_image import UnreadableImage, read_image
-from data.transforms import Crop
+from data.tables.card import card_above, check_card
+from data.transforms import Crop, resize_face
 from runtime.errors import InputError
 
 _SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
@@ -21,17 +22,20 @@ _SURE = 0.999
 @dataclass(frozen=True)
 class FacePhoto:
     """``image`` uint8 (size, size, 3), the aligned face; ``faces`` found in the photograph; ``turned``: what had to be
-    done to it before a face was found, in words, or empty."""
+    done to it before a face was found, in words, or empty; ``aligned``: it was an aligned face, taken as it is."""
 
     image: np.ndarray
     faces: int
     turned: str
+    aligned: bool = False
 
     @property
     def remark(self) -> str:
-        """What a user must know of this photograph, or an empty text."""
+        """The remark about this photo that a user must see, or an empty text."""
         several = f"{self.faces} faces: the one nearest the centre is taken" if self.faces > 1 else ""
-        return "; ".join(text for text in (several, f"{self.turned} to find a face" if self.turned else "") if text)
+        turned = f"{self.turned} to find a face" if self.turned else ""
+        aligned = "an aligned face, taken as it is" if self.aligned else ""
+        return "; ".join(text for text in (several, turned, aligned) if text)
 
 
 class PhotoReader:
@@ -42,11 +46,13 @@ class PhotoReader:
         self._detector = FaceDetector()
 
     def __call__(self, photo: str | Path | np.ndarray) -> FacePhoto:
-        """``photo``: a path, or uint8 (H, W, 3) RGB.
+        """``photo``: a path, or uint8 (H, W, 3) RGB. A face that data.prepare has aligned is taken as it is.
 
-        Raises InputError: unreadable, not such an array, or no face in it.
+        Raises InputError: unreadable, not such an array, no face in it, or aligned for another crop.
         """
         name, image = _opened(photo)
+        if not isinstance(photo, np.ndarray) and self._is_aligned(Path(photo), image):
+            return FacePhoto(resize_face(image, self._size), 1, "", aligned=True)
         surest, probability = None, 0.0
         for quarters, turned in _SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
@@ -59,6 +65,11 @@ class PhotoReader:
         if surest is None:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")
         return surest
+
+    def _is_aligned(self, photo: Path, image: np.ndarray) -> bool:
+        """Whether a card says so, and the picture is of its size: others may lie among them."""
+        found = card_above(photo)
+        return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, self._crop))
 
 
 def _opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

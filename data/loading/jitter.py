@@ -1,4 +1,4 @@
-"""A training face a little elsewhere and in another light each time, so that photographs are not learned by heart."""
+"""Small random shifts, rotations and changes of light of training faces, to reduce overfitting."""
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ def _movement(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
-    """What each level of each channel becomes: uint8 (1, 256, 3)."""
+    """The new value of each level of each channel: uint8 (1, 256, 3)."""
     gamma, gain, *tint = rng.standard_normal(5)
     levels = _LEVELS ** np.exp(GAMMA * gamma)
     gains = np.exp(GAIN * gain + TINT * np.array(tint))

@@ -1,15 +1,12 @@
 """Detect, align, mask, write: from pictures to faces on disk, a batch at a time, in as many processes as wanted."""
 
-import contextlib
 import multiprocessing
-import os
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,11 +17,14 @@ from data.alignment.align import align_face
 from data.alignment.detector import Detection
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
+from data.sources.headers import is_jpeg, lies_upright
 from data.sources.outcome import NO_FACE, NO_MASK, TOO_SMALL, UNREADABLE, WORN, WRITTEN, Outcome
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
+from data.transforms import resize_face
 from runtime.devices import available_cores
 from runtime.errors import InputError
+from runtime.files import write_file
 from runtime.processes.children import end_with_parent
 
 JPEG_QUALITY = 95
@@ -49,7 +49,7 @@ def prepare_files(
 ) -> Iterator[list[Outcome]]:
     """Write the faces of ``files``; yield the outcomes, a batch at a time, in whatever order they are done.
 
-    Raises InputError where a process dies, OSError where a face can't be written.
+    Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
     processes = min(settings.jobs or available_cores(), len(jobs))
@@ -80,7 +80,7 @@ def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], 
             yield from (future.result() for future in done)
     except BrokenProcessPool:
         raise InputError(
-            "a worker process died, perhaps for want of memory; the same command with fewer --jobs goes on from here"
+            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -160,22 +160,31 @@ def _no_face(file: SourceFile, image: np.ndarray) -> Outcome:
 
 
 def _keep(settings: PrepareSettings, file: SourceFile, image: np.ndarray, landmarks: Sequence) -> Outcome:
-    """A face that was aligned before: only its size changes, which keeps the template."""
+    """A face that was aligned before: only its size changes, which keeps the template; of the right size, nothing."""
     height, width = image.shape[:2]
     if min(height, width) < MIN_FACE_PIXELS:
         return _no_face(file, image)
     if height != width:
         reason = f"{width}×{height} pixels: no aligned face, which is square"
         return Outcome(file.path, file.stamp, UNREADABLE, reason)
-    if width != settings.size:
-        how = cv2.INTER_AREA if width > settings.size else cv2.INTER_LINEAR
-        image = cv2.resize(image, (settings.size, settings.size), interpolation=how)
+    landmarks = np.asarray(landmarks, np.float32)
+    if width == settings.size:
+        return _write(settings, file, image, landmarks, encoded=_plain_jpeg(file))
     # Pixel centres: new = (old + 0.5) · factor − 0.5.
-    factor = settings.size / width
-    return _write(settings, file, image, (np.asarray(landmarks, np.float32) + 0.5) * factor - 0.5)
+    return _write(settings, file, resize_face(image, settings.size), (landmarks + 0.5) * (settings.size / width) - 0.5)
 
 
-def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray) -> Outcome:
+def _plain_jpeg(file: SourceFile) -> bytes | None:
+    """The file's own bytes, which a second JPEG of its pixels would only make worse; None if it is no such file."""
+    data = file.encoded()
+    colours = simplejpeg.decode_jpeg_header(data)[2] if is_jpeg(data) else ""
+    return data if colours in ("YCbCr", "Gray") and lies_upright(data) else None
+
+
+def _write(
+    settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray, encoded: bytes | None = None
+) -> Outcome:
+    """Write the face, from its JPEG ``encoded`` if there is one, and its masked copy."""
     mask = WORN if file.masked else NO_MASK
     masked = face
     if settings.masks == "simulated" and not file.masked:
@@ -186,22 +195,11 @@ def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landma
     numbers = tuple(round(float(v), 2) for v in landmarks.ravel())
     outcome = Outcome(file.path, file.stamp, WRITTEN, "", file.name, file.person, numbers, mask)
     for path in outcome.faces:
-        _write_jpeg(settings.out / path, masked if path.startswith("masked/") else face)
+        image = masked if path.startswith("masked/") else face
+        data = encoded if image is face and encoded else _jpeg(image)
+        write_file(settings.out / path, data, flush=False)
     return outcome
 
 
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Whole or not at all; without a flush to disk for each of the many files."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY)
-    try:
-        try:
-            temporary.write_bytes(data)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+def _jpeg(image: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY)

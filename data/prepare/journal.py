@@ -1,4 +1,4 @@
-"""What has become of each input file, kept on disk as it happens, so that a stopped run can go on."""
+"""The outcome of each input file, written to disk at once, so that a stopped run can be resumed."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.sources.outcome import Outcome
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file, writing
 
 JOURNAL = "journal.jsonl"
 
@@ -17,7 +17,7 @@ class Journal:
     """The outcomes so far, in ``OUT/journal.jsonl``: the run's settings on the first line, then one outcome a line."""
 
     def __init__(self, folder: Path, settings: dict) -> None:
-        """Open or begin the journal. Raises InputError where ``folder`` holds something else, or faces that were
+        """Open or begin the journal. Raises InputError if ``folder`` holds something else, or faces that were
         made with other settings."""
         self._path = folder / JOURNAL
         self.outcomes: dict[str, Outcome] = {}
@@ -26,14 +26,13 @@ class Journal:
         elif folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files that are not from data.prepare; name a new or an empty folder")
         # Written anew, so that a line cut off by a crash is gone before others follow it.
-        with replace_file(self._path) as temporary:
-            lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
-            temporary.write_text("\n".join(lines) + "\n")
+        lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
+        write_file(self._path, "\n".join(lines) + "\n")
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keep some more outcomes."""
         outcomes = list(outcomes)
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write("".join(json.dumps(asdict(o)) + "\n" for o in outcomes))
         self.outcomes.update((o.path, o) for o in outcomes)
 
@@ -43,7 +42,7 @@ class Journal:
         different = [key for key in settings if made_with.get(key) != settings[key]]
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
-            raise InputError(f"{folder} was begun with {was}; use the same settings to go on, or name another folder")
+            raise InputError(f"{folder} was begun with {was}; use the same settings to resume, or give another folder")
         for line in lines:
             try:
                 values = json.loads(line)

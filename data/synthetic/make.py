@@ -3,13 +3,11 @@
 import hashlib
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from data.tables.card import read_dataset_card, write_dataset_card
 from data.tables.rows import write_table
 from data.tables.train_csv import LANDMARK_COLUMNS
 from runtime.errors import InputError
+from runtime.files import replace_folder, write_file
 from runtime.processes.children import end_with_parent
 
 SOURCE = "built-in faces"
@@ -44,7 +43,7 @@ def drawing_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSet:
-    """How many built-in faces, and which. Raises InputError where a number is too small.
+    """How many built-in faces, and which. Raises InputError if a number is too small.
 
     Each picture comes plain and with a random mask, under the same file name. Train, evaluation and test people are
     different ones, and the test and evaluation people stay the same whatever ``train_people``. ``eval_pairs`` and
@@ -70,7 +69,7 @@ class FaceSet:
 def ensure_faces(folder: Path, wanted: FaceSet) -> None:
     """``make_faces`` unless ``folder`` already holds just these faces.
 
-    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError where the folder holds
+    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError if the folder holds
     anything else.
     """
     card = read_dataset_card(folder) if folder.is_dir() else None
@@ -85,11 +84,11 @@ def ensure_faces(folder: Path, wanted: FaceSet) -> None:
 def make_faces(folder: Path, wanted: FaceSet) -> None:
     """Draw people who don't exist into ``folder``, with all cores; it appears whole or not at all.
 
-    Raises InputError where the folder can't be written, or a process dies.
+    Raises InputError if the folder can't be written or a process dies.
     """
     parts = {"test": wanted.test_people, "eval": wanted.eval_people, "train": wanted.train_people}
     ends = np.cumsum(list(parts.values())).tolist()
-    with _new_folder(folder) as draft:
+    with replace_folder(folder) as draft:
         drawn = _draw_all(draft, ends[-1], wanted)
         faces = {
             part: drawn[drawn["number"].between(end - people, end - 1)].drop(columns="number")
@@ -108,25 +107,6 @@ def _pairs(faces: pd.DataFrame, pairs: int, seed: int) -> list[pd.DataFrame]:
     """Pairs of the same person and of different people, half of ``pairs`` each."""
     often = 4 * (pairs // faces["target"].nunique() + 1)
     return [sample_pairs(faces, pairs // 2, seed, same, often) for same in (True, False)]
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A hidden sibling to fill, which takes the place of ``folder`` at the end; removed on an error."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.making")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"can't make the built-in faces in {folder.parent}: {error.strerror}") from None
-    try:
-        yield draft
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _draw_all(draft: Path, people: int, wanted: FaceSet) -> pd.DataFrame:
@@ -174,8 +154,6 @@ def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:
     draft, person, wanted = job
     name = f"person_{person:06d}"
     rows = []
-    for side in ("plain", "masked"):
-        (draft / side / name).mkdir(parents=True)
     for image in range(wanted.images_per_person):
         face = draw_face(person, image, wanted.seed, wanted.size)
         rng = np.random.default_rng((wanted.seed, 2, person, image))
@@ -185,6 +163,6 @@ def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:
         for side, pixels, worn in (("plain", face.image, ""), ("masked", masked, kind)):
             path = f"{side}/{name}/{image:03d}.jpg"
             data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
-            (draft / path).write_bytes(data)
+            write_file(draft / path, data, flush=False)
             rows.append((path, name, int(side == "masked"), worn, *landmarks, person))
     return rows

@@ -1,26 +1,58 @@
 """The card of a folder of faces, ``dataset.json``: how they were made."""
 
-import json
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
+from runtime.kinds import TEXT, Fields, parse_json, require, whole
 
 CARD = "dataset.json"
+CARD_KINDS: Fields = {"crop": TEXT, "size": whole(1), "source": TEXT}
+_REMEDY = "make the folder again, or delete the file"
 
 
 def write_dataset_card(folder: Path, crop: str, size: int, **more: object) -> None:
     """Write ``dataset.json``: the crop and size of the faces in ``folder``, and how they were made."""
-    with replace_file(folder / CARD) as temporary:
-        temporary.write_text(json.dumps({"crop": crop, "size": size, **more}, indent=2) + "\n")
+    write_json(folder / CARD, {"crop": crop, "size": size, **more})
 
 
 def read_dataset_card(folder: Path) -> dict | None:
-    """The card of a folder of faces, or None where it has none (faces made by another tool)."""
+    """The card of a folder of faces, or None if it has none (faces made by another tool)."""
     path = folder / CARD
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); make the folder again or delete the file") from None
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); {_REMEDY}") from None
+    card = parse_json(text, path, _REMEDY)
+    require(card, CARD_KINDS, str(path), _REMEDY, optional=True)
+    return card
+
+
+def card_above(photo: Path) -> tuple[dict, Path] | None:
+    """The card of the folder of faces in which a file lies, and that folder, at most four folders up."""
+    for folder in list(photo.absolute().parents)[:4]:
+        try:
+            card = read_dataset_card(folder)
+        except InputError:
+            # Somebody else's file of that name.
+            continue
+        if isinstance(card, dict) and {"crop", "size"} <= card.keys():
+            return card, folder
+    return None
+
+
+def check_card(card: dict | None, place: Path, crop: str) -> int | None:
+    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
+
+    Raises InputError if the card states another crop than ``crop``.
+    """
+    if card is None:
+        return None
+    if card["crop"] != crop:
+        raise InputError(
+            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
+            "set crop, or prepare the faces again"
+        )
+    return card["size"]

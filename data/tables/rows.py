@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from data.tables.pack_file import SUFFIX, Pack
+from data.tables.targets import refuse_numbers_in_two_forms, tidy_targets
 from runtime.errors import InputError
 from runtime.files import replace_file
 
-# Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
+# Targets and paths stay text: "007" is a name of its own, and a column of names is no number.
 _TEXT = ("path", "target", "pair_path", "pair_target", "mask_kind", "pair_mask_kind")
 
 
@@ -18,7 +19,8 @@ def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) ->
     """All columns of a CSV or a pack, text as Python strings, empty fields as missing.
 
     Columns of few different values, named in ``categories``, become a pandas category, which spares millions of rows a
-    string each. Raises InputError: no such file, not readable, one of ``columns`` is lacking, or no rows.
+    string each. Targets come without the space around them. Raises InputError: no such file, not readable, one of
+    ``columns`` is lacking, no rows, or one number as a target in two forms.
     """
     frame = Pack(path).frame(categories) if path.suffix == SUFFIX else _read_csv(path, categories)
     lacking = [c for c in columns if c not in frame.columns]
@@ -27,6 +29,10 @@ def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) ->
         raise InputError(f"{path} lacks the column {', '.join(lacking)} (it has: {have})")
     if frame.empty:
         raise InputError(f"{path} has a header and no rows; make it again, or point the setting to another CSV")
+    targets = [name for name in ("target", "pair_target") if name in frame]
+    for name in targets:
+        frame[name] = tidy_targets(frame[name])
+    refuse_numbers_in_two_forms((target for name in targets for target in frame[name].unique()), str(path))
     return frame
 
 
@@ -35,6 +41,7 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         # Only the empty field is missing: somebody may be called "NA" or "None".
         missing = {key: [""] for key in _TEXT}
         kinds = dict.fromkeys(_TEXT, object)
+        _refuse_twins(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0], path)
         frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
         # Not by the reader, which takes categories that look like numbers for numbers: "007" would be 7.
         return frame.astype({name: "category" for name in categories if name in frame})
@@ -42,6 +49,13 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
+
+
+def _refuse_twins(names: pd.Series, path: Path) -> None:
+    """A column that stands twice: pandas would take the first, and the user may mean the other."""
+    twice = names[names.duplicated() & (names != "")]
+    if len(twice):
+        raise InputError(f"{path} has the column {twice.iloc[0]} twice; leave one of them out")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

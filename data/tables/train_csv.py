@@ -13,6 +13,7 @@ import pandas as pd
 
 from data.tables.paths import image_paths
 from data.tables.rows import read_flags, read_rows
+from data.tables.targets import refuse_paths_of_two_people
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
 
@@ -24,7 +25,7 @@ class FaceTable:
     """Training faces as arrays, so that workers share them without a copy.
 
     ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
-    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None where the
+    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None if the
     CSV has no such columns.
     """
 
@@ -47,7 +48,8 @@ class FaceTable:
 def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names.
 
-    Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
+    Raises InputError: no such file, a missing column, no rows, a single identity, one number as a target in two
+    forms, an image of two identities, or a path that leaves the root.
     """
     frame = read_rows(path, ["path", "target"], categories=["target"])
     _refuse_empty(frame, ["path", "target"], path)
@@ -63,13 +65,14 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     if landmarks is not None:
         _refuse_unknown_landmarks(landmarks, masked, path)
     paths = image_paths(frame["path"], path, path_prefix)
+    refuse_paths_of_two_people(paths.rows, targets, paths.distinct, names, path)
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 
 def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0) -> FaceTable:
     """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
 
-    Identities without such a row drop out. Raises InputError where the CSV does not say who wears a mask, or fewer
+    Identities without such a row drop out. Raises InputError if the CSV does not say who wears a mask, or fewer
     than two identities are left.
     """
     if faces == "all" and not most_images:

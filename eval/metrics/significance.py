@@ -1,4 +1,4 @@
-"""Which of two models is better, and is it luck? Paired on the same test pairs.
+"""Which of two models is better, and could it be chance? Paired on the same test pairs.
 
 The difference of two models is taken in every resample of the people (``eval.metrics.bootstrap``); both models see
 the same resample, so what is hard about the pairs cancels. Where a model was trained with several seeds, each resample
@@ -6,12 +6,13 @@ draws seeds, too. McNemar's exact test (McNemar 1947) is given beside it for two
 one judges rightly and the other wrongly, and takes pairs for independent, which people in many pairs make too hopeful.
 """
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
 
-from eval.metrics.bootstrap import interval
+from eval.metrics.spread import Interval, Resamples, middle
 
 
 class Difference(NamedTuple):
@@ -19,19 +20,21 @@ class Difference(NamedTuple):
     if there were none (two-sided)."""
 
     value: float
-    interval: list[float] | None
+    interval: Interval | None
     p: float | None
 
 
-def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 0) -> Difference:
-    """Compare a figure of two models. ``first`` and ``second``: (runs, resamples), the same resamples for both.
+def difference(first: Sequence[Resamples], second: Sequence[Resamples], value: float, seed: int = 0) -> Difference:
+    """Compare a figure of two models, each a sequence of its runs; all have the same resamples.
 
     ``value`` is the difference on the pairs as they are. Each resample draws the runs of a model with replacement. No
-    interval where a figure is missing in more than 5 % of the resamples.
+    interval if a figure is missing in more than 5 % of the resamples.
     """
     rng = np.random.default_rng(seed)
-    differences = mean_of_drawn_runs(first, rng) - mean_of_drawn_runs(second, rng)
-    ends = interval(differences)
+    one, other = mean_of_drawn_runs(first, rng), mean_of_drawn_runs(second, rng)
+    found = Resamples(value, one.people - other.people, one.pairs - other.pairs)
+    differences = found.narrowed()
+    ends = middle(differences)
     if ends is None:
         return Difference(value, None, None)
     defined = differences[np.isfinite(differences)]
@@ -47,20 +50,13 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     """
     first = int(np.sum(first_right & ~second_right))
     second = int(np.sum(second_right & ~first_right))
-    return first, second, _two_sided_binomial(min(first, second), first + second)
+    p = binomtest(first, first + second).pvalue if first + second else 1.0
+    return first, second, float(p)
 
 
-def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mean over as many runs as there are, drawn anew for each resample: (runs, resamples) → (resamples,)."""
-    runs, resamples = figures.shape
-    drawn = rng.integers(runs, size=(runs, resamples))
-    return np.take_along_axis(figures, drawn, axis=0).mean(axis=0)
-
-
-def _two_sided_binomial(fewer: int, trials: int) -> float:
-    """Chance that heads or tails of a fair coin come ``fewer`` times or less."""
-    if not trials:
-        return 1.0
-    log_terms = [math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) for k in range(fewer + 1)]
-    tail = np.exp(np.logaddexp.reduce(log_terms) - trials * math.log(2))
-    return min(1.0, 2 * float(tail))
+def mean_of_drawn_runs(runs: Sequence[Resamples], rng: np.random.Generator) -> Resamples:
+    """The mean of a figure over as many runs as there are, drawn anew for each resample of the people."""
+    of_runs = np.stack([run.people for run in runs])
+    drawn = rng.integers(len(runs), size=of_runs.shape)
+    people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
+    return Resamples(float(np.mean([run.value for run in runs])), people, np.mean([run.pairs for run in runs], axis=0))

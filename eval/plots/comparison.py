@@ -1,4 +1,4 @@
-"""Curves of several runs over each other; the seeds of one model look the same."""
+"""Curves of several runs in one plot; the seeds of one model look the same."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from eval.plots.roc_det import errors_of, roc_of
 from eval.plots.style import epoch_axis, headline, house_style, legend_above, line_look, new_figure, save
 
-# Epochs and one value for each, None where there is none.
+# Epochs and one value for each, None if there is none.
 EpochCurve = tuple[Sequence[int], Sequence[float | None]]
 
 
 def plot_curves(path: Path, curves: Mapping[str, Sequence[EpochCurve]], **words: str) -> None:
-    """Write one value by epoch for each run; arguments as ``curves_figure``."""
+    """Write one value per epoch for each run; arguments as ``curves_figure``."""
     save(curves_figure(curves, **words), path)
 
 
@@ -27,7 +27,7 @@ def plot_rocs(path: Path, models: Mapping[str, Sequence[tuple[np.ndarray, np.nda
 
 @house_style()
 def curves_figure(curves: Mapping[str, Sequence[EpochCurve]], title: str, subtitle: str, label: str) -> Figure:
-    """One line a run, model → curves; None leaves a gap. The y-axis, named ``label``, starts at 0."""
+    """A figure with one line per run, model → curves; None leaves a gap. The y-axis, named ``label``, starts at 0."""
     figure = new_figure(8, 5.4)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()

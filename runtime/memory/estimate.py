@@ -1,4 +1,4 @@
-"""What a run will take, from a few steps that leave no trace."""
+"""Estimate a run's time and memory from a few steps that leave no trace."""
 
 import copy
 import sys
@@ -23,7 +23,7 @@ GAIN_WORTH_A_WORD = 1.2
 
 @dataclass(frozen=True)
 class Trial:
-    """Of one step: seconds of computing, and for reading its batch; peak bytes of memory."""
+    """The cost of one step: seconds of computing, and for reading its batch; peak bytes of memory."""
 
     computing: float
     reading: float
@@ -62,8 +62,10 @@ def estimate(
 
 
 def bytes_to_come(optimiser: Optimizer) -> int:
-    """Of what an optimiser keeps beside its parameters from its first step on, such as Adam's two moments; 0 where it
-    has them already. Seen in a step of its kind on a few numbers."""
+    """Bytes that an optimiser will keep from its first step on, such as Adam's two moments; 0 if it has them already.
+
+    Measured in one step of the optimiser on a small tensor.
+    """
     if optimiser.state:
         return 0
     parameters = [p for group in optimiser.param_groups for p in group["params"]]

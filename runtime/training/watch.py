@@ -77,7 +77,7 @@ class Watch:
             yield Arrived(batch.images, batch.labels, unreadable, [readable for _, readable in outcomes])
 
     def after_step(self, loader: WatchedLoader, stats: dict[str, float] | None) -> None:
-        """``stats`` of the step, None where its loss or gradient was not finite.
+        """``stats`` of the step, None if its loss or gradient was not finite.
 
         Raises Diverged after the third such step in a row, and Collapsed.
         """
@@ -95,12 +95,12 @@ class Watch:
             try:
                 self.save()
             except InputError as error:  # the epoch's end will have it, or end the run
-                tqdm.write(f"training goes on, but {error}")
+                tqdm.write(f"training continues, but {error}")
 
     def leave(self, reason: Stopped | DataLost) -> NoReturn:
         """Save and raise the reason, which is the same in all processes; the first one says it."""
         self.save()
-        saved = f"saved after {where(self.state.position)}; the same command goes on from there"
+        saved = f"saved after {where(self.state.position)}; the same command resumes from there"
         if isinstance(reason, Stopped):
             tqdm.write(f"{self.run.path}: {saved}")
             raise reason
@@ -113,7 +113,7 @@ class Watch:
             self.save()
 
     def save(self) -> None:
-        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError where it can't be written."""
+        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError if it can't be written."""
         self._saved = time.monotonic()
         if self.state.sums.embeddings is not None:
             self._note_health([embedding_health(self.state.sums.embeddings)])

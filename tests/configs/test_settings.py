@@ -86,7 +86,7 @@ def test_a_resumed_run_brings_its_own_settings_and_options_count_on_top(tmp_path
     assert settings == dataclasses.replace(saved, epochs=12, resume=str(tmp_path))
     with pytest.raises(InputError, match="of the other script"):
         parse_settings(main_triplet.SETTINGS, "text", ["--resume", str(tmp_path)])
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path / "none")])
 
 
@@ -128,7 +128,8 @@ def test_a_saved_setting_of_another_type_is_refused_with_its_name(tmp_path, name
     ("name", "value"),
     [
         ("dropout", 1.0), ("epochs", 0), ("mask_probability", -0.1), ("lr", 0.0), ("batch_size", 1), ("seed", -1),
-        ("workers", -2), ("clip_grad_norm", -1.0),
+        ("workers", -2), ("clip_grad_norm", -1.0), ("most_images", -1), ("data_timeout_minutes", -1.0), ("seed", 2**63),
+        ("eval_csvs", ()),
     ],
 )  # fmt: skip
 def test_senseless_values_are_refused(name, value):

@@ -54,6 +54,7 @@ def expected(run: Path, images: torch.Tensor) -> np.ndarray:
         ("mobilefacenet", 112, {"embedding_size": 128, "pooling": "backbone"}),
         ("efficientnet_b0", 48, {"pooling": "average"}),
         ("inception_resnet_v1", 80, {}),
+        ("iresnet18", 112, {"pooling": "backbone"}),
     ],
 )
 def test_onnx_gives_the_embeddings_for_any_batch(tmp_path, backbone, size, changes):
@@ -105,9 +106,9 @@ def test_pt2_is_loaded_by_torch_alone(run):
 
 def test_a_file_with_other_embeddings_is_an_error_and_not_written(run, tmp_path, monkeypatch):
     def make_off_by(value):
-        def slightly_off(path, fresh):
-            runner, metadata = open_whole(path, fresh)
-            return lambda images: runner(images) + np.float32(value), metadata
+        def slightly_off(content, fresh):
+            runner = open_whole(content, fresh)
+            return lambda images: runner(images) + np.float32(value)
 
         monkeypatch.setattr(formats, "open_safetensors", slightly_off)
 

@@ -119,7 +119,7 @@ def test_recover_ends_far_above_chance(tmp_path, capsys, objective, remedies):
     best = torch.load(run.best, weights_only=True)
     assert best["history"][-1]["auc"] > 0.85
     said = capsys.readouterr().out
-    assert all(f"with one thing changed: {remedy}" in said for remedy in remedies)
+    assert all(f"with one change: {remedy}" in said for remedy in remedies)
     lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
     assert lines[-1]["remedies"] == state.remedies

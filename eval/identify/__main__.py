@@ -1,16 +1,15 @@
-"""The door: enrol people from plain pictures, recognise them with a mask, count who gets in wrongly.
+"""1:N identification: enrol people from plain photos, recognise them with a mask, count false accepts.
 
     python -m eval.identify results/RUN --gallery PLAIN --probe MASKED
     python -m eval.identify results/RUN --remove Ann            forget a person
     python -m eval.identify results/RUN --probe MASKED          those who were enrolled before
 
-PLAIN and MASKED hold one sub-folder a person: photographs, or faces made by data.prepare (its plain/ and masked/).
-People of MASKED who are not in PLAIN are strangers: they count for the false accepts. The enrolment is kept in a
+PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.prepare (its plain/ and masked/).
+People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
 file (--people), is extended by each --gallery, and is never touched by --probe.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,16 +18,15 @@ import tyro
 from tqdm import tqdm
 
 from data.datasets import image_loader
-from data.faces import check_card
 from data.sources.read_image import IMAGE_SUFFIXES
-from data.tables.card import CARD, read_dataset_card
+from data.tables.card import CARD, check_card, read_dataset_card
 from eval.embed import Embedder
-from eval.enrolled import Gallery
+from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
-from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file, sha256
+from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import sha256, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +36,9 @@ class IdentifySettings:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
     gallery: Path | None = None
-    """Folder of people to enrol, one sub-folder a person."""
+    """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None
-    """Folder of people to recognise, one sub-folder a person."""
+    """Folder of people to recognise, one sub-folder per person."""
     people: Path | None = None
     """File of the enrolment; otherwise enrolment.npz in the run folder, or in the working folder."""
     pictures: int = 0
@@ -50,7 +48,7 @@ class IdentifySettings:
     backbone: str = ""
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     threshold: float | None = None
-    """Distance up to which somebody is let in; otherwise the one stored in the checkpoint."""
+    """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
     """JSON file of the figures; otherwise identify.json beside the enrolment."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -65,35 +63,35 @@ def identify(settings: IdentifySettings) -> dict | None:
     if not (settings.gallery or settings.probe or settings.remove):
         raise InputError("nothing to do: give --gallery, --probe or --remove")
     path = enrolment_file(settings)
-    gallery = Gallery.load(path, _fingerprint(settings.model, settings.backbone))
+    enrolment = Enrolment.load(path, _fingerprint(settings.model, settings.backbone))
     for person in settings.remove:
-        gallery.remove(person)
+        enrolment.remove(person)
     if settings.gallery or settings.probe:
         embedder = Embedder(settings.model, settings.backbone, settings.device)
     if settings.gallery:
         listed = _pictures(settings.gallery, settings.pictures)
         for (person, picture), embedding in _embed(embedder, settings.gallery, listed):
-            gallery.add(person, picture, embedding)
+            enrolment.add(person, picture, embedding)
     if settings.gallery or settings.remove:
-        gallery.save(path)
-        print(f"{len(gallery.people)} people, {len(gallery.person)} pictures enrolled in {path}")
+        enrolment.save(path)
+        print(f"{len(enrolment.people)} people, {len(enrolment.person)} pictures enrolled in {path}")
     if not settings.probe:
         return None
-    if not gallery.people:
+    if not enrolment.people:
         raise InputError(f"nobody is enrolled in {path}; enrol with --gallery")
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
-    return _recognise(embedder, gallery, settings.probe, threshold)
+    return _recognise(embedder, enrolment, settings.probe, threshold)
 
 
 def enrolment_file(settings: IdentifySettings) -> Path:
-    """Where the enrolment is kept."""
+    """The file of the enrolment."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     return settings.people or folder / "enrolment.npz"
 
 
-def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: float | None) -> dict:
+def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None) -> dict:
     # The masked copy of an enrolled photograph would be recognised by its background.
-    enrolled = {(person, Path(name).stem) for person, name in zip(gallery.person, gallery.picture, strict=True)}
+    enrolled = {(person, Path(name).stem) for person, name in zip(enrolment.person, enrolment.picture, strict=True)}
     everything = _pictures(folder, 0)
     listed = [(person, name) for person, name in everything if (person, Path(name).stem) not in enrolled]
     if not listed:
@@ -102,10 +100,12 @@ def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: fl
             "(--people)"
         )
     found = list(_embed(embedder, folder, listed))
-    column = {name: number for number, name in enumerate(gallery.people)}
+    if not found:
+        raise InputError(f"no picture of {folder} shows a face; give other pictures, or faces made by data.prepare")
+    column = {name: number for number, name in enumerate(enrolment.people)}
     truth = np.array([column.get(person, -1) for (person, _), _ in found])
     rows = np.stack([embedding for _, embedding in found])
-    cosines = rows.astype(np.float64) @ gallery.templates().T
+    cosines = rows.astype(np.float64) @ enrolment.templates().T
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
     return {**figures, "left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
@@ -114,7 +114,7 @@ def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: fl
 def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
     """(person, file name) under ``folder``, at most ``most`` of a person unless 0."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; it needs one sub-folder a person")
+        raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
     listed = []
     for person in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         names = sorted(file.name for file in person.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -133,14 +133,14 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
         loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
         rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
         for row in loader.unreadable:
-            tqdm.write(f"left out: {paths[row]} can't be read")
+            tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
         yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
         return
     for person, name in tqdm(listed, desc="embedding", leave=False):
         try:
             face = embedder.face(folder / person / name)
         except InputError as error:
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {in_one_line(error)}")
             continue
         yield (person, name), embedder.embed_aligned(face.image[None])[0]
 
@@ -158,7 +158,7 @@ def _lines(figures: dict) -> list[str]:
     shares = {name: "–" if figures.get(name) is None else f"{figures[name]:.2%}" for name in (*_SHARES,)}
     lines = [
         f"{figures['probes']:,} pictures of {figures['enrolled_people']:,} enrolled people and "
-        f"{figures['strangers']:,} of strangers ({figures['left_out_as_enrolled']} left out as enrolled photographs, "
+        f"{figures['strangers']:,} of others ({figures['left_out_as_enrolled']} left out as enrolled photographs, "
         f"{figures['without_face']} without a face)",
         *(f"{text:58s} {shares[name]:>8s}" for name, text in _SHARES.items()),
     ]
@@ -170,9 +170,9 @@ def _lines(figures: dict) -> list[str]:
 _SHARES = {
     "rank_1": "the right person is the nearest (rank 1)",
     "rank_5": "the right person is among the five nearest (rank 5)",
-    "recognised": "let in under the right name (rank 1 and within threshold)",
-    "stranger_accepted": "strangers let in",
-    "without_own_accepted": "enrolled people let in as somebody else, had they not been",
+    "recognised": "accepted under the right name (rank 1, within threshold)",
+    "stranger_accepted": "people not enrolled, accepted as somebody (FPIR)",
+    "without_own_accepted": "enrolled people, accepted as somebody else if left out",
 }
 
 
@@ -184,8 +184,7 @@ def main() -> None:
         return
     print("\n".join(_lines(figures)))
     out = settings.out or enrolment_file(settings).with_name("identify.json")
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
 
 
