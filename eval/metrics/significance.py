@@ -6,12 +6,13 @@ draws seeds, too. McNemar's exact test (McNemar 1947) is given beside it for two
 one judges rightly and the other wrongly, and takes pairs for independent, which people in many pairs make too hopeful.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
 
-from eval.metrics.bootstrap import interval
+from eval.metrics.spread import Interval, Resamples, middle
 
 
 class Difference(NamedTuple):
@@ -19,19 +20,21 @@ class Difference(NamedTuple):
     if there were none (two-sided)."""
 
     value: float
-    interval: list[float] | None
+    interval: Interval | None
     p: float | None
 
 
-def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 0) -> Difference:
-    """Compare a figure of two models. ``first`` and ``second``: (runs, resamples), the same resamples for both.
+def difference(first: Sequence[Resamples], second: Sequence[Resamples], value: float, seed: int = 0) -> Difference:
+    """Compare a figure of two models, each a sequence of its runs; all have the same resamples.
 
     ``value`` is the difference on the pairs as they are. Each resample draws the runs of a model with replacement. No
-    interval where a figure is missing in more than 5 % of the resamples.
+    interval if a figure is missing in more than 5 % of the resamples.
     """
     rng = np.random.default_rng(seed)
-    differences = mean_of_drawn_runs(first, rng) - mean_of_drawn_runs(second, rng)
-    ends = interval(differences)
+    one, other = mean_of_drawn_runs(first, rng), mean_of_drawn_runs(second, rng)
+    found = Resamples(value, one.people - other.people, one.pairs - other.pairs)
+    differences = found.narrowed()
+    ends = middle(differences)
     if ends is None:
         return Difference(value, None, None)
     defined = differences[np.isfinite(differences)]
@@ -41,7 +44,7 @@ def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
-    """The pairs that only the first gets right, those that only the second does, and the exact two-sided p.
+    """Pairs that the first alone judges rightly, those that the second alone does, and the exact two-sided p.
 
     ``first_right`` and ``second_right``: bool (P,), the same pairs in the same order.
     """
@@ -51,8 +54,9 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     return first, second, float(p)
 
 
-def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mean over as many runs as there are, drawn anew for each resample: (runs, resamples) → (resamples,)."""
-    runs, resamples = figures.shape
-    drawn = rng.integers(runs, size=(runs, resamples))
-    return np.take_along_axis(figures, drawn, axis=0).mean(axis=0)
+def mean_of_drawn_runs(runs: Sequence[Resamples], rng: np.random.Generator) -> Resamples:
+    """The mean of a figure over as many runs as there are, drawn anew for each resample of the people."""
+    of_runs = np.stack([run.people for run in runs])
+    drawn = rng.integers(len(runs), size=of_runs.shape)
+    people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
+    return Resamples(float(np.mean([run.value for run in runs])), people, np.mean([run.pairs for run in runs], axis=0))
