@@ -47,6 +47,8 @@ class Settings:
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     most_images: int
     """Most training images per identity, the first in the CSV; 0: all."""
+    least_images: int = 0
+    """Identities with fewer training faces (after train_faces and most_images) are left out; 0: none."""
     mask_probability: float
     """Share of plain training faces that get a new simulated mask when they are drawn (needs landmarks in the CSV)."""
     mask_kinds: tuple[str, ...]
@@ -192,6 +194,7 @@ class Settings:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
         for name in (
+            "least_images",
             "weight_decay",
             "warmup_epochs",
             "clip_grad_norm",
