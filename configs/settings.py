@@ -194,6 +194,7 @@ class Settings:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
         for name in (
+            "most_images",
             "least_images",
             "weight_decay",
             "warmup_epochs",
@@ -204,6 +205,10 @@ class Settings:
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be below zero")
+        if self.seed >= 2**63:
+            raise InputError(f"seed is {self.seed}; torch takes numbers below 2**63")
+        if not self.eval_csvs:
+            raise InputError("eval_csvs is empty; name the evaluation pairs, which choose checkpoint and threshold")
         if not -1 <= self.workers <= MOST_WORKERS:
             raise InputError(
                 f"workers is {self.workers}; choose a number of processes up to {MOST_WORKERS}, or -1 to let the cores "

@@ -61,9 +61,11 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
             root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     train_path = _table(root, settings.train_csv)
     train = _chosen(read_train_csv(train_path, settings.path_prefix), settings)
-    _refuse_masks_without_landmarks(train, settings)
     packs = _packs([train_path])
     stated_size = _check_cards(root, packs, preprocessing.crop)
+    disk_size = stated_size or preprocessing.size
+    if settings.mask_probability > 0:
+        _refuse_masks_without_landmarks(train, settings, disk_size)
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
@@ -77,7 +79,6 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     for name, pairs in (("evaluation", evaluation), ("test", test)):
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
-    disk_size = stated_size or preprocessing.size
     return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
 
 
@@ -101,13 +102,27 @@ def _name_photographs(train: FaceTable, images: Images, csv: str) -> None:
         )
 
 
-def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings) -> None:
+def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_size: int) -> None:
     """A fresh mask is fitted to the landmarks of a plain face."""
-    if settings.mask_probability > 0 and train.landmarks is None and (train.masked is None or not train.masked.all()):
+    plain = np.arange(len(train.targets)) if train.masked is None else np.flatnonzero(~train.masked)
+    if train.landmarks is None and len(plain):
         raise InputError(
             f"mask_probability is {settings.mask_probability}, but {settings.train_csv} has no landmarks to fit to "
             "(columns x1, y1 … x5, y5); prepare the faces with python -m data.prepare, or set mask_probability to 0"
         )
+    unfit = plain[~_lie_in_pictures(train.landmarks[plain], disk_size)] if len(plain) else plain
+    if len(unfit):
+        raise InputError(
+            f"{settings.train_csv}: the landmarks of {len(unfit):,} plain faces (first: {train.paths[unfit[0]]}) are "
+            f"one point, or lie outside a picture of {disk_size} pixels (the size in dataset.json, else image_size), "
+            "so that no mask fits; mend them, or set mask_probability to 0"
+        )
+
+
+def _lie_in_pictures(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Of (N, 5, 2) points in pixels, bool (N,): whether their middle lies in the picture, and they are not all one."""
+    middle, apart = landmarks.mean(1), landmarks.min(1) < landmarks.max(1)
+    return ((middle >= 0) & (middle <= size)).all(1) & apart.any(1)
 
 
 def _refuse_one_kind(pairs: PairTable, csvs: tuple[str, ...]) -> None:
