@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from data.alignment.photos import SMALL_FACE
 from data.datasets import image_loader
 from data.sources.folders import list_folder
 from data.tables.card import CARD, card_above, check_card, read_dataset_card
@@ -55,6 +56,8 @@ class IdentifySettings:
     """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
     """JSON file of the figures; otherwise identify.json beside the enrolment."""
+    least_face: int = 0
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -73,7 +76,7 @@ def identify(settings: IdentifySettings) -> dict | None:
     for person in settings.remove:
         enrolment.remove(person)
     if settings.gallery or settings.probe:
-        embedder = Embedder(settings.model, settings.backbone, settings.device)
+        embedder = Embedder(settings.model, settings.backbone, settings.device, settings.least_face)
     if settings.gallery:
         _enrol(enrolment, embedder, settings.gallery, settings.pictures)
     if settings.gallery or settings.remove:
@@ -169,13 +172,22 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
             tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
         yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
         return
+    small = []
     for who in tqdm(listed, desc="embedding", leave=False):
         try:
             face = embedder.face(folder / who[1])
         except InputError as error:
             tqdm.write(f"left out: {in_one_line(error)}")
             continue
+        if face.is_small:
+            small.append(f"{who[1]} ({face.side:.0f})")
         yield who, embedder.embed_aligned(face.image[None])[0]
+    if small:
+        more = ", …" if len(small) > 5 else ""
+        print(
+            f"{len(small)} faces have fewer than {SMALL_FACE} pixels, where strangers look alike: "
+            f"{', '.join(map(in_one_line, small[:5]))}{more}; --least-face {SMALL_FACE} leaves them out"
+        )
 
 
 def _fingerprint(model: str, backbone: str) -> str:
