@@ -122,6 +122,7 @@ def main() -> None:
         settings.images_per_person,
         settings.seed,
         settings.epoch_mode,
+        faces.train.names,
     )
     criterion = TripletLoss(
         settings.mining,

@@ -47,6 +47,8 @@ class Settings:
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     most_images: int
     """Most training images per identity, the first in the CSV; 0: all."""
+    least_images: int = 0
+    """Identities with fewer training faces (after train_faces and most_images) are left out; 0: none."""
     mask_probability: float
     """Share of plain training faces that get a new simulated mask when they are drawn (needs landmarks in the CSV)."""
     mask_kinds: tuple[str, ...]
@@ -193,6 +195,7 @@ class Settings:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
         for name in (
             "most_images",
+            "least_images",
             "weight_decay",
             "warmup_epochs",
             "clip_grad_norm",

@@ -60,7 +60,7 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
         with first_goes_ahead():
             root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     train_path = _table(root, settings.train_csv)
-    train = choose_faces(read_train_csv(train_path, settings.path_prefix), settings.train_faces, settings.most_images)
+    train = _chosen(read_train_csv(train_path, settings.path_prefix), settings)
     packs = _packs([train_path])
     stated_size = _check_cards(root, packs, preprocessing.crop)
     disk_size = stated_size or preprocessing.size
@@ -80,6 +80,14 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
     return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+
+
+def _chosen(table: FaceTable, settings: Settings) -> FaceTable:
+    chosen = choose_faces(table, settings.train_faces, settings.most_images, settings.least_images)
+    lost = len(table.names) - len(chosen.names)
+    if settings.least_images and lost and is_first():
+        print(f"{settings.train_csv}: {lost} of {len(table.names)} identities left out for too few faces", flush=True)
+    return chosen
 
 
 def _name_photographs(train: FaceTable, images: Images, csv: str) -> None:

@@ -88,9 +88,11 @@ class Embedder:
     faces are aligned, ``arcface5`` or ``mtcnn_box``.
     """
 
-    def __init__(self, run: str, backbone: str = "", device: str = "auto") -> None:
+    def __init__(self, run: str, backbone: str = "", device: str = "auto", least_face: int = 0) -> None:
         """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
         ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda.
+
+        ``least_face``: side in pixels of the smallest face that is taken from a photograph; 0: any.
 
         Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
@@ -100,6 +102,7 @@ class Embedder:
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
         self._normalise, self._mirror = needed.normalise, opened.mirror
+        self._least_face = least_face
         self._reader: PhotoReader | None = None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
@@ -123,7 +126,7 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            self._reader = PhotoReader(self.size, self.crop)
+            self._reader = PhotoReader(self.size, self.crop, self._least_face)
         return self._reader(image)
 
 

@@ -165,14 +165,22 @@ def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str
             continue
         shares = [1 - (1 - sample.figures["accuracy"]) / (1 - first.figures["accuracy"]) for sample in own]
         accuracy = mean_of_drawn_runs([sample.resampled["accuracy"] for sample in own], np.random.default_rng(0))
-        removed = Resamples(*map(_share_removed, accuracy, first.resampled["accuracy"]))
+        removed = _share_removed(accuracy, first.resampled["accuracy"])
         found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval_of_difference(removed)}
     return found
 
 
-def _share_removed(accuracy: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """nan if there was no error before."""
-    return 1 - (1 - accuracy) / np.where(before < 1, 1 - before, np.nan)
+def _share_removed(accuracy: Resamples, before: Resamples) -> Resamples:
+    """1 − errors / errors before, with the spread of a ratio (Cochran 1977, 6.4): few resampled errors before do not
+    make it grow beyond all bounds."""
+    errors = 1 - before.value
+    left = (1 - accuracy.value) / errors
+
+    def removed(now: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        return 1 - left - ((1 - now) - left * (1 - earlier)) / errors
+
+    by_people = removed(accuracy.by_people, before.by_people)
+    return Resamples(1 - left, by_people, removed(accuracy.by_pairs, before.by_pairs), before.people)
 
 
 def _parts(figures: dict) -> dict[str, dict]:

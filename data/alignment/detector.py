@@ -19,6 +19,11 @@ class Detection:
     landmarks: np.ndarray
     probability: float
 
+    @property
+    def side(self) -> float:
+        """The shorter side of the box in pixels."""
+        return float(min(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
 
 @dataclass(frozen=True)
 class Search:

@@ -141,9 +141,8 @@ def _is_searched(file: SourceFile, settings: PrepareSettings) -> bool:
 def _align(settings: PrepareSettings, file: SourceFile, image: np.ndarray, detection: Detection | None) -> Outcome:
     if detection is None:
         return _no_face(file, image)
-    side = float(min(detection.box[2] - detection.box[0], detection.box[3] - detection.box[1]))
-    if side < MIN_FACE_PIXELS:
-        return Outcome(file.path, file.stamp, TOO_SMALL, f"face of {side:.0f} pixels")
+    if detection.side < MIN_FACE_PIXELS:
+        return Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels")
     return _write(settings, file, *align_face(image, detection, settings.size, settings.crop))
 
 

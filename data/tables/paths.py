@@ -27,7 +27,7 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
         return values
     paths = column.astype(object).str.replace("\\", "/", regex=False)
     if path_prefix:
-        old, equals, new = path_prefix.partition("=")
+        old, equals, new = path_prefix.replace("\\", "/").partition("=")
         if not (old and equals):
             raise InputError(f"path_prefix must be OLD=NEW, not {path_prefix!r}")
         old, new = old.rstrip("/") + "/", new.strip("/") + "/" if new.strip("/") else ""

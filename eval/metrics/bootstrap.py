@@ -41,23 +41,23 @@ def intervals(
     wanted. None with fewer than LEAST_PEOPLE people or one kind of pairs; a single figure is None where it rests on
     too few errors or can't be given in 95 % of the resamples.
     """
-    same, count = np.asarray(same, dtype=bool), len(np.unique(people))
-    if count < LEAST_PEOPLE or same.all() or not same.any():
+    same = np.asarray(same, dtype=bool)
+    if len(np.unique(people)) < LEAST_PEOPLE or same.all() or not same.any():
         return None
     options = {"threshold": threshold, "folds": folds, "rates": rates, "resamples": resamples, "seed": seed}
     found = resampled_figures(distances, same, people, **options)
-    ends = {name: interval_of(name, figure, count) for name, figure in found.items()}
+    ends = {name: interval_of(name, figure) for name, figure in found.items()}
     tar = {rate: ends.pop(tar_name(rate)) for rate in rates}
     return {**ends, "tar_at_far": tar}
 
 
-def interval_of(name: str, found: Resamples, people: int) -> Interval | None:
-    """The 95 % interval of one of the ``resampled_figures`` of so many people; None where it rests on too few errors.
+def interval_of(name: str, found: Resamples) -> Interval | None:
+    """The 95 % interval of one of the ``resampled_figures``; None where it rests on too few errors.
 
     Few pairs make rough histograms, which overlap less than smooth ones, and a resample is rougher still: the IOU lies
     under the truth as its resamples lie under the IOU.
     """
-    return interval_of_share(found, people, unbiased=name != "iou")
+    return interval_of_share(found, unbiased=name != "iou")
 
 
 def resampled_figures(
@@ -87,7 +87,8 @@ def resampled_figures(
     plain = figures_of([pairs.counts])
     by_people = figures_of(pairs.resampled_counts(PersonWeights(people, resamples, seed)))
     by_pairs = figures_of(pairs.resampled_counts(PairWeights(people, PAIR_RESAMPLES, seed)))
-    return {name: Resamples(float(plain[name][0]), by_people[name], by_pairs[name]) for name in plain}
+    count = len(np.unique(people))
+    return {name: Resamples(float(plain[name][0]), by_people[name], by_pairs[name], count) for name in plain}
 
 
 def losses_of_accuracy(
@@ -114,9 +115,10 @@ def losses_of_accuracy(
 
     plain = losses(np.bincount(codes * 2 + right, minlength=2 * len(names)).reshape(-1, 2))
     ends: list[Interval | None] = [None] * len(names)
-    if len(np.unique(people)) >= LEAST_PEOPLE:
+    count = len(np.unique(people))
+    if count >= LEAST_PEOPLE:
         both = resampled(PersonWeights(people, RESAMPLES)).T, resampled(PairWeights(people, PAIR_RESAMPLES)).T
-        ends = [interval_of_difference(Resamples(*of_one)) for of_one in zip(plain, *both, strict=True)]
+        ends = [interval_of_difference(Resamples(*of_one, count)) for of_one in zip(plain, *both, strict=True)]
     return {
         str(name): {"loss": float(loss), "interval": interval}
         for name, loss, interval in zip(names, plain, ends, strict=True)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtr
 from scipy.stats import binomtest
 
-from eval.metrics.spread import Interval, Resamples, middle
+from eval.metrics.spread import Interval, Resamples, interval_of_difference
 
 
 class Difference(NamedTuple):
@@ -32,15 +33,10 @@ def difference(first: Sequence[Resamples], second: Sequence[Resamples], value: f
     """
     rng = np.random.default_rng(seed)
     one, other = mean_of_drawn_runs(first, rng), mean_of_drawn_runs(second, rng)
-    found = Resamples(value, one.people - other.people, one.pairs - other.pairs)
-    differences = found.narrowed()
-    ends = middle(differences)
-    if ends is None:
-        return Difference(value, None, None)
-    defined = differences[np.isfinite(differences)]
-    # One more on both sides: so many resamples can't show a chance of zero (Davison & Hinkley 1997, 4.2).
-    sides = [(np.sum(defined <= 0) + 1) / (len(defined) + 1), (np.sum(defined >= 0) + 1) / (len(defined) + 1)]
-    return Difference(value, ends, min(1.0, 2 * float(min(sides))))
+    by_people, by_pairs = one.by_people - other.by_people, one.by_pairs - other.by_pairs
+    found = Resamples(value, by_people, by_pairs, one.people)
+    ends = interval_of_difference(found)
+    return Difference(value, ends, ends and _chance_of_none(found))
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
@@ -56,7 +52,16 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
 
 def mean_of_drawn_runs(runs: Sequence[Resamples], rng: np.random.Generator) -> Resamples:
     """The mean of a figure over as many runs as there are, drawn anew for each resample of the people."""
-    of_runs = np.stack([run.people for run in runs])
+    of_runs = np.stack([run.by_people for run in runs])
     drawn = rng.integers(len(runs), size=of_runs.shape)
-    people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
-    return Resamples(float(np.mean([run.value for run in runs])), people, np.mean([run.pairs for run in runs], axis=0))
+    by_people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
+    by_pairs = np.mean([run.by_pairs for run in runs], axis=0)
+    return Resamples(float(np.mean([run.value for run in runs])), by_people, by_pairs, runs[0].people)
+
+
+def _chance_of_none(found: Resamples) -> float:
+    """Chance of a difference as large if there were none: Student's t, two-sided."""
+    spread = found.spread()
+    chance = 2 * float(stdtr(found.people - 1, -abs(found.value) / spread)) if spread else float(found.value == 0)
+    # So many resamples can't show a smaller chance (Davison & Hinkley 1997, 4.2).
+    return max(chance, 2 / (len(found.by_people) + 1))

@@ -45,7 +45,7 @@ def test_an_aligned_face_is_known_by_its_card(drawn_faces, tmp_path):
     reader = PhotoReader(64, "arcface5")
     path = next((drawn_faces / "masked").rglob("*.jpg"))
     taken = reader(path)
-    assert taken.aligned and "taken as it is" in taken.remark
+    assert taken.side is None and "taken as it is" in taken.remark
     np.testing.assert_array_equal(taken.image, read_image(path))
     assert PhotoReader(48, "arcface5")(path).image.shape == (48, 48, 3)
     with pytest.raises(InputError, match="cropped as arcface5, but mtcnn_box"):
@@ -57,6 +57,6 @@ def test_a_photograph_among_aligned_faces_is_searched(drawn_faces, tmp_path):
     face = read_image(next((drawn_faces / "plain").rglob("*.jpg")))
     large = cv2.copyMakeBorder(cv2.resize(face, (160, 160)), 40, 40, 40, 40, cv2.BORDER_REPLICATE)
     Image.fromarray(large).save(tmp_path / "photo.jpg", quality=95)
-    assert not PhotoReader(64, "arcface5")(tmp_path / "photo.jpg").aligned
+    assert PhotoReader(64, "arcface5")(tmp_path / "photo.jpg").side > 60
     (tmp_path / "dataset.json").write_text("[1, 2]")
-    assert not PhotoReader(64, "arcface5")(tmp_path / "photo.jpg").aligned
+    assert PhotoReader(64, "arcface5")(tmp_path / "photo.jpg").side > 60

@@ -69,6 +69,17 @@ def test_at_most_so_many_images_of_an_identity_are_chosen_and_all_their_columns_
     assert list(choose_faces(read_train_csv(path), "plain", 2).paths) == ["a1", "b1", "a3"]
 
 
+def test_identities_with_too_few_images_are_left_out(tmp_path):
+    path = _csv(tmp_path, "path,target,masked\na1,a,0\na2,a,1\nb1,b,0\nc1,c,0\nc2,c,0\n")
+    two = choose_faces(read_train_csv(path), "all", 0, 2)
+    assert (
+        two.names == ["a", "c"] and list(two.paths) == ["a1", "a2", "c1", "c2"] and two.targets.tolist() == [0, 0, 1, 1]
+    )
+    assert choose_faces(read_train_csv(path), "all", 0, 1).names == ["a", "b", "c"]
+    with pytest.raises(InputError, match="2 or more plain faces of 1 identities"):
+        choose_faces(read_train_csv(path), "plain", 0, 2)
+
+
 def test_a_choice_that_leaves_too_little_or_has_nothing_to_go_by_is_refused(tmp_path):
     with pytest.raises(InputError, match="no column masked"):
         choose_faces(read_train_csv(_csv(tmp_path, "path,target\na,a\nb,b\n")), "plain")
@@ -137,6 +148,9 @@ def test_path_prefix_maps_foreign_absolute_paths_under_the_root(tmp_path):
         read_train_csv(path, "/data/cas=faces")
     with pytest.raises(InputError, match="leaves the data folder"):
         read_train_csv(path, "/data/casia=/elsewhere/../..")
+    windows = _csv(tmp_path, "path,target\nC:\\faces\\a\\1.jpg,a\nC:\\faces\\b\\1.jpg,b\n")
+    for prefix in ("C:\\faces=", "C:/faces=", "C:\\faces\\=."):
+        assert [p.removeprefix("./") for p in read_train_csv(windows, prefix).paths] == ["a/1.jpg", "b/1.jpg"]
     with pytest.raises(InputError, match="OLD=NEW"):
         read_train_csv(path, "/data/casia")
 

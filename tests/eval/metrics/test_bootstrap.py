@@ -91,8 +91,8 @@ def test_figures_equal_those_of_lists_with_really_repeated_pairs(seed, threshold
         found = resampled_figures(distances, same, people, **options)
     kinds = {
         "value": [np.ones(len(same), int)],
-        "people": naive_weights(people, 20, seed=4),
-        "pairs": naive_coins(people, 10, seed=4),
+        "by_people": naive_weights(people, 20, seed=4),
+        "by_pairs": naive_coins(people, 10, seed=4),
     }
     for kind, all_weights in kinds.items():
         lists = [[np.repeat(array, weights) for array in (distances, same, folds)] for weights in all_weights]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from eval.metrics.significance import difference, mcnemar
 from eval.metrics.spread import Resamples
@@ -25,9 +26,9 @@ def test_mcnemar_is_the_binomial_test_of_the_pairs_that_differ(first, second, bo
 
 
 def runs_of(*resamples, pairs=0.0):
-    """A run for each array of a figure in the resamples of the people; its pairs scatter by as much as is said."""
+    """A run for each array of a figure in the resamples of 200 people; its pairs scatter by as much as is said."""
     scatter = np.random.default_rng(9).normal(0, pairs, 200)
-    return [Resamples(float(np.mean(people)), people, np.mean(people) + scatter) for people in resamples]
+    return [Resamples(values.mean(), values, values.mean() + scatter, 200) for values in resamples]
 
 
 def test_a_difference_is_paired_on_the_resamples():
@@ -46,7 +47,8 @@ def test_what_is_counted_too_often_makes_no_difference_less_sure():
     wide = difference(runs_of(scatter), runs_of(np.zeros(1000)), 0.05)
     assert narrow.interval == pytest.approx([0.05 - 0.0416, 0.05 + 0.0416], abs=0.006)
     assert wide.interval == pytest.approx([0.05 - 0.0588, 0.05 + 0.0588], abs=0.006)
-    assert narrow.p < 0.05 < wide.p
+    assert narrow.p == pytest.approx(2 * t.sf(0.05 / 0.0212, 199), rel=0.5)
+    assert wide.p == pytest.approx(2 * t.sf(0.05 / 0.03, 199), rel=0.2)
 
 
 def test_no_difference_has_a_p_of_one_and_swapping_changes_the_sign_alone():
@@ -65,5 +67,5 @@ def test_seeds_that_scatter_make_the_interval_wider():
 
 
 def test_a_figure_that_most_resamples_lack_has_no_test():
-    lacking = [Resamples(0.5, np.where(np.arange(100) < 20, np.nan, 0.5), np.full(20, 0.5))]
+    lacking = [Resamples(0.5, np.where(np.arange(100) < 20, np.nan, 0.5), np.full(20, 0.5), 200)]
     assert difference(lacking, lacking, 0.0) == (0.0, None, None)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from eval.metrics.bootstrap import resampled_figures
-from eval.metrics.spread import Resamples, interval_of_difference, interval_of_share, middle
+from eval.metrics.spread import Resamples, interval_of_difference, interval_of_share
 
 
 def judged(wrong: np.ndarray, same: np.ndarray, people: np.ndarray) -> Resamples:
@@ -33,10 +33,10 @@ def test_the_spread_is_that_of_pairs_that_share_people(uneven):
     same = np.arange(3010) >= 3000
     found = judged(wrong, same, np.concatenate([people, np.arange(10).repeat(2).reshape(-1, 2)]))
     expected = np.sqrt(clustered_variance(wrong[:3000].astype(float), people))
-    assert found.narrowed().std() == pytest.approx(expected, rel=0.15)
+    assert found.spread() == pytest.approx(expected, rel=0.15)
     if not uneven:
-        assert found.people.std() > 1.5 * expected
-        assert found.narrowed().std() == pytest.approx(np.sqrt(0.3 * 0.7 / 3000), rel=0.2)
+        assert found.by_people.std() > 1.5 * expected
+        assert found.spread() == pytest.approx(np.sqrt(0.3 * 0.7 / 3000), rel=0.2)
 
 
 def test_same_pairs_alone_are_not_narrowed():
@@ -53,7 +53,7 @@ def test_of_independent_people_it_is_nearly_the_exact_interval(errors):
     """300 people with a same pair each: errors are binomial. Clopper and Pearson's interval is a little too wide."""
     people = np.concatenate([np.arange(300).repeat(2).reshape(-1, 2), [[0, 1]]])
     found = judged(np.arange(301) < errors, np.arange(301) < 300, people)
-    low, high = interval_of_share(found, 300)
+    low, high = interval_of_share(found)
     exact = binomtest(301 - errors, 301).proportion_ci(0.95)
     assert [low, high] == pytest.approx([exact.low, exact.high], abs=0.25 * (exact.high - exact.low))
 
@@ -64,10 +64,10 @@ def test_too_few_errors_have_no_interval():
     same = np.arange(301) < 300
     for errors, given in ((0, False), (1, False), (3, True)):
         found = judged(np.arange(301) < errors, same, people)
-        assert (interval_of_share(found, 300) is not None) == given
+        assert (interval_of_share(found) is not None) == given
     of_one = np.concatenate([people, np.zeros((10, 2), int)])
     found = judged(np.arange(311) >= 301, np.arange(311) != 300, of_one)
-    assert interval_of_share(found, 300) is None
+    assert interval_of_share(found) is None
     assert interval_of_difference(found) is not None
 
 
@@ -75,29 +75,36 @@ def test_an_interval_stays_within_0_and_1_and_holds_its_value():
     rng = np.random.default_rng(0)
     for value in (0.004, 0.3, 0.5, 0.97, 0.999):
         people = np.clip(rng.normal(value, 0.3 * value * (1 - value), 1000), 0, 1)
-        found = Resamples(value, people, np.full(200, value))
-        low, high = interval_of_share(found, 50)
+        found = Resamples(value, people, np.full(200, value), 50)
+        low, high = interval_of_share(found)
         assert 0 < low < value < high < 1
-        mirrored = interval_of_share(Resamples(1 - value, 1 - people, 1 - found.pairs), 50)
+        mirrored = interval_of_share(Resamples(1 - value, 1 - people, 1 - found.by_pairs, 50))
         assert [low, high] == pytest.approx([1 - end for end in mirrored[::-1]])
 
 
 def test_a_biased_figure_is_moved_against_its_resamples():
     people = np.random.default_rng(0).normal(0.08, 0.01, 1000)
-    found = Resamples(0.1, people, np.full(200, 0.1))
-    straight, moved = interval_of_share(found, 50), interval_of_share(found, 50, unbiased=False)
+    found = Resamples(0.1, people, np.full(200, 0.1), 50)
+    straight, moved = interval_of_share(found), interval_of_share(found, unbiased=False)
     assert straight[0] < moved[0] <= 0.1 < straight[1] < moved[1]
 
 
 def test_fewer_people_make_wider_intervals():
-    found = Resamples(0.5, np.random.default_rng(0).normal(0.5, 0.02, 1000), np.full(200, 0.5))
-    widths = [np.ptp(interval_of_share(found, people)) for people in (10, 30, 1000)]
-    assert widths[0] > widths[1] > widths[2]
+    scatter = np.random.default_rng(0).normal(0.5, 0.02, 1000)
+    for interval in (interval_of_share, interval_of_difference):
+        ends = [interval(Resamples(0.5, scatter, np.full(200, 0.5), people)) for people in (10, 30, 1000)]
+        assert np.ptp(ends[0]) > np.ptp(ends[1]) > np.ptp(ends[2])
 
 
-def test_the_middle_passes_over_a_few_that_are_not_defined():
-    values = np.arange(1000.0)
-    assert middle(values) == [24.975, 974.025]
-    assert middle(np.where(values < 40, np.nan, values)) is not None
-    assert middle(np.where(values < 60, np.nan, values)) is None
-    assert interval_of_share(Resamples(0.5, np.where(values < 60, np.nan, 0.5), np.full(9, 0.5)), 50) is None
+def test_a_difference_is_as_sure_on_both_sides():
+    scatter = np.random.default_rng(0).normal(0.02, 0.01, 100_000)
+    ends = interval_of_difference(Resamples(0.02, scatter, np.full(200, 0.02), 10**6))
+    assert ends == pytest.approx([0.02 - 0.0196, 0.02 + 0.0196], abs=2e-4)
+
+
+@pytest.mark.parametrize("interval", [interval_of_share, interval_of_difference])
+def test_a_figure_that_a_few_resamples_lack_has_an_interval_and_one_that_many_lack_has_none(interval):
+    scatter = np.random.default_rng(0).normal(0.5, 0.02, 1000)
+    for lacking, given in ((40, True), (60, False)):
+        by_people = np.where(np.arange(1000) < lacking, np.nan, scatter)
+        assert (interval(Resamples(0.5, by_people, np.full(200, 0.5), 50)) is not None) == given
