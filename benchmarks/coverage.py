@@ -19,10 +19,10 @@ import tyro
 
 from benchmarks.table import Options, Report
 from eval.metrics.accuracy import deal_folds
-from eval.metrics.bootstrap import interval_of, resampled_figures
+from eval.metrics.bootstrap import intervals
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.figures import figures
-from eval.metrics.spread import Resamples
+from eval.metrics.spread import Interval
 from eval.metrics.weighted_figures import tar_name
 
 SETS, QUICK_SETS = 1000, 40
@@ -63,8 +63,7 @@ def main(options: Options) -> int:
     add_bars(report, held, sets)
     report.note(
         f"coverage: share of {sets:,} sets whose interval holds the truth, in %, of those that have one, a dash where "
-        "fewer than half do; given: share of sets with errors enough for an interval, in %; percentiles: coverage of "
-        "the plain percentiles of the resampled people, of all sets"
+        "fewer than half do; given: share of sets with errors enough for an interval, in %"
     )
     return report.finish(options)
 
@@ -139,47 +138,41 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cell:
-    """By figure: the share of sets that have an interval, of these the share whose interval holds the truth, and the
-    share of all sets whose percentiles do."""
+    """By figure: the share of sets that have an interval, and of these the share whose interval holds the truth."""
 
     given: Mapping[str, float]
     coverage: Mapping[str, float | None]
-    percentiles: Mapping[str, float]
 
     @classmethod
     def of(cls, world: World, people: int, sets: int) -> "Cell":
         """Draw the sets and their intervals."""
         rng = np.random.default_rng([people, int(1000 * world.noise)])
-        found = [resampled(draw(rng, people, world.noise), world.threshold, seed) for seed in range(sets)]
-        given, coverage, percentiles = {}, {}, {}
-        for name, truth in ((name, world.truth[name]) for name in found[0]):
-            own = [ends for ends in (interval_of(name, of_set[name]) for of_set in found) if ends]
-            given[name] = len(own) / sets
-            coverage[name] = share_holding(own, truth) if given[name] >= LEAST_GIVEN else None
-            plain = [np.nanpercentile(of_set[name].by_people, [2.5, 97.5]) for of_set in found]
-            percentiles[name] = share_holding(plain, truth)
-        return cls(given, coverage, percentiles)
+        found = [intervals_of(draw(rng, people, world.noise), world.threshold, seed) for seed in range(sets)]
+        given, coverage = {}, {}
+        for name in found[0]:
+            ends = [interval for interval in (of_set[name] for of_set in found) if interval]
+            given[name] = len(ends) / sets
+            held = [low <= world.truth[name] <= high for low, high in ends]
+            coverage[name] = float(np.mean(held)) if given[name] >= LEAST_GIVEN else None
+        return cls(given, coverage)
 
 
-def resampled(pairs: Pairs, threshold: float, seed: int) -> dict[str, Resamples]:
-    """The figures of a set with their resamples."""
+def intervals_of(pairs: Pairs, threshold: float, seed: int) -> dict[str, Interval | None]:
+    """The interval of each figure of a set."""
     folds = deal_folds(pairs.distances, pairs.same)
     rates = {name: rate for name, rate in RATES.items() if rate * (~pairs.same).sum() >= 10}
     options = {"threshold": threshold, "folds": folds, "rates": rates, "resamples": RESAMPLES, "seed": seed}
-    return resampled_figures(pairs.distances, pairs.same, pairs.people, **options)
-
-
-def share_holding(ends: list, truth: float) -> float:
-    """Which share of intervals holds the truth."""
-    return float(np.mean([low <= truth <= high for low, high in ends]))
+    found = intervals(pairs.distances, pairs.same, pairs.people, **options)
+    tar = found.pop("tar_at_far")
+    return found | {tar_name(rate): tar[rate] for rate in rates}
 
 
 # ==== rows and bars ====
 
 
 def add_rows(report: Report, people: int, accuracy: float, cell: Cell) -> None:
-    """Three rows: coverage, given, percentiles."""
-    for what in ("coverage", "given", "percentiles"):
+    """Two rows: coverage, and how often an interval is given."""
+    for what in ("coverage", "given"):
         shares = getattr(cell, what)
         cells = {name: None if share is None else round(100 * share, 1) for name, share in shares.items()}
         report.add(cell=f"{people} people, {accuracy} %", what=what, **cells)

@@ -46,18 +46,11 @@ def intervals(
         return None
     options = {"threshold": threshold, "folds": folds, "rates": rates, "resamples": resamples, "seed": seed}
     found = resampled_figures(distances, same, people, **options)
-    ends = {name: interval_of(name, figure) for name, figure in found.items()}
+    # Few pairs make rough histograms, which overlap less than smooth ones, and a resample is rougher still: the IOU
+    # lies under the truth as its resamples lie under the IOU.
+    ends = {name: interval_of_share(figure, unbiased=name != "iou") for name, figure in found.items()}
     tar = {rate: ends.pop(tar_name(rate)) for rate in rates}
     return {**ends, "tar_at_far": tar}
-
-
-def interval_of(name: str, found: Resamples) -> Interval | None:
-    """The 95 % interval of one of the ``resampled_figures``; None where it rests on too few errors.
-
-    Few pairs make rough histograms, which overlap less than smooth ones, and a resample is rougher still: the IOU lies
-    under the truth as its resamples lie under the IOU.
-    """
-    return interval_of_share(found, unbiased=name != "iou")
 
 
 def resampled_figures(
@@ -87,7 +80,7 @@ def resampled_figures(
     plain = figures_of([pairs.counts])
     by_people = figures_of(pairs.resampled_counts(PersonWeights(people, resamples, seed)))
     by_pairs = figures_of(pairs.resampled_counts(PairWeights(people, PAIR_RESAMPLES, seed)))
-    count = len(np.unique(people))
+    count = min(len(np.unique(people[kind])) for kind in (same, ~same))
     return {name: Resamples(float(plain[name][0]), by_people[name], by_pairs[name], count) for name in plain}
 
 

@@ -1,19 +1,16 @@
 """How often each pair counts in a resample, and the resampled counts that all figures follow from. NumPy only.
 
-Two ways to resample. By *people*: people are drawn with replacement, not pairs, and a pair counts as often as its
-people were drawn. With c(a) the times person a was drawn, a pair of two people weighs c(a)·c(b) (the vertex bootstrap
-of Snijders & Borgatti 1999; for faces, the subset bootstrap of Bolle et al. 2004).
+By *people*: people are drawn with replacement, not pairs, and each of a pair's two people brings half of it as often
+as they were drawn. With c(a) the times person a was drawn, a pair of two people weighs ½ c(a) + ½ c(b). Of a pair of
+one and the same person the second half is brought once each time: ½ c(a) + ½. So weights have mean 1 and scatter half
+as much as people do. That is Fay's way (Judkins 1990): no kind of pairs is ever lost from a resample, and a figure that
+bends, as a TAR at a rare false accept does, is moved so little that it is nearly straight. The product c(a)·c(b) of the
+vertex bootstrap (Snijders & Borgatti 1999; for faces, Bolle et al. 2004) scatters much more, with long tails.
 
-A pair of one and the same person weighs c(a), not c(a)². Each drawn copy of a person stands for another person of the
-same kind, who brings their own same pairs once; a square would count "copy 1 against copy 2" as a same pair, which
-nobody has photographed. It would also go wrong in numbers: E c² = 2 (1 draw a person on average, variance 1) doubles
-the share of same pairs in every resample, where c(a) and c(a)·c(b) both have mean 1 and keep it, and the variance of
-c² makes intervals of same-pair figures √(11/4) ≈ 1.7 times too wide.
+By *pairs*: each different pair weighs ½ or 1½, as a coin falls, as if pairs were independent. It measures what weights
+by people count too often (``eval.metrics.spread``).
 
-By *pairs*: each different pair counts twice or not at all, as a coin falls, as if pairs were independent. It measures
-what the product c(a)·c(b) counts too often (``eval.metrics.spread``).
-
-P pairs, K bins of distance, F folds, B resamples at a time.
+Weights are counted in halves. P pairs, K bins of distance, F folds, B resamples at a time.
 """
 
 import copy
@@ -29,12 +26,12 @@ from eval.metrics.distances import BINS, MAX_DISTANCE
 # 2 / 1000 of a kind of pairs move an interval's end in the fourth digit.
 _MOST_BINS = 2000
 _BLOCK = 20
-# A product of two counts must fit into a byte. 16 draws of one person have probability 1e-14.
-_MOST_DRAWS = 15
+# A sum of two counts must fit into a byte; so many draws of one person never happen.
+_MOST_DRAWS = 127
 
 
 class PersonWeights:
-    """Iterates over the weights of pairs, uint8 (P,), one array for each resample of the people.
+    """Iterates over the weights of pairs in halves, uint8 (P,), one array for each resample of the people.
 
     ``people`` int64 (P, 2): the two people of each pair, equal where the pair is of one person. The same seed gives
     the same resamples.
@@ -55,7 +52,7 @@ class PersonWeights:
             drawn[-1] = 1
             counts = np.minimum(drawn, _MOST_DRAWS).astype(np.uint8)
             weights = counts.take(self._left)
-            weights *= counts.take(self._right)
+            weights += counts.take(self._right)
             yield weights
 
     def in_order(self, order: np.ndarray) -> Self:
@@ -66,7 +63,7 @@ class PersonWeights:
 
 
 class PairWeights:
-    """Iterates over the weights of pairs, uint8 (P,), as if different pairs were independent: mean and variance 1.
+    """Iterates over the weights of pairs in halves, uint8 (P,), as if different pairs were independent.
 
     Same pairs always weigh 1. The same seed gives the same resamples, whatever the distances: they are paired over
     models, as those of ``PersonWeights`` are.
@@ -79,10 +76,10 @@ class PairWeights:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rng = np.random.default_rng(self.seed)
-        once, twice_or_never = self._same.astype(np.uint8), 2 * (~self._same).astype(np.uint8)
+        tails, more = 1 + self._same.astype(np.uint8), 2 * (~self._same).astype(np.uint8)
         for _ in range(self.resamples):
-            heads = np.unpackbits(np.frombuffer(rng.bytes(len(once) // 8 + 1), np.uint8))
-            yield heads.take(self._place) * twice_or_never + once
+            heads = np.unpackbits(np.frombuffer(rng.bytes(len(tails) // 8 + 1), np.uint8))
+            yield tails + more * heads.take(self._place)
 
     def in_order(self, order: np.ndarray) -> Self:
         """The same resamples of the pairs in another order, int64 (P,)."""

@@ -1,13 +1,11 @@
 """From the resamples of a figure to its 95 % interval. NumPy and SciPy.
 
-Resampling people makes the figure scatter too much. Of a sum over pairs, what one pair adds by itself has variance A,
-and pairs that share a person add C together: A + C is the truth. The weights c(a)·c(b) of a different pair have
-variance 3, so they find 3 A + C, and no weights find A + C (McCullagh 2000; Owen 2007). Where different pairs hardly
-depend on each other, as those of faces, intervals come out √3 times too wide. So the different pairs are resampled as
-if independent, too, which finds A, and the resamples of the people are drawn together by the root of
-(3 A + C − 2 A) / (3 A + C). That is 1/3 where C = 0, and never taken for less: people who seem to make a figure surer
-than independent pairs would are luck. Products of counts have long tails, too, so that an interval is made of the
-spread of the resamples, not of their percentiles.
+Weights by people scatter half as much as people do (``eval.metrics.resampling``), so the truth scatters twice as much
+as the resamples. But they also count too often what is not people's. Of a sum over different pairs, what one pair adds
+by itself has variance A, and pairs that share a person add C together: A + C is the truth. The two halves of a pair are
+drawn apart, so they find ¼ (2 A + C), and no weights find ¼ (A + C) (McCullagh 2000; Owen 2007). So the different pairs
+are resampled as if independent, too, which finds ¼ A to be taken away (Fafchamps & Gubert 2007 do so for regressions).
+At most half is taken, which is right for C = 0: people who seem to make a figure surer than independent pairs are luck.
 
 A share near 1 is not as sure upwards as downwards, so its interval is taken on the scale of its log odds, as that of an
 area under the ROC is (Obuchowski & Lieber 1998). There its variance is 1 / n, n the *effective errors*: as many errors
@@ -29,9 +27,9 @@ Interval = list[float]
 
 
 class Resamples(NamedTuple):
-    """A figure of the pairs as they are, in each resample of so many people (R,), and in each of the pairs (Q,).
+    """A figure of the pairs as they are, in each resample of the people (R,), and in each of the pairs (Q,).
 
-    nan where a resample lacks what the figure needs.
+    nan where a resample lacks what the figure needs. ``people``: how many there are at least in either kind of pairs.
     """
 
     value: float
@@ -40,21 +38,21 @@ class Resamples(NamedTuple):
     people: int
 
     def known(self) -> bool:
-        """Whether resamples enough have the figure."""
-        return bool(np.isfinite(self.by_people).mean() >= 1 - _MOST_UNDEFINED)
+        """Whether people, and resamples that have the figure, are enough for an interval."""
+        return self.people > 1 and bool(np.isfinite(self.by_people).mean() >= 1 - _MOST_UNDEFINED)
 
-    def narrowing(self) -> float:
-        """The factor that draws the resamples of the people together, √(1/3) … 1."""
+    def inflation(self) -> float:
+        """How much larger the variance of the figure is than that of the resamples: 2 … 4."""
         found, too_much = (_mean_square(values - self.value) for values in (self.by_people, self.by_pairs))
-        return float(np.sqrt(max(1 - 2 * too_much / found, 1 / 3))) if found > 0 else 1.0
+        return 4 * max(1 - too_much / found, 1 / 2) if found > 0 else 4.0
 
     def spread(self) -> float:
         """How far the figure scatters around the truth: a standard deviation."""
-        return self.narrowing() * float(np.sqrt(_mean_square(self.by_people - self.value)))
+        return float(np.sqrt(self.inflation() * _mean_square(self.by_people - self.value)))
 
 
 def interval_of_difference(found: Resamples) -> Interval | None:
-    """Of a difference, which scatters alike on both sides; None where more than 5 % of the resamples lack it."""
+    """Of a difference, which scatters alike on both sides; None where it is not ``known``."""
     if not found.known():
         return None
     half = stdtrit(found.people - 1, 0.975) * found.spread()
@@ -64,8 +62,8 @@ def interval_of_difference(found: Resamples) -> Interval | None:
 def interval_of_share(found: Resamples, unbiased: bool = True) -> Interval | None:
     """Of a figure in 0 … 1, on the scale of its log odds; None with too few errors, too.
 
-    ``unbiased=False`` moves the interval by as much as resampling moved the figure, but not so far that it loses it: as
-    the resamples lie to the figure, so the figure lies to the truth (Davison & Hinkley 1997, 5.2).
+    ``unbiased=False`` moves the interval, but not so far that it loses the figure: as the resamples lie to the figure,
+    so the figure lies to the truth (Davison & Hinkley 1997, 5.2), by as much more as its variance is larger.
     """
     if not found.known():
         return None
@@ -76,7 +74,7 @@ def interval_of_share(found: Resamples, unbiased: bool = True) -> Interval | Non
     if spread**2 * LEAST_ERRORS > 1:
         return None
     freedom = min(found.people - 1, 2 / spread**2) if spread else found.people - 1
-    centre = logit(value) + (0 if unbiased else found.narrowing() * (logit(value) - logit(mean)))
+    centre = logit(value) + (0 if unbiased else found.inflation() * (logit(value) - logit(mean)))
     half = stdtrit(freedom, 0.975) * spread
     low, high = expit(centre - half), expit(centre + half)
     return [float(min(low, value)), float(max(high, value))]

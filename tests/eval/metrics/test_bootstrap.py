@@ -31,20 +31,21 @@ def made_up(seed: int, people: int = 12, pairs: int = 60, digits: int = 1):
 
 
 def naive_weights(people: np.ndarray, resamples: int, seed: int):
-    """Each person drawn as often as the same generator says; same pairs once a draw, others once a pair of draws."""
+    """Each person drawn as often as the same generator says; each draw brings half of a pair, of a same pair the second
+    half comes once."""
     names = sorted(set(people.ravel().tolist()))
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         drawn = [names[i] for i in rng.integers(len(names), size=len(names))]
-        yield [drawn.count(a) if a == b else drawn.count(a) * drawn.count(b) for a, b in people.tolist()]
+        yield [drawn.count(a) + (1 if a == b else drawn.count(b)) for a, b in people.tolist()]
 
 
 def naive_coins(people: np.ndarray, resamples: int, seed: int):
-    """Each different pair twice or not at all, as the bits of the same generator say."""
+    """Each different pair has one half or three, as the bits of the same generator say."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         bits = "".join(f"{byte:08b}" for byte in rng.bytes(len(people) // 8 + 1))
-        yield [1 if a == b else 2 * int(bit) for (a, b), bit in zip(people.tolist(), bits, strict=False)]
+        yield [2 if a == b else 1 + 2 * int(bit) for (a, b), bit in zip(people.tolist(), bits, strict=False)]
 
 
 def naive_folds(distances, same, folds):
@@ -112,19 +113,21 @@ def test_weights_stay_in_the_order_of_their_pairs():
         np.testing.assert_array_equal(list(weights), before)
 
 
-def test_a_same_pair_counts_once_for_each_time_its_person_was_drawn():
+def test_each_draw_of_a_person_brings_half_of_their_pairs():
     people = np.array([[0, 0], [1, 1], [0, 1], [1, 0]] + [[i, i] for i in range(2, 30)])
-    weights = np.stack(list(PersonWeights(people, resamples=400, seed=1))).astype(int)
-    np.testing.assert_array_equal(weights[:, 2], weights[:, 0] * weights[:, 1])
-    np.testing.assert_array_equal(weights[:, 3], weights[:, 2])
-    assert (weights[:, [0, 1, *range(4, 32)]].sum(axis=1) == 30).all()
+    halves = np.stack(list(PersonWeights(people, resamples=400, seed=1))).astype(int)
+    drawn = halves[:, [0, 1, *range(4, 32)]] - 1
+    assert (drawn.sum(axis=1) == 30).all()
+    np.testing.assert_array_equal(halves[:, 2], drawn[:, 0] + drawn[:, 1])
+    np.testing.assert_array_equal(halves[:, 3], halves[:, 2])
 
 
 def test_same_and_different_pairs_keep_their_shares_on_average():
     _, same, people = made_up(0, people=40, pairs=4000)
-    weights = np.stack(list(PersonWeights(people, resamples=2000))).astype(float)
-    assert weights[:, same].mean() == pytest.approx(1, abs=0.03)
-    assert weights[:, ~same].mean() == pytest.approx(1 - 1 / 40, abs=0.03)
+    for weights in (PersonWeights(people, resamples=2000), PairWeights(people, resamples=2000)):
+        halves = np.stack(list(weights)).astype(float)
+        assert halves[:, same].mean() == pytest.approx(2, abs=0.03)
+        assert halves[:, ~same].mean() == pytest.approx(2, abs=0.03)
 
 
 def test_many_distances_are_binned_without_moving_the_ends(monkeypatch):
@@ -204,13 +207,13 @@ def test_a_perfect_list_has_no_intervals_and_a_collapsed_one_has_some_of_no_widt
     assert collapsed["iou"] is collapsed["tar_at_far"]["1e-1"] is None
 
 
-def test_a_figure_that_most_resamples_lack_has_no_interval():
+def test_a_kind_of_pairs_that_rests_on_one_person_gives_no_interval():
     _, _, people = made_up(5)
     same = people[:, 0] == people[:, 1]
-    same[1:] = False  # a single same pair: gone whenever its person is not drawn
-    found = intervals(np.linspace(0, 2, len(same)), same, people, threshold=1.0, folds=None, rates={}, resamples=60)
-    assert found["recall"] is None and found["auc"] is None
-    assert found["accuracy"] is not None
+    same[1:] = False
+    options = {"threshold": 1.0, "folds": None, "rates": {}, "resamples": 60}
+    found = intervals(np.linspace(0, 2, len(same)), same, people, **options)
+    assert found.pop("tar_at_far") == {} and set(found.values()) == {None}
 
 
 def test_every_figure_of_a_list_has_an_interval_around_it():

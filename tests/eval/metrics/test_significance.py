@@ -26,9 +26,10 @@ def test_mcnemar_is_the_binomial_test_of_the_pairs_that_differ(first, second, bo
 
 
 def runs_of(*resamples, pairs=0.0):
-    """A run for each array of a figure in the resamples of 200 people; its pairs scatter by as much as is said."""
-    scatter = np.random.default_rng(9).normal(0, pairs, 200)
-    return [Resamples(values.mean(), values, values.mean() + scatter, 200) for values in resamples]
+    """A run for each array of a figure of 200 people, whose resamples deviate half as far; so do those of its pairs."""
+    scatter = np.random.default_rng(9).normal(0, pairs / 2, 200)
+    halved = [values.mean() + (values - values.mean()) / 2 for values in resamples]
+    return [Resamples(values.mean(), values, values.mean() + scatter, 200) for values in halved]
 
 
 def test_a_difference_is_paired_on_the_resamples():
@@ -41,13 +42,13 @@ def test_a_difference_is_paired_on_the_resamples():
 
 
 def test_what_is_counted_too_often_makes_no_difference_less_sure():
-    """Resamples scatter by 0.03, of which independent pairs make 0.015: √(0.03² − 2 · 0.015²) = 0.0212 is left."""
+    """Resamples scatter by 0.03, of which independent pairs make 0.015: √(0.03² − 0.015²) = 0.026 is left."""
     scatter = np.random.default_rng(0).normal(0.05, 0.03, 1000)
     narrow = difference(runs_of(scatter, pairs=0.015), runs_of(np.zeros(1000)), 0.05)
     wide = difference(runs_of(scatter), runs_of(np.zeros(1000)), 0.05)
-    assert narrow.interval == pytest.approx([0.05 - 0.0416, 0.05 + 0.0416], abs=0.006)
-    assert wide.interval == pytest.approx([0.05 - 0.0588, 0.05 + 0.0588], abs=0.006)
-    assert narrow.p == pytest.approx(2 * t.sf(0.05 / 0.0212, 199), rel=0.5)
+    assert narrow.interval == pytest.approx([0.05 - 0.0512, 0.05 + 0.0512], abs=0.005)
+    assert wide.interval == pytest.approx([0.05 - 0.0592, 0.05 + 0.0592], abs=0.005)
+    assert narrow.p == pytest.approx(2 * t.sf(0.05 / 0.026, 199), rel=0.25)
     assert wide.p == pytest.approx(2 * t.sf(0.05 / 0.03, 199), rel=0.2)
 
 
