@@ -10,6 +10,7 @@ import json
 import math
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,15 @@ from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import one_line_errors
 from tests.processes import ROOT
 from tests.small_run import write_small_run
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """A command may set SIGTERM's handler for its process, which here is that of all tests."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
 
 PUBLISHED = ROOT / "results" / "published"
 LONGEST = 500
