@@ -7,18 +7,20 @@ from data.alignment.detector import Detection
 from data.transforms import Crop, template
 
 
-def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that bring ``points`` (N, 2) nearest to ``target`` (N, 2) in least squares.
+def similarity(points: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The rotation, scale and shift that bring ``points`` (N, 2) nearest to ``target`` (N, 2) in least squares, each
+    point's square counted ``weights`` (N,) times.
 
     Closed form: in complex numbers it is the regression target ≈ a · points + b (equal to Umeyama 1991 without its
     reflection case). Returns float64 (2, 3).
     """
     p, q = (np.asarray(v, np.float64) @ [1, 1j] for v in (points, target))
-    p_mean, q_mean = p.mean(), q.mean()
-    spread = np.vdot(p - p_mean, p - p_mean).real
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
+    p_mean, q_mean = (np.average(v, weights=weights) for v in (p, q))
+    spread = np.vdot(p - p_mean, w * (p - p_mean)).real
     if spread == 0:
         raise ValueError("the points are all one point")
-    a = np.vdot(p - p_mean, q - q_mean) / spread
+    a = np.vdot(p - p_mean, w * (q - q_mean)) / spread
     b = q_mean - a * p_mean
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
@@ -34,8 +36,12 @@ def align_face(
     """Cut the face out: uint8 (size, size, 3), and its landmarks there, float32 (5, 2)."""
     if crop == "mtcnn_box":
         return _box_crop(image, detection, size)
-    matrix = similarity(detection.landmarks, template(size))
-    landmarks = apply_affine(matrix, detection.landmarks).astype(np.float32)
+    matrix = similarity(detection.landmarks, template(size), detection.weights)
+    return warp(image, matrix, size), apply_affine(matrix, detection.landmarks).astype(np.float32)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The picture moved by a similarity ``matrix`` (2, 3) into uint8 (size, size, 3), black beyond its rim."""
     # Bilinear sampling skips pixels where the picture shrinks to less than half.
     while np.hypot(matrix[0, 0], matrix[1, 0]) < 0.5 and min(image.shape[:2]) > 1:
         height, width = image.shape[:2]
@@ -44,7 +50,7 @@ def align_face(
         # Pixel centres: old = (new + 0.5) · factor − 0.5.
         factors = np.array([width / half[0], height / half[1]])
         matrix = np.column_stack([matrix[:, :2] * factors, matrix[:, 2] + matrix[:, :2] @ ((factors - 1) / 2)])
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), landmarks
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
 def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.ndarray, np.ndarray]:
