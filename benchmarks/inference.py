@@ -9,9 +9,7 @@ least as fast as PyTorch for MobileFaceNet, the network that a door camera would
 
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,7 +31,7 @@ BATCHES = (1, 16)
 _ROUNDS, _SECONDS = 15, 8.0
 
 
-def runners(backbone: str, size: int, folder: Path) -> dict[str, formats.Runner]:
+def runners(backbone: str, size: int) -> dict[str, formats.Runner]:
     """The same network in PyTorch (channels last, as everything here runs it) and in onnxruntime."""
     torch.manual_seed(0)
     model = build_model(
@@ -44,11 +42,10 @@ def runners(backbone: str, size: int, folder: Path) -> dict[str, formats.Runner]
         pretrained="none",
         image_size=size,
     ).eval()
-    path = folder / f"{backbone}.onnx"
-    formats.write_onnx(model, size, {}, path)
+    network = formats.as_onnx(model, size, {})
     return {
         "torch": formats.torch_runner(model.to(memory_format=torch.channels_last)),
-        "onnxruntime": formats.open_onnx(path, torch.get_num_threads())[0],
+        "onnxruntime": formats.open_onnx(network, torch.get_num_threads()),
     }
 
 
@@ -73,20 +70,19 @@ def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     report = Report("inference")
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        for backbone, size in QUICK if options.quick else NETWORKS:
-            found = runners(backbone, size, Path(folder))
-            for batch in BATCHES:
-                images = rng.standard_normal((batch, 3, size, size), dtype=np.float32)
-                a, b = (run(images) for run in found.values())
-                seconds = seconds_a_batch(found, images, 5 if options.quick else _ROUNDS)
-                ratio = seconds["torch"] / seconds["onnxruntime"]
-                rates = {f"{name} img/s": batch / value for name, value in seconds.items()}
-                difference = float(np.abs(a - b).max())
-                report.add(network=backbone, px=size, batch=batch, **rates, ratio=ratio, difference=difference)
-                report.at_most(f"difference of embeddings, {backbone}, batch {batch}", difference, 1e-4)
-                if backbone == "mobilefacenet":
-                    report.at_least(f"onnxruntime / torch, {backbone}, batch {batch}", ratio, 1.0)
+    for backbone, size in QUICK if options.quick else NETWORKS:
+        found = runners(backbone, size)
+        for batch in BATCHES:
+            images = rng.standard_normal((batch, 3, size, size), dtype=np.float32)
+            a, b = (run(images) for run in found.values())
+            seconds = seconds_a_batch(found, images, 5 if options.quick else _ROUNDS)
+            ratio = seconds["torch"] / seconds["onnxruntime"]
+            rates = {f"{name} img/s": batch / value for name, value in seconds.items()}
+            difference = float(np.abs(a - b).max())
+            report.add(network=backbone, px=size, batch=batch, **rates, ratio=ratio, difference=difference)
+            report.at_most(f"difference of embeddings, {backbone}, batch {batch}", difference, 1e-4)
+            if backbone == "mobilefacenet":
+                report.at_least(f"onnxruntime / torch, {backbone}, batch {batch}", ratio, 1.0)
     report.note("ratio: images/s of onnxruntime over those of PyTorch; medians of batches that took turns")
     return report.finish(options)
 

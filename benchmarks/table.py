@@ -1,6 +1,5 @@
 """What every benchmark ends with: a table of rows, the bars it must hold, a JSON file, an exit code."""
 
-import json
 import math
 import os
 import platform
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from runtime.files import replace_file
+from runtime.files import write_json
 
 Cell = str | int | float | None
 
@@ -76,8 +75,7 @@ class Report:
         missed."""
         print("\n".join([*table_lines(self.rows), "", *self.notes, f"({machine()})", *map(str, self.bars)]))
         if options.json:
-            with replace_file(options.json) as path:
-                path.write_text(json.dumps(self.as_json(options), indent=1) + "\n")
+            write_json(options.json, self.as_json(options), indent=1)
         missed = [bar for bar in self.bars if not bar.holds]
         if options.check and missed:
             print(f"{self.name}: {len(missed)} of {len(self.bars)} bars missed", file=sys.stderr)

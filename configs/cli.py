@@ -20,7 +20,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def parse_settings(constants: S, description: str, arguments: list[str] | None = None) -> S:
-    """The settings of a run: the script's constants, or a preset on them, or a resumed run's, then the options.
+    """The settings of a run: the script's constants, a preset or a resumed run's settings, changed by the options.
 
     Any field is an option (``--epochs 3``). A mistyped name ends the program with a suggestion.
     """
@@ -30,13 +30,13 @@ def parse_settings(constants: S, description: str, arguments: list[str] | None =
 
 
 def preset_names(objective: type[Settings] | None = None) -> list[str]:
-    """The presets of configs/presets, all or those with settings for one objective."""
+    """The names of the presets, all or those for one objective."""
     names = sorted(module.name for module in pkgutil.iter_modules(configs.presets.__path__))
     return [n for n in names if objective is None or _deltas(n).get(objective.__name__) is not None]
 
 
 def apply_preset(constants: S, name: str) -> S:
-    """The constants with a preset's values in place of theirs.
+    """The constants, changed by a preset.
 
     Raises InputError: no such preset, or one of the other objective.
     """

@@ -1,4 +1,4 @@
-"""Every setting of a run: its type, its choices and what it means (the text of ``--help``).
+"""Every setting of a run: its type, its choices and its meaning (the text of ``--help``).
 
 The values stand at the top of main_arcface.py and main_triplet.py; a preset is a delta on them.
 
@@ -22,23 +22,23 @@ MOST_WORKERS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What both objectives share."""
+    """The settings that both objectives share."""
 
     # ---- data ----
     data_root: str
     """Folder that the CSVs' paths start from (made by data.prepare), or "builtin": faces drawn from a seed."""
     train_csv: str
-    """Training faces (path,target), relative to data_root or to the working folder; a .pack (data.pack) serves too."""
+    """Training faces (path,target), relative to data_root or to the working folder; a .pack (data.pack) works, too."""
     train_faces: Literal["all", "plain", "masked"]
-    """Which rows of the train CSV count, by its column masked; "plain" goes with mask_probability."""
+    """Rows of the train CSV to use, by its column masked; "plain" goes with mask_probability."""
     eval_csvs: tuple[str, ...]
-    """Evaluation pairs (path,target,pair_path,pair_target), or packs: they choose checkpoint and threshold."""
+    """Evaluation pairs (path,target,pair_path,pair_target), or packs: checkpoint and threshold are selected on them."""
     test_csv: str
-    """Test pairs (or a pack), only ever reported on."""
+    """Test pairs (or a pack); nothing is selected on them."""
     eval_root: str
-    """Folder of the evaluation and test faces and their CSVs, where they lie apart; empty: data_root."""
+    """Folder of the evaluation and test faces and their CSVs, if it is another; empty: data_root."""
     path_prefix: str
-    """OLD=NEW maps the absolute paths of foreign CSVs under data_root; empty: paths are relative."""
+    """OLD=NEW maps absolute paths in CSVs to paths under data_root; empty: paths are relative."""
     crop: Literal["arcface5", "mtcnn_box"]
     """How the faces were cropped: five-point alignment, or the detector's box."""
     image_size: int
@@ -46,26 +46,26 @@ class Settings:
     normalisation: Literal["auto", "imagenet", "symmetric"]
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     most_images: int
-    """At most so many training faces of an identity, the first of the CSV; 0: all."""
+    """Most training images per identity, the first in the CSV; 0: all."""
     mask_probability: float
-    """Share of draws of a plain training face that get a fresh simulated mask (needs landmarks in the CSV)."""
+    """Share of plain training faces that get a new simulated mask when they are drawn (needs landmarks in the CSV)."""
     mask_kinds: tuple[str, ...]
     """Masks to draw from: surgical_green, surgical_blue, n95, kn95, cloth, or surgical, n95, kn95, cloth with a colour
     (cloth:#b03050) or a picture of the fabric (cloth:tartan.png)."""
     mask_fit: Literal["varied", "fixed", "flat"]
-    """varied: each mask sits and is lit a little differently; fixed: all alike; flat: none turns with the head."""
+    """varied: place, size, tilt and light vary slightly; fixed: all fit alike; flat: none turns with the head."""
     jitter: bool
-    """Training faces are turned, sized, shifted and lit a little differently at each sight."""
+    """Small random rotations, shifts and changes of size and light in training, to reduce overfitting."""
     max_unreadable: float
-    """Share of images an epoch may lose to damaged files before the run stops."""
+    """Share of an epoch's images that may be unreadable before the run stops."""
     mirror: bool
-    """Evaluate on the embeddings of each face and its mirror, summed: twice the time, a little better."""
+    """Evaluate the sum of the embeddings of each face and its mirror image: slightly better, twice the time."""
     cache: Literal["none", "memory"]
-    """memory: training faces are decoded once and kept, one copy for all workers; image_size² × 3 bytes each."""
+    """memory: keep decoded training faces, one copy for all workers, image_size² × 3 bytes each."""
     builtin_people: int
-    """Built-in faces: training identities (evaluation and test people come on top)."""
+    """Built-in faces: people for training (evaluation and test people are extra)."""
     builtin_images: int
-    """Built-in faces: plain images a person, each with a masked copy."""
+    """Built-in faces: plain images per person, each with a masked copy."""
 
     # ---- network ----
     backbone: str
@@ -73,22 +73,22 @@ class Settings:
     pretrained: str
     """none, the name of known weights (vggface2, casia-webface, imagenet), or a weight file."""
     embedding_size: int
-    """Values in an embedding."""
+    """Dimension of the embeddings."""
     pooling: Literal["backbone", "average", "gem"]
-    """Feature map to vector: the backbone's own, average, or generalised mean with a learned exponent."""
+    """From feature map to vector: the backbone's own, average, or generalised mean with a learned exponent."""
     dropout: float
     """Share of pooled features dropped in training."""
     norm_momentum: float
-    """Share of a batch in BatchNorm's running statistics, which evaluation uses: the smaller, the farther behind the
-    weights (with EfficientNet's own 0.01 a network that learns looks collapsed for hundreds of steps)."""
+    """BatchNorm's momentum: the share of each batch in the running statistics, which evaluation uses. If small, they
+    lag behind the weights (with EfficientNet's 0.01, a learning network looks collapsed for hundreds of steps)."""
 
     # ---- teacher ----
     teacher: str
-    """A trained run that shows where each face lies without its mask; empty: none."""
+    """A trained run whose embedding of each face without its mask is the target (distillation); empty: none."""
     teacher_share: float
-    """Share of the loss that pulls towards the teacher, the rest is the objective; 1: the teacher alone."""
+    """Share of the teacher in the loss, the rest is the objective's; 1: the teacher alone."""
     teacher_mean_share: float
-    """Share of the person's mean in what the teacher shows of a face, the rest is the face's own embedding."""
+    """Share of the person's mean embedding in the teacher's target, the rest is the face's own embedding."""
 
     # ---- optimiser ----
     epochs: int
@@ -102,39 +102,39 @@ class Settings:
     weight_decay: float
     """L2 penalty; decoupled for adamw."""
     decay_norms: bool
-    """Whether norms and biases decay too."""
+    """Whether weight decay applies to norms and biases, too."""
     schedule: ScheduleName
-    """How the learning rate moves."""
+    """How the learning rate changes."""
     milestones: tuple[int, ...]
-    """Epochs after which multistep multiplies the rate with lr_decay."""
+    """Epochs after which multistep multiplies the learning rate by lr_decay."""
     lr_decay: float
     """Factor of multistep (at each milestone) and step (each epoch); the low end of cyclic."""
     warmup_epochs: float
     """Epochs of linear warm-up from zero."""
     clip_grad_norm: float
-    """Largest gradient norm; 0 does not clip."""
+    """Largest gradient norm; 0: no clipping."""
     accumulate_steps: int
-    """Parts that a batch is computed in to save memory; the loss and the mining see the whole batch."""
+    """Parts that each batch is computed in, to save memory; loss and mining see the whole batch."""
     ema_decay: float
-    """Moving average of the weights, evaluated and kept in their place: 0.999 or so; 0 for none."""
+    """Decay of a moving average of the weights, evaluated and kept instead of them: about 0.999; 0: none."""
 
     # ---- machine ----
     device: Literal["auto", "cpu", "cuda"]
-    """auto: the GPUs where there are any, else the CPU."""
+    """auto: the GPUs if there are any, else the CPU."""
     gpus: tuple[int, ...]
     """Numbers of the GPUs to use; empty: all visible."""
     precision: Literal["auto", "float32", "bf16", "fp16"]
     """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
     compile: bool
-    """Let torch.compile make kernels of the network: minutes at the start, faster steps; needs a C++ compiler."""
+    """Compile the network with torch.compile: minutes at the start, faster steps; needs a C++ compiler."""
     activation_checkpointing: bool
-    """Compute the inside of the network's blocks again in the backward pass: less memory, about a third slower."""
+    """Recompute the network's blocks in the backward pass: less memory, about a third slower."""
     workers: int
-    """Processes that load data; -1 chooses by the cores."""
+    """Processes that load data; -1: by the number of cores."""
     seed: int
     """Everything random derives from it."""
     deterministic: bool
-    """The same run gives the same bits on the same machine; costs speed on a GPU."""
+    """Bit-identical results on the same machine; slower on a GPU."""
 
     # ---- run ----
     results_dir: str
@@ -142,19 +142,19 @@ class Settings:
     run_name: str
     """Name of the run folder; empty: objective, backbone, date and time."""
     checkpoint_minutes: float
-    """A stopped run loses so many minutes at the most."""
+    """Minutes between checkpoints: the most that a stopped run loses."""
     keep_checkpoints: int
-    """Checkpoints to go on from that are kept, beside best.pt."""
+    """Number of checkpoints to keep for resuming, besides best.pt."""
     on_collapse: OnCollapse
-    """Where all embeddings become equal: stop; warn; or recover: go back, change one thing, go on."""
+    """If all embeddings become equal: stop; warn; or recover: go back, change one setting, continue."""
     collapse_check_steps: int
-    """Steps between two looks at the embeddings."""
+    """Steps between two checks for collapse."""
     tensorboard: bool
-    """Curves, distance histograms and a batch of faces for TensorBoard in the run folder, too."""
+    """Also write curves, distance histograms and a batch of faces for TensorBoard to the run folder."""
     preset: str = ""
-    """Start from a preset of configs/ instead of the script's constants; further options still count."""
+    """Start from a preset of configs/presets instead of the script's constants; other options still count."""
     resume: str = "auto"
-    """auto: go on with the newest unfinished run of the same settings; never: a new run; or a run folder to go on with,
+    """auto: resume the newest unfinished run with the same settings; never: start a new run; or a run folder to resume,
     with its own settings."""
 
     objective: ClassVar[str]
@@ -238,25 +238,25 @@ class ArcFaceSettings(Settings):
 
     # ---- objective ----
     batch_size: int
-    """Images a step."""
+    """Images per step."""
     balanced: bool
-    """Every identity equally often, whatever the number of its images; off: every image once an epoch."""
+    """Draw every identity equally often, however many images it has; off: every image once per epoch."""
     scale: float
-    """s: what the cosines are multiplied with before the softmax."""
+    """s: factor of the cosines before the softmax."""
     margin: float
     """m: added to the angle between a face and its class centre, in radians; cosface: taken from its cosine."""
     margin_kind: Literal["arcface", "cosface"]
     """Where the margin acts: on the angle (ArcFace), or on the cosine (CosFace, usually 0.35)."""
     sub_centres: int
-    """Class centres of each identity, of which the nearest counts: 3 where its images are dirty or very unlike."""
+    """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
     sampled_share: float
-    """Share of the identities that take part in a step (Partial FC), 0.1 for a million of them; below 1 with sgd."""
+    """Share of the identities that take part in a step (Partial FC): 0.1 for a million of them; below 1 needs sgd."""
     shard_classes: bool
-    """Under torchrun each process holds the class centres of its part of the identities: for very many of them."""
+    """Under torchrun, split the class centres over the processes: for very many identities."""
     focal_gamma: float
     """Exponent of the focal loss; 0 is cross-entropy."""
     frequency_weights: Literal["none", "inverse_log", "effective_number"]
-    """Factors of the loss by images per identity."""
+    """Factors of the loss by the number of images per identity."""
     label_smoothing: float
     """Share of the target spread over all identities."""
     margin_warmup_epochs: float
@@ -265,13 +265,13 @@ class ArcFaceSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size < 2:
-            raise InputError(f"batch_size is {self.batch_size}; BatchNorm needs two images at the least")
+            raise InputError(f"batch_size is {self.batch_size}; BatchNorm needs at least two images")
         if not 0 < self.sampled_share <= 1:
-            raise InputError(f"sampled_share is {self.sampled_share}; it must lie above 0 and be 1 at the most")
+            raise InputError(f"sampled_share is {self.sampled_share}; it must be above 0 and at most 1")
         if self.sampled_share < 1 and self.optimiser != "sgd":
             raise InputError(
-                f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would move identities that a step "
-                "has not drawn"
+                f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would also move the identities "
+                "that a step has not drawn"
             )
 
     @property
@@ -288,16 +288,16 @@ class TripletSettings(Settings):
 
     # ---- objective ----
     people_per_batch: int
-    """P: identities a batch."""
+    """P: identities per batch."""
     images_per_person: int
-    """K: images of each."""
+    """K: images per identity."""
     epoch_mode: Literal["all", "random"]
-    """all: every identity once an epoch; random: as many batches as N images fill, of random identities."""
+    """all: every identity once per epoch; random: as many batches of random identities as N images fill."""
     mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted"]
-    """Which triplets of a batch count."""
+    """Which triplets of a batch are used."""
     margin: float
     """How much farther the negative must be than the positive; distances lie in [0, 2]."""
     squared: bool
     """Squared distances, in [0, 4]."""
     allow_saturating_margin: bool
-    """Allow a margin that no pair of embeddings can reach: only to reproduce the original's collapse."""
+    """Allow a margin that no embeddings can meet: only to reproduce the original's collapse."""

@@ -18,7 +18,7 @@ from data.synthetic.draw import DrawnFace, draw_face, render
 from data.synthetic.people import make_person, make_scene
 from data.transforms import template
 from runtime.errors import one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_file
 
 # Yaw and roll in degrees of the columns that show masks.
 POSES = ((-45, 0), (-30, 0), (-15, 0), (0, 0), (15, 0), (30, 0), (45, 0), (0, -30), (0, 30))
@@ -84,9 +84,7 @@ def main() -> None:
         picture = gallery(settings.people, settings.images, settings.size, settings.seed)
     else:
         picture = mask_gallery(settings.mask_kinds, settings.size, settings.seed)
-    with replace_file(settings.file) as temporary:
-        encoded = cv2.imencode(settings.file.suffix, picture[..., ::-1])[1]
-        temporary.write_bytes(encoded.tobytes())
+    write_file(settings.file, cv2.imencode(settings.file.suffix, picture[..., ::-1])[1].tobytes())
 
 
 if __name__ == "__main__":

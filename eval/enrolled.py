@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -27,6 +28,7 @@ class Gallery:
         if not path.exists():
             return gallery
         try:
+            refuse_bomb(path)
             with np.load(path, allow_pickle=False) as file:
                 made_with = str(file["network"])
                 gallery.person, gallery.picture = file["person"].tolist(), file["picture"].tolist()

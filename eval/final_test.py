@@ -19,7 +19,7 @@ from eval.report.write import LEFT_OUT_FILE, write_report
 from eval.text import has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
 from runtime.devices import unwrap
-from runtime.files import replace_file
+from runtime.files import write_file
 from runtime.processes.distributed import from_first, is_first
 from runtime.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ def test_best(
     ``stopped`` says why training ended early. Without a checkpoint (stopped in the first epoch) there is no test.
     """
     if not from_first(run.best.is_file()):
-        print("no epoch was finished: there is no checkpoint to test")
+        print("no epoch was finished, so there is no checkpoint to test")
         return
     evaluator = evaluators["test"]
     checkpoint = load_checkpoint(run.best)
@@ -66,7 +66,7 @@ def test_best(
         }
     )
     print(_test_text(evaluation, text, counts))
-    print(f"everything is in {run.path}; read {write_report(run.path)}")
+    print(f"everything is in {run.path}; start with {write_report(run.path)}")
 
 
 def _draw_test(run: Path, evaluation: Evaluation, checkpoint: dict, evaluator: PairEvaluator) -> None:
@@ -87,8 +87,7 @@ def _write_left_out(run: Path, evaluators: Mapping[str, PairEvaluator]) -> dict[
     frame = pd.concat([rows.assign(list=name) for name, rows in lists.items()], ignore_index=True)
     (run / LEFT_OUT_FILE).unlink(missing_ok=True)
     if len(frame):
-        with replace_file(run / LEFT_OUT_FILE) as temporary:
-            frame[["list", *frame.columns.drop("list")]].to_csv(temporary, index=False)
+        write_file(run / LEFT_OUT_FILE, frame[["list", *frame.columns.drop("list")]].to_csv(index=False))
     return {name: {str(k): int(n) for k, n in rows["reason"].value_counts().items()} for name, rows in lists.items()}
 
 
@@ -100,7 +99,7 @@ def _test_text(evaluation: Evaluation, report_text: str, counts: np.ndarray) -> 
     for name, figures in evaluation.figures["by_condition"].items():
         accuracy = f"{figures['accuracy']:.2%}{_spread(figures)}"
         lines.append(f"  {name:14s} accuracy {accuracy}  AUC {_digits(figures['auc'])}  ({figures['pairs']:,} pairs)")
-    lines += ["", report_text, "confusion matrix (rows truth, columns judged; same, different)", str(counts)]
+    lines += ["", report_text, "confusion matrix (rows actual, columns predicted; same, different)", str(counts)]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from eval.metrics.evaluation import Evaluation
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file
 
 PAIR_FILE = "test_pairs.csv"
 _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
@@ -74,8 +74,7 @@ def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: 
         paths[pairs.left], paths[pairs.right], pairs.same.astype(int), pairs.condition,
         *pairs.people.T, evaluation.distances.astype(np.float32),
     )  # fmt: skip
-    with replace_file(run / name) as temporary:
-        pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(temporary, index=False)
+    write_file(run / name, pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(index=False))
 
 
 def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:

@@ -1,16 +1,15 @@
-"""The door: enrol people from plain pictures, recognise them with a mask, count who gets in wrongly.
+"""1:N identification: enrol people from plain photos, recognise them with a mask, count false accepts.
 
     python -m eval.identify results/RUN --gallery PLAIN --probe MASKED
     python -m eval.identify results/RUN --remove Ann            forget a person
     python -m eval.identify results/RUN --probe MASKED          those who were enrolled before
 
-PLAIN and MASKED hold one sub-folder a person: photographs, or faces made by data.prepare (its plain/ and masked/).
-People of MASKED who are not in PLAIN are strangers: they count for the false accepts. The enrolment is kept in a
+PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.prepare (its plain/ and masked/).
+People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
 file (--people), is extended by each --gallery, and is never touched by --probe.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +27,7 @@ from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file, sha256
+from runtime.files import sha256, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +37,9 @@ class IdentifySettings:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
     gallery: Path | None = None
-    """Folder of people to enrol, one sub-folder a person."""
+    """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None
-    """Folder of people to recognise, one sub-folder a person."""
+    """Folder of people to recognise, one sub-folder per person."""
     people: Path | None = None
     """File of the enrolment; otherwise enrolment.npz in the run folder, or in the working folder."""
     pictures: int = 0
@@ -50,7 +49,7 @@ class IdentifySettings:
     backbone: str = ""
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     threshold: float | None = None
-    """Distance up to which somebody is let in; otherwise the one stored in the checkpoint."""
+    """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
     """JSON file of the figures; otherwise identify.json beside the enrolment."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -114,7 +113,7 @@ def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: fl
 def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
     """(person, file name) under ``folder``, at most ``most`` of a person unless 0."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; it needs one sub-folder a person")
+        raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
     listed = []
     for person in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         names = sorted(file.name for file in person.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -158,7 +157,7 @@ def _lines(figures: dict) -> list[str]:
     shares = {name: "–" if figures.get(name) is None else f"{figures[name]:.2%}" for name in (*_SHARES,)}
     lines = [
         f"{figures['probes']:,} pictures of {figures['enrolled_people']:,} enrolled people and "
-        f"{figures['strangers']:,} of strangers ({figures['left_out_as_enrolled']} left out as enrolled photographs, "
+        f"{figures['strangers']:,} of others ({figures['left_out_as_enrolled']} left out as enrolled photographs, "
         f"{figures['without_face']} without a face)",
         *(f"{text:58s} {shares[name]:>8s}" for name, text in _SHARES.items()),
     ]
@@ -170,9 +169,9 @@ def _lines(figures: dict) -> list[str]:
 _SHARES = {
     "rank_1": "the right person is the nearest (rank 1)",
     "rank_5": "the right person is among the five nearest (rank 5)",
-    "recognised": "let in under the right name (rank 1 and within threshold)",
-    "stranger_accepted": "strangers let in",
-    "without_own_accepted": "enrolled people let in as somebody else, had they not been",
+    "recognised": "accepted under the right name (rank 1, within threshold)",
+    "stranger_accepted": "people not enrolled, accepted as somebody (FPIR)",
+    "without_own_accepted": "enrolled people, accepted as somebody else if left out",
 }
 
 
@@ -184,8 +183,7 @@ def main() -> None:
         return
     print("\n".join(_lines(figures)))
     out = settings.out or enrolment_file(settings).with_name("identify.json")
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
 
 

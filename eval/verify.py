@@ -1,4 +1,4 @@
-"""Verification figures of a trained model on any list of pairs.
+"""Test a trained model on any list of pairs.
 
     python -m eval.verify results/RUN PAIRS.csv --root DIR
     python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
@@ -9,7 +9,6 @@ under DIR are aligned crops, as data.prepare makes them. Prints a table and writ
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,7 +30,7 @@ from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
         "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
-        **_judgements(evaluation),
+        **_predictions(evaluation),
     }
     return figures, evaluator.left_out
 
@@ -120,14 +119,13 @@ def main() -> None:
         print()
     for line in _remarks(figures, settings.root):
         print(line)
-    with replace_file(out) as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    write_json(out, figures)
     print(f"written to {out}")
     _name_left_out(left_out, out.with_name(f"{out.stem}_left_out.csv"))
 
 
 def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
-    """Say which pairs did not count; all of them are named in a CSV of their own, as they name faces."""
+    """Print how many pairs were left out, and write all of them to a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
         write_table(left_out, csv)
@@ -156,8 +154,8 @@ def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | 
     return stored[settings.far], f"FAR {settings.far} on the evaluation pairs"
 
 
-def _judgements(evaluation: Evaluation) -> dict:
-    """Classification report and confusion matrix (rows truth, columns judged; same, different), given a threshold."""
+def _predictions(evaluation: Evaluation) -> dict:
+    """Classification report and confusion matrix (rows actual, columns predicted), if there is a threshold."""
     if evaluation.threshold is None:
         return {"classification_report": None, "confusion_matrix": None}
     arguments = evaluation.distances, evaluation.same, evaluation.threshold

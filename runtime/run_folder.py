@@ -18,7 +18,7 @@ import torch
 from runtime.checkpoints.store import CheckpointStore
 from runtime.devices import available_cores
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file, writing
 from runtime.processes.distributed import from_first, is_first
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class RunFolder:
 
     def lock(self) -> bool:
         """Hold the run for this process until it ends, however that is; False where another process holds it."""
-        self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  it stays open
+        with writing(self.path / ".lock"):
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  it stays open
         if fcntl is None:
             return True
         try:
@@ -122,10 +123,8 @@ class RunFolder:
         self._write("metrics.json", json.dumps(metrics, indent=2))
 
     def _write(self, name: str, text: str) -> None:
-        if not is_first():
-            return
-        with replace_file(self.path / name) as temporary:
-            temporary.write_text(text if text.endswith("\n") or not text else text + "\n")
+        if is_first():
+            write_file(self.path / name, text if text.endswith("\n") or not text else text + "\n")
 
 
 def open_run(settings: "Settings") -> RunFolder:

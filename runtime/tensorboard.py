@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from runtime.errors import InputError
+from runtime.files import writing
 
 STEPS_BETWEEN_POINTS = 10
 # Images of a previewed batch.
@@ -20,12 +21,17 @@ def check_tensorboard() -> None:
 
 
 class Board:
-    """What one run shows, in the folder ``tensorboard`` of its own; several may write there."""
+    """What one run shows, in the folder ``tensorboard`` of its own; several may write there.
+
+    What is shown is written in the background: a call raises InputError where the disk took no more of those before.
+    """
 
     def __init__(self, run: Path):
         from torch.utils.tensorboard import SummaryWriter  # an import of seconds that few runs need
 
-        self._writer = SummaryWriter(str(run / "tensorboard"))
+        self._folder = run / "tensorboard"
+        with writing(self._folder):
+            self._writer = SummaryWriter(str(self._folder))
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Figures of a training step, of which every tenth is kept."""
@@ -35,19 +41,23 @@ class Board:
     def epoch(self, step: int, line: dict) -> None:
         """The line of an epoch, at the step that it ended with."""
         self._add("epoch", step, line)
-        self._writer.flush()
+        with writing(self._folder):
+            self._writer.flush()
 
     def batch(self, step: int, images: Tensor) -> None:
         """The first faces of a training batch, uint8 (B, H, W, 3), as the network gets them."""
-        self._writer.add_images("batch", images[:PREVIEWED], step, dataformats="NHWC")
+        with writing(self._folder):
+            self._writer.add_images("batch", images[:PREVIEWED], step, dataformats="NHWC")
 
     def histograms(self, step: int, values: dict[str, np.ndarray]) -> None:
         """A histogram for each name, of values (N,)."""
-        for name, numbers in values.items():
-            self._writer.add_histogram(name, numbers, step)
-        self._writer.flush()
+        with writing(self._folder):
+            for name, numbers in values.items():
+                self._writer.add_histogram(name, numbers, step)
+            self._writer.flush()
 
     def _add(self, group: str, step: int, figures: dict) -> None:
-        for name, value in figures.items():
-            if isinstance(value, int | float):
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+        with writing(self._folder):
+            for name, value in figures.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"{group}/{name}", value, step)

@@ -16,7 +16,7 @@ from eval.metrics.significance import mean_of_drawn_runs
 from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
 
 # Where the answers lie, in the folder of the results.
 ANSWERS = Path("published/study")
@@ -57,8 +57,7 @@ def write_answer(
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        temporary.write_text(json.dumps(answer) + "\n")
+    write_json(path, answer, indent=None)
 
 
 def read_answer(answers: Path, name: str) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file
 
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -38,5 +38,4 @@ def rewrite(page: Path, change: Callable[[str], str]) -> None:
             f"{page} is missing: write its text first, with <!-- table NAME --> and <!-- end --> lines for each table"
         )
     text = change(page.read_text(encoding="utf-8"))
-    with replace_file(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_file(page, text)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from eval.two_folds.halves import FIGURES_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
+from runtime.files import copy_file, write_json, writing
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
 from study.hours import hours_left, settings_of
@@ -179,7 +180,7 @@ def train(training: Training, *, quiet: bool) -> None:
     path = training.run.path
     text = path.with_name(f"{path.name}.txt")
     see = f"see {text}" if quiet else "see its output above"
-    with text.open("a") if quiet else nullcontext() as file:
+    with writing(text), text.open("a") if quiet else nullcontext() as file:
         if not (path / "metrics.json").is_file():
             code = subprocess.run(training.command, check=False, stdout=file, stderr=file).returncode
             if not training.collapsed_at_once and not (path / "metrics.json").is_file():
@@ -194,14 +195,12 @@ def train(training: Training, *, quiet: bool) -> None:
 
 def _publish(run: Path) -> None:
     published = run.parent / ANSWERS / run.name
-    published.mkdir(parents=True, exist_ok=True)
     for name in _PUBLISHED:
         if (run / name).is_file():
-            shutil.copy(run / name, published / name)
+            copy_file(run / name, published / name)
     if (run / FIGURES_FILE).is_file():
         # On one line: there are many, and git counts lines.
-        figures = json.loads((run / FIGURES_FILE).read_text())
-        (published / FIGURES_FILE).write_text(json.dumps(figures) + "\n")
+        write_json(published / FIGURES_FILE, json.loads((run / FIGURES_FILE).read_text()), indent=None)
 
 
 def main() -> None:

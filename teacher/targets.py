@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from configs.settings import Settings
@@ -18,7 +18,7 @@ from models.trained_model import TrainedModel, open_model
 from runtime.checkpoints.file import find_checkpoint
 from runtime.devices import pick_device
 from runtime.errors import InputError
-from runtime.files import replace_file, sha256
+from runtime.files import sha256, write_file
 from runtime.processes.distributed import from_first, is_first
 from teacher.distillation import Distillation
 
@@ -67,21 +67,10 @@ def teacher_embeddings(
     if not from_first(kept.is_file()):
         found = _embed_plain(teacher, images, plain, device)
         if is_first():
-            _keep(found, kept)
-    own = from_first(load_file(kept)["embeddings"] if is_first() else None)
+            content = safetensors.torch.save({"embeddings": found.half()})
+            write_file(kept, content, then="make room, or copy the teacher to where it can be written")
+    own = from_first(safetensors.torch.load_file(kept)["embeddings"] if is_first() else None)
     return _with_means_of_people(own, plain, faces, mean_share)
-
-
-def _keep(embeddings: Tensor, path: Path) -> None:
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with replace_file(path) as temporary:
-            save_file({"embeddings": embeddings.half()}, temporary)
-    except OSError as error:
-        raise InputError(
-            f"can't keep the teacher's embeddings in {path.parent} ({error.strerror}); copy the teacher to where it "
-            "can be written"
-        ) from None
 
 
 def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str) -> Tensor:

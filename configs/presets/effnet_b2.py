@@ -1,14 +1,13 @@
 """EfficientNet-B2 from scratch, ArcFace + focal loss or triplets. The original's collapsed: all embeddings equal.
 
-    python main_arcface.py --preset effnet_b2 --data_root FOLDER
-    python main_triplet.py --preset effnet_b2 --data_root FOLDER
+    python main_arcface.py --preset effnet_b2 --data-root FOLDER
+    python main_triplet.py --preset effnet_b2 --data-root FOLDER
 
 FOLDER holds masked faces aligned by five points (python -m data.prepare SOURCE --out FOLDER --size 128).
 
 Against the collapse: BatchNorm's momentum of 0.1, AdamW, unit-length embeddings, a warm-up of the learning rate,
 gradients clipped, no weight decay on norms and biases, a margin that grows from zero (ArcFace), semi-hard mining
-(triplets). results/published/efficientnet shows what each is worth in short trainings of B0. Not trained at full size
-yet.
+(triplets). results/published/efficientnet shows the effect of each in short runs of B0. Not trained at full size yet.
 """
 
 SHARED = {

@@ -1,7 +1,7 @@
 """EfficientNet-B4 from scratch, ArcFace + focal loss or triplets. The original's collapsed: all embeddings equal.
 
-    python main_arcface.py --preset effnet_b4 --data_root FOLDER
-    python main_triplet.py --preset effnet_b4 --data_root FOLDER
+    python main_arcface.py --preset effnet_b4 --data-root FOLDER
+    python main_triplet.py --preset effnet_b4 --data-root FOLDER
 
 FOLDER as for model3. See effnet_b2 for the settings and their reasons. Not trained at full size yet.
 """

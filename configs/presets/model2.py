@@ -1,12 +1,12 @@
 """Model 2 of the original: InceptionResNetV1 from VGGFace2 weights, online triplet mining. 94.xx % on masked LFW.
 
-    python main_triplet.py --preset model2 --data_root FOLDER
+    python main_triplet.py --preset model2 --data-root FOLDER
 
 FOLDER as for model1. P×K = 20×30 is one step of 600 images: 4 GPUs of 11 GB, 100 epochs.
 
-The original's numbers, with its faults mended. Its margin of 3 can't be reached by unit vectors, whose distance never
-passes 2: every triplet stays active for ever and "all embeddings equal" is the way downhill. Here it is 0.5; groups
-are never cut apart and the last identity is not dropped.
+The original's settings, with its faults corrected. Its margin of 3 can't be met by unit vectors, which are never more
+than 2 apart: every triplet stays active, and making all embeddings equal is the easiest way to lower the loss. Here it
+is 0.5; groups are never split and the last identity is not dropped.
 """
 
 DELTAS = {

@@ -1,12 +1,12 @@
 """Model 3 of the original: SE-ResNeXt-101 32x4d from scratch, ArcFace + focal loss. 93.xx % on masked LFW.
 
-    python main_arcface.py --preset model3 --data_root FOLDER
+    python main_arcface.py --preset model3 --data-root FOLDER
 
 FOLDER holds masked faces aligned by five points (python -m data.prepare SOURCE --out FOLDER --size 128). Trained in
-2021 on 4 GPUs of 11 GB for 60 to 120 epochs; here 60. On 2 CPU cores it runs at 10 to 13 images a second.
+2021 on 4 GPUs of 11 GB for 60 to 120 epochs; here 60. On 2 CPU cores it runs at 10 to 13 images per second.
 
-The original's numbers, with its faults mended as in model1; its embeddings were the neck's raw BatchNorm output, here
-they are unit vectors.
+The original's settings, with its faults corrected as in model1. Its embeddings were the neck's raw BatchNorm output;
+here they are unit vectors.
 """
 
 from configs.presets.model1 import ORIGINAL_ARCFACE

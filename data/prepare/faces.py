@@ -1,8 +1,6 @@
 """Detect, align, mask, write: from pictures to faces on disk, a batch at a time, in as many processes as wanted."""
 
-import contextlib
 import multiprocessing
-import os
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +23,7 @@ from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
 from runtime.devices import available_cores
 from runtime.errors import InputError
+from runtime.files import write_file
 
 JPEG_QUALITY = 95
 # Side of the detector's box in the source. Below it there are too few pixels to tell people apart.
@@ -48,7 +47,7 @@ def prepare_files(
 ) -> Iterator[list[Outcome]]:
     """Write the faces of ``files``; yield the outcomes, a batch at a time, in whatever order they are done.
 
-    Raises InputError where a process dies, OSError where a face can't be written.
+    Raises InputError where a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
     processes = min(settings.jobs or available_cores(), len(jobs))
@@ -189,17 +188,4 @@ def _write(settings: PrepareSettings, file: SourceFile, face: np.ndarray, landma
 
 
 def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Whole or not at all; without a flush to disk for each of the many files."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY)
-    try:
-        try:
-            temporary.write_bytes(data)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    write_file(path, simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY), flush=False)

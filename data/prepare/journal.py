@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.sources.outcome import Outcome
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file, writing
 
 JOURNAL = "journal.jsonl"
 
@@ -26,14 +26,13 @@ class Journal:
         elif folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files that are not from data.prepare; name a new or an empty folder")
         # Written anew, so that a line cut off by a crash is gone before others follow it.
-        with replace_file(self._path) as temporary:
-            lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
-            temporary.write_text("\n".join(lines) + "\n")
+        lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
+        write_file(self._path, "\n".join(lines) + "\n")
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keep some more outcomes."""
         outcomes = list(outcomes)
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write("".join(json.dumps(asdict(o)) + "\n" for o in outcomes))
         self.outcomes.update((o.path, o) for o in outcomes)
 

@@ -30,7 +30,7 @@ from data.tables.card import write_dataset_card
 from data.tables.paths import missing_files
 from data.tables.rows import write_table
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file
 
 _PREVIEW_FACES = 32
 
@@ -140,8 +140,7 @@ def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: i
     }
     if written:
         summary |= _write_results(settings, source, written)
-    with replace_file(settings.out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_file(settings.out / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     if not written:
         raise InputError(f"none of the {len(outcomes)} files gave a face; see {settings.out / 'failures.csv'}")
     return summary
@@ -171,8 +170,7 @@ def _write_preview(settings: PrepareSettings, source: Source, written: list[Outc
             raw = files[outcome.path].read()
         triples.append((raw, faces.get("plain"), faces.get("masked")))
     sheet = contact_sheet(triples)
-    with replace_file(settings.out / "preview.png") as temporary:
-        temporary.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    write_file(settings.out / "preview.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
 def print_report(settings: PrepareSettings, summary: dict) -> None:

@@ -3,10 +3,8 @@
 import hashlib
 import multiprocessing
 import os
-import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from data.tables.card import read_dataset_card, write_dataset_card
 from data.tables.rows import write_table
 from data.tables.train_csv import LANDMARK_COLUMNS
 from runtime.errors import InputError
+from runtime.files import replace_folder, write_file
 
 SOURCE = "built-in faces"
 _JPEG_QUALITY = 95
@@ -85,7 +84,7 @@ def make_faces(folder: Path, wanted: FaceSet) -> None:
     """
     parts = {"test": wanted.test_people, "eval": wanted.eval_people, "train": wanted.train_people}
     ends = np.cumsum(list(parts.values())).tolist()
-    with _new_folder(folder) as draft:
+    with replace_folder(folder) as draft:
         drawn = _draw_all(draft, ends[-1], wanted)
         faces = {
             part: drawn[drawn["number"].between(end - people, end - 1)].drop(columns="number")
@@ -104,25 +103,6 @@ def _pairs(faces: pd.DataFrame, pairs: int, seed: int) -> list[pd.DataFrame]:
     """Pairs of the same person and of different people, half of ``pairs`` each."""
     often = 4 * (pairs // faces["target"].nunique() + 1)
     return [sample_pairs(faces, pairs // 2, seed, same, often) for same in (True, False)]
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A hidden sibling to fill, which takes the place of ``folder`` at the end; removed on an error."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.making")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"can't make the built-in faces in {folder.parent}: {error.strerror}") from None
-    try:
-        yield draft
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _draw_all(draft: Path, people: int, wanted: FaceSet) -> pd.DataFrame:
@@ -159,8 +139,6 @@ def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:
     draft, person, wanted = job
     name = f"person_{person:06d}"
     rows = []
-    for side in ("plain", "masked"):
-        (draft / side / name).mkdir(parents=True)
     for image in range(wanted.images_per_person):
         face = draw_face(person, image, wanted.seed, wanted.size)
         rng = np.random.default_rng((wanted.seed, 2, person, image))
@@ -170,6 +148,6 @@ def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:
         for side, pixels, worn in (("plain", face.image, ""), ("masked", masked, kind)):
             path = f"{side}/{name}/{image:03d}.jpg"
             data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
-            (draft / path).write_bytes(data)
+            write_file(draft / path, data, flush=False)
             rows.append((path, name, int(side == "masked"), worn, *landmarks, person))
     return rows

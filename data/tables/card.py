@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
 
 CARD = "dataset.json"
 
 
 def write_dataset_card(folder: Path, crop: str, size: int, **more: object) -> None:
     """Write ``dataset.json``: the crop and size of the faces in ``folder``, and how they were made."""
-    with replace_file(folder / CARD) as temporary:
-        temporary.write_text(json.dumps({"crop": crop, "size": size, **more}, indent=2) + "\n")
+    write_json(folder / CARD, {"crop": crop, "size": size, **more})
 
 
 def read_dataset_card(folder: Path) -> dict | None:

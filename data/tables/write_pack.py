@@ -21,6 +21,7 @@ from data.tables.rows import read_rows
 from data.tables.text_array import TextArray
 from data.tables.train_csv import read_train_csv
 from runtime.errors import InputError
+from runtime.files import writing
 
 # Between two points from which an interrupted run can go on.
 _FLUSH_BYTES = 64 * 2**20
@@ -50,15 +51,13 @@ def pack_csv(csv: Path, out: Path, *, root: Path, path_prefix: str = "") -> None
         return
     part, journal = out.with_name(out.name + ".part"), out.with_name(out.name + ".journal")
     images = Images(root, paths)
-    try:
+    with writing(out, then="make room; the same command goes on from here"):
         out.parent.mkdir(parents=True, exist_ok=True)
         entries = _write_images(part, journal, images, metadata["source"])
         _write_rest(part, entries, arrays, metadata)
         check_pack(part)
         os.replace(part, out)
         journal.unlink()
-    except OSError as error:
-        raise InputError(f"can't write {out} ({error.strerror}); the same command goes on from here") from None
     print(f"{out}: {len(frame):,} rows, {len(paths):,} images, {out.stat().st_size / 1e6:,.1f} MB")
 
 
@@ -147,7 +146,12 @@ def _write_images(part: Path, journal: Path, images: Images, source: str) -> np.
 def _read_all(images: Images, first: int) -> Iterator[bytes]:
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(first, len(images), _READ_AT_ONCE):
-            yield from pool.map(images.read, range(start, min(start + _READ_AT_ONCE, len(images))))
+            try:
+                yield from pool.map(images.read, range(start, min(start + _READ_AT_ONCE, len(images))))
+            except OSError as error:
+                raise InputError(
+                    f"can't read {error.filename or 'an image'} ({error.strerror}); the same command goes on from here"
+                ) from None
 
 
 def _flush(data, log, entries: np.ndarray, new: list[tuple[int, int]]) -> np.ndarray:

@@ -20,10 +20,10 @@ from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
 from eval.finished_run import FinishedRun, objective_name
 from eval.plots.comparison import plot_curves, plot_rocs
-from eval.report import html as page
+from eval.report.page import render
 from eval.text import counted
 from runtime.errors import one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +43,10 @@ def compare(settings: CompareSettings) -> list[str]:
     table = model_table(runs, models)
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
-    settings.out.mkdir(parents=True, exist_ok=True)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        with replace_file(settings.out / name) as temporary:
-            frame.to_csv(temporary, index=False)
+        write_file(settings.out / name, frame.to_csv(index=False))
     pictures = _draw(settings.out, runs, models)
-    with replace_file(settings.out / "compare.html") as temporary:
-        temporary.write_text(_page(runs, models, table, tests, words, pictures), encoding="utf-8")
+    write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words
 
 
@@ -76,12 +73,14 @@ def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]])
     plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
     pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
     if next(iter(runs.values())).pairs is not None:
-        plot_rocs(out / "roc.png", {title: [_judged(runs[n]) for n in of_model] for title, of_model in names.items()})
+        plot_rocs(
+            out / "roc.png", {title: [_distances(runs[n]) for n in of_model] for title, of_model in names.items()}
+        )
         pictures["ROC on the shared test pairs"] = out / "roc.png"
     return pictures
 
 
-def _judged(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
+def _distances(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
     return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 
@@ -93,40 +92,35 @@ def _page(
     words: list[str],
     pictures: dict[str, Path],
 ) -> str:
-    shared = next(iter(runs.values())).pairs
-    body = [page.heading("Comparison", 1), page.paragraph(", ".join(runs), faint=True), page.verdict_box(words)]
-    header, rows = model_rows(table)
-    spread = (
-        "± is the standard deviation over seeds; brackets are 95 % intervals over people. EER and IOU: less is better."
+    """compare.html."""
+    pairs = next(iter(runs.values())).pairs
+    return render(
+        "compare/comparison.html.jinja",
+        runs=list(runs),
+        models=list(models),
+        sentences=words,
+        figures=_table(model_rows(table)),
+        shared_pairs=0 if pairs is None else len(pairs),
+        differences=[
+            {"first": first, "second": second, **_table(significance_rows(rows))}
+            for (first, second), rows in tests.groupby(["first", "second"], sort=False)
+        ],
+        pictures=pictures,
+        members=[[m, objective_name(runs[names[0]].settings), ", ".join(names)] for m, names in models.items()],
+        differing=_differing(runs, models),
     )
-    body += [page.heading("Figures"), page.table(header, rows), page.paragraph(spread, faint=True)]
-    body.append(page.heading("Is it luck?"))
-    if len(tests):
-        intro = (
-            f"Differences on the {len(shared):,} test pairs that all runs share, resampled together, with their 95 %"
-        )
-        body.append(page.paragraph(f"{intro} intervals; those of shares in percentage points."))
-        for two, rows in tests.groupby(["first", "second"], sort=False):
-            body += [page.heading(f"{two[0]} minus {two[1]}", 3), page.table(*significance_rows(rows), (1,))]
-    else:
-        body.append(page.paragraph(words[-1]))
-    body += [page.heading("Curves"), page.side_by_side(page.picture(path, text) for text, path in pictures.items())]
-    members = [[model, objective_name(runs[names[0]].settings), ", ".join(names)] for model, names in models.items()]
-    body += [page.heading("Models"), page.table(["model", "objective", "runs"], members, (1, 2))]
-    body += _differing(runs, models)
-    return page.document("Comparison", body)
 
 
-def _differing(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> list[str]:
-    """The settings that are not the same for all models."""
+def _table(parts: tuple[list[str], list[list[str]]]) -> dict[str, list]:
+    return dict(zip(("header", "rows"), parts, strict=True))
+
+
+def _differing(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> list[list[str]]:
+    """The settings that are not the same for all models: a row for each, a column for each model."""
     settings = [runs[names[0]].settings for names in models.values()]
     keys = dict.fromkeys(key for of_model in settings for key in of_model if key not in OF_A_SEED)
     cells = [[key, *(str(of_model.get(key, "–")) for of_model in settings)] for key in keys]
-    rows = [row for row in cells if len(set(row[1:])) > 1]
-    if not rows:
-        return []
-    table = page.table(["setting", *models], rows, tuple(range(1, len(models) + 1)))
-    return [page.heading("Settings that differ", 3), table]
+    return [row for row in cells if len(set(row[1:])) > 1]
 
 
 if __name__ == "__main__":

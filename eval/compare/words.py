@@ -5,36 +5,36 @@ import pandas as pd
 from eval.metrics.conditions import ALL_PAIRS
 from eval.text import has_width, percent
 
-# Chance of a difference that is none: the field's usual bar.
-_LUCK = 0.05
+# The field's usual significance level.
+_ALPHA = 0.05
 _PLAIN_NUMBERS = ("auc", "iou")
 
 
 def sentences(table: pd.DataFrame, tests: pd.DataFrame, models: dict[str, list[str]]) -> list[str]:
-    """Which model is better, and whether that is luck."""
+    """The sentences: which model is better, and whether that may be chance."""
     accuracy = table[(table["pairs"] == ALL_PAIRS) & (table["figure"] == "accuracy")].set_index("model")["mean"]
     order = accuracy.sort_values(ascending=False, kind="stable")
     if len(models) == 1:
-        return [f"All runs are one model, {order.index[0]}, with other seeds: there is nothing to compare it with."]
+        return [f"All runs are seeds of one model, {order.index[0]}: there is nothing to compare it with."]
     ranks = ", ".join(f"{name} {percent(value, 2)}" for name, value in order.items())
     lines = [f"Test accuracy: {ranks}."]
     if tests.empty:
         return [
             *lines,
-            "Whether a difference is luck can't be said: a run has no test_pairs.csv, the runs share no test pairs, or "
-            "there are too few people.",
+            "Whether a difference is chance can't be said: a run has no test_pairs.csv, the runs share no test pairs, "
+            "or there are too few people.",
         ]
     compared = tests[(tests["pairs"] == ALL_PAIRS) & (tests["figure"] == "accuracy")]
-    lines += [_judgement(row) for row in compared.itertuples()]
+    lines += [_decision(row) for row in compared.itertuples()]
     if len(compared) > 2:
-        lines.append(f"These are {len(compared)} comparisons: of models all alike one in twenty would seem better.")
+        lines.append(f"These are {len(compared)} comparisons; among equal models, one in twenty looks significant.")
     if all(len(names) == 1 for names in models.values()):
-        lines.append("Each model was trained once; another seed may turn a small difference round.")
+        lines.append("Each model was trained once; another seed may reverse a small difference.")
     return lines
 
 
 def model_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of the table of figures: a line for each part and figure, a column for each model."""
+    """Header and rows of the table of results: a row per part and figure, a column per model."""
     models = list(dict.fromkeys(table["model"]))
     runs = table.groupby("model")["runs"].first()
     header = ["", *(f"{model} ({runs[model]} {'run' if runs[model] == 1 else 'runs'})" for model in models)]
@@ -47,9 +47,9 @@ def model_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def significance_rows(tests: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of the table of differences of two models; McNemar's test where there is one."""
+    """Header and rows of the table of differences of two models, with McNemar's test if there is one."""
     tested = tests["mcnemar_p"].notna().any()
-    header = ["pairs", "figure", "difference", "p", *(["only one is right: how often, McNemar's p"] if tested else [])]
+    header = ["pairs", "figure", "difference", "p", *(["only one correct: counts, McNemar's p"] if tested else [])]
     lines = []
     for row in tests.itertuples():
         value, low, high = (_signed(row.figure, number) for number in (row.difference, row.low, row.high))
@@ -62,20 +62,20 @@ def significance_rows(tests: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def figure_name(figure: str) -> str:
-    """As people write it."""
+    """The name of a figure as people write it."""
     names = {"accuracy": "accuracy", "auc": "AUC", "eer": "EER", "iou": "IOU"}
     return names.get(figure) or f"TAR at FAR {figure.removeprefix('tar ')}"
 
 
-def _judgement(row: tuple) -> str:
+def _decision(row: tuple) -> str:
     better, worse, points = row.first, row.second, row.difference * 100
     low, high = row.low * 100, row.high * 100
     if points < 0:
         better, worse, points, low, high = worse, better, -points, -high, -low
     spread = f"{points:.2f} points (95 % interval {_minus(low, '.2f')} to {_minus(high, '.2f')}, p {_p(row.p)})"
-    if row.p < _LUCK:
-        return f"{better} is better than {worse} by {spread}: more than luck."
-    return f"{better} is ahead of {worse} by {spread}: this may be luck."
+    if row.p < _ALPHA:
+        return f"{better} is better than {worse} by {spread}: more than chance."
+    return f"{better} is ahead of {worse} by {spread}: this may be chance."
 
 
 def _cell(row: tuple) -> str:
@@ -98,7 +98,7 @@ def _signed(figure: str, value: float | None) -> str:
 
 
 def _minus(value: float, form: str) -> str:
-    """A number with a minus sign in place of the hyphen."""
+    """The number with a minus sign instead of a hyphen."""
     return f"{value:{form}}".replace("-", "−")
 
 

@@ -14,7 +14,7 @@ FOLDS = 10
 
 
 def accuracy(distances: np.ndarray, same: np.ndarray, threshold: float) -> float | None:
-    """Share of pairs judged rightly; None without pairs."""
+    """Share of pairs classified correctly; None without pairs."""
     distances, same = checked(distances, same)
     return float(((distances <= threshold) == same).mean()) if len(same) else None
 
@@ -85,24 +85,24 @@ KINDS = ("same", "different")
 
 
 def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> np.ndarray:
-    """Counts, int64 (2, 2): rows are the truth, columns the judgement, each in the order same, different."""
+    """Counts, int64 (2, 2): rows are actual, columns predicted, each in the order same, different."""
     from sklearn.metrics import confusion_matrix
 
-    truth, judged = _names(distances, same, threshold)
-    return confusion_matrix(truth, judged, labels=KINDS)
+    actual, predicted = _names(distances, same, threshold)
+    return confusion_matrix(actual, predicted, labels=KINDS)
 
 
 def report(distances: np.ndarray, same: np.ndarray, threshold: float) -> tuple[str, dict]:
     """Precision, recall and F1 of "same" and "different" with their means: as printed text, and as a dict.
 
-    A kind that is never judged has precision 0, a kind that is missing recall 0.
+    A kind that is never predicted has precision 0, a kind that is missing recall 0.
     """
     from sklearn.metrics import classification_report
 
-    truth, judged = _names(distances, same, threshold)
+    actual, predicted = _names(distances, same, threshold)
     options = {"labels": list(KINDS), "zero_division": 0.0}
-    text = classification_report(truth, judged, digits=4, **options)
-    return text, classification_report(truth, judged, output_dict=True, **options)
+    text = classification_report(actual, predicted, digits=4, **options)
+    return text, classification_report(actual, predicted, output_dict=True, **options)
 
 
 def _names(distances: np.ndarray, same: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:

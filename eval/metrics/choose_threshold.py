@@ -1,8 +1,8 @@
-"""Thresholds for a table and for a door: chosen on the evaluation pairs, judged on the test pairs.
+"""Thresholds for verification tables and for access control: chosen on the evaluation pairs, tested on the test pairs.
 
-The balanced threshold asks for as few wrong judgements as possible, of either kind. A door asks for a rate of
-strangers let in that it can bear (a false accept rate, FAR), and then for as many of its people as possible. Both are
-chosen for all pairs, and for each condition apart: where everybody wears a mask, another distance is right.
+The balanced threshold has the best balanced accuracy. Access control sets a false accept rate (FAR) and then accepts as
+many same-person pairs as possible. Both are chosen over all pairs, and for each condition by itself: if everybody wears
+a mask, another distance is best.
 """
 
 from typing import NamedTuple

@@ -38,17 +38,17 @@ class Evaluation:
 
     @property
     def same(self) -> np.ndarray:
-        """Which pairs are of one person: bool (P,)."""
+        """Whether each pair is of one person: bool (P,)."""
         return self.pairs.same
 
     @property
     def condition(self) -> np.ndarray:
-        """Who wears a mask: str (P,)."""
+        """The mask condition of each pair: str (P,)."""
         return self.pairs.condition
 
     @property
     def threshold(self) -> float | None:
-        """The distance up to which a pair is judged the same person."""
+        """The distance up to which a pair is predicted to be the same person."""
         return self.figures["threshold"]
 
     @property
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of pairs judged rightly at the threshold."""
+        """Share of pairs classified correctly at the threshold."""
         return self.figures["accuracy"]
 
 

@@ -66,7 +66,7 @@ def figures(
 def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None, people: np.ndarray | None) -> dict:
     pairs = curve(distances, same)
     folds = fold_accuracies(distances, same)
-    judged = (None, None, None) if threshold is None else precision_recall_f1(distances, same, threshold)
+    rates = (None, None, None) if threshold is None else precision_recall_f1(distances, same, threshold)
     found = {
         "pairs": len(same),
         "same_pairs": int(same.sum()),
@@ -74,7 +74,7 @@ def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None, p
         "threshold": None if threshold is None else float(threshold),
         "accuracy": None if threshold is None else accuracy(distances, same, threshold),
         "balanced_accuracy": None if threshold is None else balanced_accuracy(distances, same, threshold),
-        **dict(zip(("precision", "recall", "f1"), judged, strict=True)),
+        **dict(zip(("precision", "recall", "f1"), rates, strict=True)),
         "fold_accuracy": None if folds is None else float(folds.mean()),
         "fold_accuracy_std": None if folds is None else float(folds.std(ddof=1)),
         "auc": auc(pairs),

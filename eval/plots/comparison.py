@@ -1,4 +1,4 @@
-"""Curves of several runs over each other; the seeds of one model look the same."""
+"""Curves of several runs in one plot; the seeds of one model look the same."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ EpochCurve = tuple[Sequence[int], Sequence[float | None]]
 
 
 def plot_curves(path: Path, curves: Mapping[str, Sequence[EpochCurve]], **words: str) -> None:
-    """Write one value by epoch for each run; arguments as ``curves_figure``."""
+    """Write one value per epoch for each run; arguments as ``curves_figure``."""
     save(curves_figure(curves, **words), path)
 
 
@@ -27,7 +27,7 @@ def plot_rocs(path: Path, models: Mapping[str, Sequence[tuple[np.ndarray, np.nda
 
 @house_style()
 def curves_figure(curves: Mapping[str, Sequence[EpochCurve]], title: str, subtitle: str, label: str) -> Figure:
-    """One line a run, model → curves; None leaves a gap. The y-axis, named ``label``, starts at 0."""
+    """A figure with one line per run, model → curves; None leaves a gap. The y-axis, named ``label``, starts at 0."""
     figure = new_figure(8, 5.4)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()

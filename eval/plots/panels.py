@@ -1,4 +1,4 @@
-"""The parts of the plots, each drawn into one matplotlib axes: distances, judgements, conditions."""
+"""The parts of the plots, each drawn into one matplotlib axes: distances, confusion matrix, conditions."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def draw_histograms(axes: Axes, distances: np.ndarray, same: np.ndarray, thresho
 
 
 def confusion_panel(axes: Axes, distances: np.ndarray, same: np.ndarray, threshold: float) -> None:
-    """Counts and shares of the row: rows the truth, columns the judgement; right is blue, wrong vermillion."""
+    """The confusion matrix, in counts and shares of the row: rows actual, columns predicted; correct is blue."""
     counts = confusion(distances, same, threshold)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     for (row, column), count in np.ndenumerate(counts):
@@ -62,16 +62,16 @@ def confusion_panel(axes: Axes, distances: np.ndarray, same: np.ndarray, thresho
     axes.set_ylim(1.5, -0.5)
     axes.set_xticks([0, 1], KINDS)
     axes.set_yticks([0, 1], KINDS, rotation=90, va="center")
-    axes.set_xlabel("judged")
-    axes.set_ylabel("in truth")
-    axes.set_title("Pairs, and share of the row", loc="left", fontsize=_PANEL_TITLE)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    axes.set_title("Confusion matrix: pairs, and share of the row", loc="left", fontsize=_PANEL_TITLE)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
 def conditions_panel(axes: Axes, figures: dict) -> None:
-    """Accuracy over all pairs and for each condition, with 95 % intervals where known; from 50 %, which is chance."""
+    """Accuracy over all pairs and for each condition, with 95 % intervals if known; from 50 %, which is chance."""
     rows = [("all pairs", figures), *figures["by_condition"].items()]
     low = min(0.5, float(np.floor(min(row["accuracy"] for _, row in rows) * 10) / 10))
     for place, (name, row) in enumerate(rows):
@@ -83,7 +83,7 @@ def conditions_panel(axes: Axes, figures: dict) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    title = "Accuracy by who wears a mask" if len(rows) > 1 else "Accuracy"
+    title = "Accuracy by mask condition" if len(rows) > 1 else "Accuracy"
     bars = "; bars: 95 % intervals over people" if figures.get("intervals") else ""
     axes.set_title(title + bars, loc="left", fontsize=_PANEL_TITLE)
 

@@ -14,7 +14,7 @@ from eval.text import number, percent
 
 # A line needs no more points than a plot has pixels.
 _POINTS = 1500
-# Fewer false accepts than this are too few to read a rate from: the line goes on in dots.
+# Fewer false accepts than this are too few to read a rate from: the line is dotted.
 _LEAST_ACCEPTS = 10
 _NOTE = {"ha": "center", "color": FAINT, "backgroundcolor": "white"}
 
@@ -45,7 +45,7 @@ def plot_det(path: Path, distances: np.ndarray, same: np.ndarray, condition: np.
 def roc_figure(
     distances: np.ndarray, same: np.ndarray, condition: np.ndarray, *, run: str, threshold: float | None
 ) -> Figure:
-    """Share of same pairs accepted over share of different pairs accepted (log), all pairs and each condition.
+    """The ROC: share of same pairs accepted over share of different pairs accepted (log), all pairs and each condition.
 
     ``distances`` (P,), ``same`` bool (P,), ``condition`` str (P,); a circle marks the ``threshold``.
     """
@@ -55,7 +55,7 @@ def roc_figure(
 
 @house_style()
 def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
-    """The ROC of several lists of pairs, or of several models, over one another; those of one name look the same."""
+    """The ROC curves of several lists of pairs, or of several models, in one plot; those of one name look the same."""
     figure = new_figure(8, 6)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()
@@ -65,7 +65,7 @@ def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
     axes.plot(chance, chance, color=FAINT, linewidth=1.2, linestyle=(0, (1, 2)), label="chance")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda rate, _: percent(rate, 0))
-    axes.set_ylabel("same pairs accepted (TAR)")
+    axes.set_ylabel("same-person pairs accepted (TAR = 1 − FNMR)")
     legend_above(axes)
     return figure
 
@@ -74,7 +74,7 @@ def roc_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
 def det_figure(
     distances: np.ndarray, same: np.ndarray, condition: np.ndarray, *, run: str, threshold: float | None
 ) -> Figure:
-    """Share of same pairs rejected over share of different pairs accepted, both log (ISO/IEC 19795-1).
+    """The DET curve: share of same pairs rejected over share of different pairs accepted, both log (ISO/IEC 19795-1).
 
     Arguments as ``roc_figure``. A line that runs along the frame has no error of that kind.
     """
@@ -91,7 +91,7 @@ def det_figure(
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1.15)
     axes.yaxis.set_major_formatter(_rate_label)
-    axes.set_ylabel("same pairs rejected (FRR)")
+    axes.set_ylabel("same-person pairs rejected (FNMR = 1 − TAR)")
     legend_above(axes)
     if rate == 0:
         axes.text(0.4, 0.9, "no errors: the lines run along the frame", transform=axes.transAxes, **_NOTE)
@@ -103,7 +103,7 @@ def _rests_on(threshold: float | None, run: str) -> str:
 
 
 def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
-    """Both error rates at every threshold, or None where a kind of pairs is missing."""
+    """Both error rates at every threshold, or None if a kind of pairs is missing."""
     if same.all() or not same.any():
         return None
     pairs = curve(distances, same)
@@ -160,7 +160,7 @@ def _draw(axes: Axes, errors: list[Errors], left: float, height) -> None:
     axes.set_xscale("log")
     axes.set_xlim(left, 1)
     axes.xaxis.set_major_formatter(_rate_label)
-    axes.set_xlabel("different pairs accepted (FAR); dotted: fewer than ten pairs")
+    axes.set_xlabel("different-person pairs accepted (FAR, FMR); dotted: fewer than ten pairs")
 
 
 def _rate_label(rate: float, _: int) -> str:

@@ -39,7 +39,7 @@ def result_figure(distances: np.ndarray, same: np.ndarray, figures: dict, *, run
     rests_on = f"AUC {number(figures['auc'], 4)}   ·   threshold {number(threshold)}, chosen on {threshold_source}"
     headline(
         figure,
-        f"Test: {percent(figures['accuracy'], 2)} of {figures['pairs']:,} pairs judged rightly",
+        f"Test: {percent(figures['accuracy'], 2)} of {figures['pairs']:,} pairs classified correctly",
         f"{rests_on}   ·   {run}",
     )
     rows = 1 + len(figures["by_condition"])
@@ -63,7 +63,7 @@ def conditions_figure(
     if len(groups) > 1:
         del groups[ALL_PAIRS]
     figure = new_figure(8, 1.5 + 2.1 * len(groups))
-    title = "Distances by who wears a mask" if len(groups) > 1 else "Distances of the test pairs"
+    title = "Distances by mask condition" if len(groups) > 1 else "Distances of the test pairs"
     headline(figure, title, run if threshold is None else f"threshold {number(threshold)} for all   ·   {run}")
     panels = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (name, rows) in zip(panels, groups.items(), strict=True):

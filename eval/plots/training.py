@@ -1,4 +1,4 @@
-"""The plots of a training: distance histograms of an epoch, IOU and loss by epoch."""
+"""The plots of a run: distance histograms of an epoch, IOU and loss per epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from eval.plots.style import BEST, FAINT, INK, RATE, SAME, epoch_axis, headline,
 from eval.plots.test_result import TOP_DENSITY
 from eval.text import number
 
-# All but a few distances under this: the embeddings are as good as equal.
+# With all but a few distances under this, the embeddings are practically equal.
 _COLLAPSED = 0.05
 
-# What an IOU looks like to a viewer of the histograms, each up to its bound.
-_WORDS = {0.02: "are cleanly apart", 0.15: "are well apart", 0.5: "overlap in part", 0.85: "overlap mostly"}
+# What the histograms look like, up to each IOU.
+_WORDS = {0.02: "are clearly separated", 0.15: "are well separated", 0.5: "overlap partly", 0.85: "overlap mostly"}
 
 
 def plot_distribution(path: Path, distances: np.ndarray, same: np.ndarray, **labels: object) -> None:
@@ -67,19 +67,19 @@ def distribution_figure(
 def iou_figure(
     epochs: Sequence[int], iou: Sequence[float | None], lr: Sequence[float], *, run: str, best_epoch: int | None
 ) -> Figure:
-    """IOU of the evaluation pairs by epoch (None: no value); the epoch kept and the steps of the rate are marked."""
+    """IOU of the evaluation pairs per epoch (None: no value); the epoch kept and the steps of the rate are marked."""
     epochs, values = list(epochs), np.array([np.nan if v is None else v for v in iou], dtype=float)
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
     _mark_steps(axes, _rate_steps(epochs, np.asarray(lr, dtype=float)))
     axes.plot(epochs, values, color=SAME, marker="o", markersize=_marker_size(epochs), clip_on=False)
     axes.set_ylim(0, _iou_top(values))
-    title = "IOU by epoch"
+    title = "IOU per epoch"
     if best_epoch in epochs:
         best = values[epochs.index(best_epoch)]
         title = f"Lowest IOU: {number(best)} at epoch {best_epoch} of {epochs[-1]}"
         _mark_best(axes, epochs, values, best_epoch)
-    headline(figure, title, f"overlap of same and different pairs: 0 apart, 1 alike   ·   {run}")
+    headline(figure, title, f"overlap of same and different pairs: 0 disjoint, 1 identical   ·   {run}")
     epoch_axis(axes, epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel("IOU (lower is better)")
@@ -88,7 +88,7 @@ def iou_figure(
 
 @house_style()
 def train_loss_figure(epochs: Sequence[int], loss: Sequence[float], lr: Sequence[float], *, run: str) -> Figure:
-    """Mean training loss by epoch, and under it the learning rate; its steps are marked through both panels."""
+    """Mean training loss per epoch, and under it the learning rate; its steps are marked in both panels."""
     epochs, losses, rates = list(epochs), np.asarray(loss, dtype=float), np.asarray(lr, dtype=float)
     figure = new_figure(8, 5.6)
     headline(figure, _loss_story(losses), f"mean over each epoch's batches   ·   {run}")
@@ -111,12 +111,12 @@ def train_loss_figure(epochs: Sequence[int], loss: Sequence[float], lr: Sequence
 
 
 def _story(distances: np.ndarray, iou: float | None) -> str:
-    """What the histograms show, in words."""
+    """The title: what the histograms show, in words."""
     if len(distances) and np.quantile(distances, 0.99) < _COLLAPSED:
         return f"collapsed, all distances under {_COLLAPSED}"
     if iou is None:
         return "one kind of pair only"
-    words = next((words for bound, words in _WORDS.items() if iou < bound), "are not told apart")
+    words = next((words for bound, words in _WORDS.items() if iou < bound), "are not separated")
     return f"same and different pairs {words}"
 
 

@@ -1,4 +1,4 @@
-"""The pairs that a network judges worst, as faces: what to look at first when a figure disappoints."""
+"""The worst pairs of a test, as faces: what to look at first when a result disappoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,15 +30,15 @@ def plot_worst_pairs(
 
 @house_style()
 def worst_pairs_figure(evaluation: Evaluation, faces: Callable[[np.ndarray], np.ndarray], *, run: str) -> Figure:
-    """Two columns of faces, the closest different people and the farthest same person, with their distances.
+    """Two columns of faces with their distances: the closest different people and the farthest same person.
 
     ``faces(indices)`` gives the images of these numbers as uint8 (n, H, W, 3) RGB. Pairs on the right side of the
-    threshold are said to be right: of a good network even the worst may be.
+    threshold are called correct: of a good network even the worst may be.
     """
     chosen = worst_pairs(evaluation.distances, evaluation.same)
     rows = max(len(part) for part in chosen)
     figure = new_figure(6.4, 1.2 + 1.65 * rows)
-    headline(figure, "The most wrong pairs", f"threshold {number(evaluation.threshold)}   ·   {run}")
+    headline(figure, "Worst pairs", f"threshold {number(evaluation.threshold)}   ·   {run}")
     grid = figure.subplots(rows, 2, squeeze=False)
     titles = ("closest different people", "farthest same person")
     for column, (part, title, colour) in enumerate(zip(chosen, titles, (DIFFERENT, SAME), strict=True)):
@@ -63,11 +63,11 @@ def _draw_pair(axes: Axes, two: np.ndarray, caption: str) -> None:
 
 
 def _caption(evaluation: Evaluation, pair: int) -> str:
-    """The distance, who wears a mask, and whether that is right."""
+    """The distance, the mask condition, and whether the pair is classified correctly."""
     distance, same = evaluation.distances[pair], bool(evaluation.same[pair])
     parts = [number(distance)]
     if evaluation.condition[pair] != "all":
         parts.append(str(evaluation.condition[pair]))
     if evaluation.threshold is not None:
-        parts.append("right" if (distance <= evaluation.threshold) == same else "wrong")
+        parts.append("correct" if (distance <= evaluation.threshold) == same else "wrong")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""What a run's figures mean, in plain words: each function one sentence, or None where it has nothing to say."""
+"""What a run's results mean, in plain words: each function gives one sentence, or None if it has nothing to say."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _LOW_IOU_GAIN = 0.03
 
 
 def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
-    """Sentences, the most important first. ``metrics`` is metrics.json, ``log`` the lines of log.jsonl."""
+    """The sentences, the most important first. ``metrics`` is metrics.json, ``log`` the lines of log.jsonl."""
     best = next((line for line in log if line["epoch"] == metrics["epoch"]), log[-1])
     collapsed = _collapsed(best)
     sentences = [collapsed or _result(metrics)]
@@ -25,7 +25,7 @@ def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
             sentences += [_conditions(metrics), _masks(metrics), _errors(metrics)]
         else:
             sentences.append(_too_easy(metrics))
-        sentences.append(_door(metrics))
+        sentences.append(_access(metrics))
     sentences += [None if collapsed else _training(metrics, log), _stopped(metrics, collapsed), _left_out(metrics)]
     return [sentence for sentence in sentences if sentence]
 
@@ -33,26 +33,26 @@ def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
 def _collapsed(best: dict) -> str | None:
     names = ("mean_distance", "effective_rank")
     reason = collapse_reason({name: best[name] for name in names}) if all(name in best for name in names) else None
-    return f"{_upper(reason)}. The figures below say nothing about masks." if reason else None
+    return f"{_upper(reason)}. The results below say nothing about masks." if reason else None
 
 
 def _result(metrics: Mapping) -> str:
     interval = _interval(metrics, "accuracy")
     spread = f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
-    text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are judged rightly{spread}."
+    text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are classified correctly{spread}."
     if metrics.get("people", LEAST_PEOPLE) < LEAST_PEOPLE:
-        text += f" They are of {metrics['people']} people: too few to say how sure any figure is."
+        text += f" They show {metrics['people']} people: too few to say how certain any result is."
     return f"{text} That is no better than chance." if _is_chance(metrics) else text
 
 
 def _is_chance(metrics: Mapping) -> bool:
-    """Whether the balanced accuracy, which pure guessing keeps at a half, may well be a half."""
+    """Whether the balanced accuracy may be a half, which is what guessing gives."""
     interval = _interval(metrics, "balanced_accuracy")
     return interval is not None and interval[0] <= 0.5
 
 
 def _conditions(metrics: Mapping) -> str | None:
-    """What masks cost, each condition against plain faces."""
+    """What masks cost: each condition compared with plain faces."""
     plain = metrics["by_condition"].get(NO_MASKS)
     losses = metrics.get("losses_against_plain", {})
     clauses = []
@@ -60,12 +60,12 @@ def _conditions(metrics: Mapping) -> str | None:
         if plain is not None and name != NO_MASKS:
             points = (plain["accuracy"] - part["accuracy"]) * 100
             verb = "costs" if points >= 0 else "gains"
-            clauses.append(f"{name} {verb} {abs(points):.1f} points against plain{_luck(losses.get(name))}")
+            clauses.append(f"{name} {verb} {abs(points):.1f} points against plain{_chance(losses.get(name))}")
     return f"{_upper('; '.join(clauses))}." if clauses else None
 
 
-def _luck(loss: Mapping | None) -> str:
-    """The interval of a loss in a bracket, and whether it may be none."""
+def _chance(loss: Mapping | None) -> str:
+    """The interval of the cost in brackets, or that it may be chance."""
     if not loss or not loss["interval"]:
         return ""
     low, high = sorted(abs(end) * 100 for end in loss["interval"])
@@ -94,41 +94,42 @@ def _errors(metrics: Mapping) -> str | None:
     if not wrong:
         return None
     if wrong < _FEW_ERRORS:
-        return f"{wrong} errors: {rejected} × same person judged different, {accepted} × different people judged same."
-    share, kind = rejected / wrong, "same people judged different"
+        kinds = f"{rejected} false non-matches (same person), {accepted} false matches (different people)"
+        return f"{wrong} errors: {kinds}."
+    share, kind = rejected / wrong, "false non-matches (same person predicted different)"
     if accepted > rejected:
-        share, kind = accepted / wrong, "different people judged the same"
+        share, kind = accepted / wrong, "false matches (different people predicted same)"
     return f"{percent(share, 0)} of the {wrong:,} errors are {kind}."
 
 
-def _door(metrics: Mapping) -> str | None:
-    """The lowest accept rate that the test pairs can show."""
+def _access(metrics: Mapping) -> str | None:
+    """The true accept rate at the lowest false accept rate that the test pairs can show."""
     given = [rate for rate in FALSE_ACCEPT_RATES if metrics["tar_at_far"].get(rate) is not None]
     if not given:
-        return "There are too few different pairs to say what a door would let in."
+        return "There are too few different-person pairs to give a true accept rate at a low false accept rate."
     rate = min(given, key=FALSE_ACCEPT_RATES.__getitem__)
     far = f"{FALSE_ACCEPT_RATES[rate] * 100:g} %"
     return (
-        f"As a door that lets {far} of strangers in, it would open for {percent(metrics['tar_at_far'][rate], 1)} "
-        "of its own people."
+        f"At a threshold that accepts {far} of the different-person pairs (FAR), "
+        f"{percent(metrics['tar_at_far'][rate], 1)} of the same-person pairs are accepted (TAR)."
     )
 
 
 def _too_easy(metrics: Mapping) -> str:
-    """Resampling can't tell how sure "no errors" is; the rule of three over people can (Hanley & Lippman-Hand 1983)."""
+    """Resampling can't tell how certain "no errors" is; the rule of three can (Hanley & Lippman-Hand 1983)."""
     text = (
-        "Not one error: the test is too easy to tell a good network from a better one. Look whether people of the "
-        "training are in it."
+        "No errors: the test is too easy to tell a good network from a better one. Check whether it contains people "
+        "from training."
     )
     if metrics.get("people", 0) >= LEAST_PEOPLE:
         share = percent(3 / metrics["people"], 1)
-        text += f" With {metrics['people']:,} people the true share of errors may still be {share}."
+        text += f" With {metrics['people']:,} people the actual share of errors may still be {share}."
     return text
 
 
 def _training(metrics: Mapping, log: list[dict]) -> str:
     if len(log) == 1:
-        return "Trained for one epoch only: there is no trend to judge."
+        return "Trained for one epoch only, so there is no trend."
     epoch, last = metrics["epoch"], log[-1]["epoch"]
     values = {line["epoch"]: line["iou"] for line in log}
     if epoch == last:
@@ -144,7 +145,7 @@ def _training(metrics: Mapping, log: list[dict]) -> str:
 def _stopped(metrics: Mapping, collapsed: str | None) -> str | None:
     reason = metrics.get("stopped")
     if reason and collapsed and "collapsed" in reason:
-        return "Training stopped early for that."
+        return "Training stopped early because of that."
     return f"Training stopped early: {reason}." if reason else None
 
 

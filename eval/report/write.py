@@ -9,11 +9,11 @@ from eval.finished_run import objective_name, read_run_file
 from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
-from eval.report import html as page
 from eval.report.figure_tables import TOO_FEW, figure_rows
+from eval.report.page import render
 from eval.report.verdict import verdict
-from eval.text import counted, number, percent
-from runtime.files import replace_file
+from eval.text import number, percent
+from runtime.files import write_file
 
 REPORT = "report.html"
 
@@ -29,136 +29,79 @@ def write_report(run: Path) -> Path:
     Raises InputError where the folder is no tested run.
     """
     config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
-    body = [
-        page.heading(run.name, 1),
-        page.paragraph(_subtitle(config, log), faint=True),
-        page.verdict_box(verdict(metrics, log)),
-        *_test_part(run, metrics),
-        *_thresholds_part(metrics),
-        *_worst_part(run),
-        *_training_part(run, metrics, log),
-        *_data_part(run, metrics, log),
-        *_settings_part(config),
-    ]
-    with replace_file(run / REPORT) as temporary:
-        temporary.write_text(page.document(f"{run.name}: report", body), encoding="utf-8")
+    page = render(
+        "report/run.html.jinja",
+        run=run.name,
+        config=config,
+        metrics=metrics,
+        log=log,
+        files={path.name: path for path in run.glob("*.png")},
+        sentences=verdict(metrics, log),
+        **_tables(run, metrics, log),
+        **_making(config, log),
+        figure_rows=_figure_lines,
+        plain=_plain,
+        least_people=LEAST_PEOPLE,
+        resamples=RESAMPLES,
+        too_few=TOO_FEW,
+        most_named=_NAMED,
+        left_out_file=LEFT_OUT_FILE,
+    )
+    write_file(run / REPORT, page)
     return run / REPORT
 
 
-def _subtitle(config: dict, log: list[dict]) -> str:
+def _making(config: dict, log: list[dict]) -> dict:
+    """How the run was made."""
     settings = config["settings"]
-    minutes = sum(line["seconds"] + line["evaluation_seconds"] for line in log) / 60
-    return (
-        f"{settings['backbone']}, {objective_name(settings)}, {counted(len(log), 'epoch')}, "
-        f"{log[-1]['images_seen']:,} images seen in {minutes:.1f} minutes, started {config['started']}"
-    )
-
-
-def _test_part(run: Path, metrics: dict) -> list[str]:
-    columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
-    by_mask = metrics.get("by_mask", {})
-    words = {
-        "distances_by_condition.png": "Distances of the test pairs by who wears a mask",
-        "roc.png": "ROC: same pairs accepted for each rate of different pairs accepted",
-        "det.png": "DET: both error rates on log axes; nearer the lower left is better",
+    return {
+        "settings": settings,
+        "environment": {k: v for k, v in config.items() if k != "settings"},
+        "objective": objective_name(settings),
+        "minutes": sum(line["seconds"] + line["evaluation_seconds"] for line in log) / 60,
     }
-    parts = [
-        page.heading("Test"),
-        page.table(["", *columns], _as_lines(columns)),
-        page.paragraph(
-            f"{_about_intervals(metrics)} Accuracy to F1 are at the threshold {number(metrics['threshold'], 4)}, "
-            "chosen on the evaluation pairs for the best balanced accuracy; TAR is given with at least 10/FAR "
-            f"different pairs, else “{TOO_FEW}”.",
-            faint=True,
-        ),
-        page.side_by_side([*_pictures(run, words), _confusion(metrics["confusion_matrix"])]),
-    ]
-    if by_mask:
-        parts += [page.heading("By mask", 3), page.table(["", *by_mask], _as_lines(by_mask))]
-        parts.append(page.paragraph("A pair counts for every mask that one of its two faces wears.", faint=True))
-    return parts
 
 
-def _about_intervals(metrics: dict) -> str:
-    if metrics.get("intervals") is None:
-        return f"No 95 % intervals: they need {LEAST_PEOPLE} people at least."
-    return (
-        f"In brackets: 95 % intervals from {RESAMPLES:,} resamples of the people, in percent for shares; none where "
-        "all resamples agree, as where no error was made, which does not make a figure certain."
-    )
+def _tables(run: Path, metrics: dict, log: list[dict]) -> dict:
+    """The tables by their names in the template, all cells text."""
+    return {
+        "by_condition": {ALL_PAIRS: metrics, **metrics["by_condition"]},
+        "by_mask": metrics.get("by_mask", {}),
+        "confusion": _confusion(metrics["confusion_matrix"]),
+        "thresholds": [_threshold_row(point) for point in metrics.get("operating_points", [])],
+        "distributions": _distributions(metrics, log),
+        "epochs": _epochs(log),
+        "left_out": _left_out(metrics),
+        "named": _named_pairs(run),
+    }
 
 
-def _confusion(counts: list[list[int]]) -> str:
-    rows = [
-        [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
-        for name, row in zip(("same person", "different people"), counts, strict=True)
-    ]
-    table = page.table(["in truth", "judged same", "judged different"], rows)
-    return page.together([page.heading("Confusion matrix", 3), table])
-
-
-def _as_lines(columns: dict[str, dict]) -> list[list[str]]:
+def _figure_lines(columns: dict[str, dict]) -> list[list[str]]:
     return [[label, *cells] for label, cells in figure_rows(columns)]
 
 
-def _thresholds_part(metrics: dict) -> list[str]:
-    points = metrics.get("operating_points", [])
-    if not points:
-        return []
-    rows = [
-        [
-            point["pairs"],
-            _rule(point["rule"]),
-            number(point["threshold"], 4),
-            percent(point["accuracy"], 2),
-            percent(point["tar"], 2),
-            percent(point["far"], 2),
-        ]
-        for point in points
-    ]
-    header = ["chosen for", "rule", "threshold", "accuracy", "same accepted (TAR)", "different accepted (FAR)"]
+def _confusion(counts: list[list[int]]) -> list[list[str]]:
+    """Rows the truth, columns the judgement: counts, and in brackets shares of the row."""
     return [
-        page.heading("Thresholds"),
-        page.paragraph(
-            "Each was chosen on the evaluation pairs, and is shown with what it does on the test pairs. Balanced: "
-            "fewest wrong judgements of either kind, what a table needs. A door needs the rate of strangers that it "
-            "may let in."
-        ),
-        page.table(header, rows, text_columns=(1,)),
-        page.paragraph(
-            "Rates that are missing need more different pairs among the evaluation pairs: 10/FAR at least.", faint=True
-        ),
+        [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
+        for name, row in zip(("same person", "different people"), counts, strict=True)
     ]
 
 
-def _rule(rule: str) -> str:
-    rate = FALSE_ACCEPT_RATES.get(rule)
-    return rule if rate is None else f"FAR {rule} ({rate * 100:g} %)"
+def _threshold_row(point: dict) -> list[str]:
+    rate = FALSE_ACCEPT_RATES.get(point["rule"])
+    rule = point["rule"] if rate is None else f"FAR {point['rule']} ({rate * 100:g} %)"
+    shares = (percent(point[name], 2) for name in ("accuracy", "tar", "far"))
+    return [point["pairs"], rule, number(point["threshold"], 4), *shares]
 
 
-def _worst_part(run: Path) -> list[str]:
-    path = run / "worst_pairs.png"
-    if not path.is_file():
-        return []
-    words = "The closest pairs of different people, and the farthest pairs of one person"
-    return [page.heading("Most wrong pairs"), page.picture(path, words, "faces")]
-
-
-def _training_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
-    shown = {log[0]["epoch"]: "the first epoch", metrics["epoch"]: "the epoch kept", log[-1]["epoch"]: "the last epoch"}
-    shown[metrics["epoch"]] = "the epoch kept"
-    words = {
-        "iou.png": "IOU of the evaluation pairs by epoch",
-        "train_loss.png": "Training loss and learning rate",
-        **{f"distribution_epoch{n}.png": f"Distances of the evaluation pairs, {shown[n]}" for n in sorted(shown)},
+def _distributions(metrics: dict, log: list[dict]) -> dict[str, str]:
+    """The histograms of the first, the kept and the last epoch, and what each shows."""
+    shown = {log[0]["epoch"]: "the first epoch", log[-1]["epoch"]: "the last epoch", metrics["epoch"]: "the epoch kept"}
+    return {
+        f"distribution_epoch{epoch}.png": f"Distances of the evaluation pairs, {which}"
+        for epoch, which in sorted(shown.items())
     }
-    columns = {name: show for name, (key, show) in _EPOCH.items() if key in log[0]}
-    rows = [[show(line.get(_EPOCH[name][0])) for name, show in columns.items()] for line in log]
-    return [
-        page.heading("Training"),
-        page.side_by_side(_pictures(run, words)),
-        page.folded("Every epoch, on the evaluation pairs", page.table(list(columns), rows)),
-    ]
 
 
 def _digits(value: float | None) -> str:
@@ -179,48 +122,32 @@ _EPOCH = {
 }
 
 
-def _pictures(run: Path, words: dict[str, str]) -> list[str]:
-    return [page.picture(run / name, text) for name, text in words.items() if (run / name).is_file()]
+def _epochs(log: list[dict]) -> dict[str, list]:
+    """Header and rows of the table of epochs: the columns that the log has."""
+    columns = {name: show for name, (key, show) in _EPOCH.items() if key in log[0]}
+    rows = [[show(line.get(_EPOCH[name][0])) for name, show in columns.items()] for line in log]
+    return {"header": list(columns), "rows": rows}
 
 
-def _data_part(run: Path, metrics: dict, log: list[dict]) -> list[str]:
-    lines = [f"{sum(line['unreadable'] for line in log):,} training images could not be read, all epochs together."]
-    skipped = sum(line["skipped_steps"] for line in log)
-    if skipped:
-        lines.append(f"{skipped:,} training steps were skipped: loss or gradient was not finite.")
-    rows = [
+def _left_out(metrics: dict) -> list[list[str]]:
+    """A row for each list of pairs and reason: how many do not count."""
+    return [
         [name, reason, f"{count:,}"]
         for name, reasons in metrics.get("left_out", {}).items()
         for reason, count in reasons.items()
     ]
-    parts = [page.heading("Data"), *map(page.paragraph, lines)]
-    if not rows:
-        lost = metrics.get("lost_pairs", 0)
-        return [*parts, page.paragraph("No pair was left out." if not lost else f"{lost:,} test pairs were left out.")]
-    parts += [page.paragraph("Pairs that do not count:"), page.table(["list", "reason", "pairs"], rows, (1,))]
-    return [*parts, *_named_pairs(run)]
 
 
-def _named_pairs(run: Path) -> list[str]:
+def _named_pairs(run: Path) -> list[list[str]]:
+    """The first left-out pairs of each list and reason; none if the run has no file of them."""
     path = run / LEFT_OUT_FILE
     if not path.is_file():
         return []
     frame = pd.read_csv(path, keep_default_na=False, dtype=str)
     first = frame.groupby(["list", "reason"], sort=False).head(_NAMED)
-    rows = [
+    return [
         [row.list, row.reason, f"{row.csv} line {row.line}" if row.csv else "", row.path, row.pair_path]
         for row in first.itertuples()
-    ]
-    table = page.table(["list", "reason", "place", "path", "pair_path"], rows, (1, 2, 3, 4))
-    return [page.folded(f"Which (of each reason the first {_NAMED}; all are in {LEFT_OUT_FILE})", table)]
-
-
-def _settings_part(config: dict) -> list[str]:
-    environment = {k: v for k, v in config.items() if k != "settings"}
-    return [
-        page.heading("How it was made"),
-        page.folded("Settings", page.table(["setting", "value"], _plain(config["settings"]), (1,))),
-        page.folded("Environment", page.table(["", ""], _plain(environment), (1,))),
     ]
 
 

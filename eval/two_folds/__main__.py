@@ -1,11 +1,11 @@
-"""A run tested on all people of an evaluation set, none of whom had a say in what is reported of them.
+"""Test a run on all its held-out people, without selecting anything on the people it is tested on.
 
     python -m eval.two_folds results/RUN
     python -m eval.two_folds results/UNTRAINED --root DIR --first eval_same.csv eval_diff.csv --second test.csv
 
-The people come in two halves: the run's evaluation pairs and its test pairs. One half chooses checkpoint (lowest IOU)
-and threshold, which are reported on the other half; then they change places, and both are reported together. A run
-needs all its epochs for that: train it with --keep-checkpoints as large as --epochs. Writes two_folds.json, and
+The people are split into two halves: the run's evaluation pairs and its test pairs. Checkpoint (lowest IOU) and
+threshold are selected on one half and tested on the other; then the halves are swapped, and both are reported together.
+This needs the checkpoints of all epochs: train with --keep-checkpoints as large as --epochs. Writes two_folds.json, and
 two_folds.csv with the pairs of both.
 """
 
@@ -21,7 +21,7 @@ def main() -> None:
     settings = tyro.cli(TwoFoldSettings, description=__doc__)
     found = two_folds(settings)
     epochs = " and ".join(str(fold["epoch"]) for fold in found["folds"])
-    print(f"{settings.run}: {found['pairs']:,} pairs of both halves; epochs {epochs} were chosen")
+    print(f"{settings.run}: {found['pairs']:,} pairs of both halves; epochs {epochs} were selected")
     print()
     print(figures_table(found))
     print(f"written to {settings.run / FIGURES_FILE}")

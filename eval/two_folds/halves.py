@@ -1,7 +1,6 @@
-"""Two halves of the people: each chooses checkpoint and threshold for the other, then both are reported together."""
+"""Two halves of the people: checkpoint and threshold are selected on one and tested on the other, then vice versa."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from eval.metrics.figures import figures
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_json
 from runtime.run_folder import RunFolder, read_config
 
 FIGURES_FILE, PAIRS_FILE = "two_folds.json", "two_folds.csv"
@@ -49,7 +48,7 @@ class TwoFoldSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One half, reported at the ``epoch`` and the threshold that the other half chose."""
+    """One half, tested at the ``epoch`` and the threshold that were selected on the other half."""
 
     epoch: int
     evaluation: Evaluation
@@ -65,20 +64,19 @@ def two_folds(settings: TwoFoldSettings) -> dict:
     halves = _open_halves(settings, open_model(str(checkpoints[min(checkpoints)])))
 
     @cache
-    def judged(epoch: int, half: int) -> Evaluation:
+    def evaluated(epoch: int, half: int) -> Evaluation:
         model = open_model(str(checkpoints[epoch])).model.to(halves[half].device)
         title = f"epoch {epoch}, half {half + 1}"
         return choose_threshold_and_evaluate(halves[half].embed(model, title), halves[half].readable_pairs())
 
-    folds = [_report(half, list(checkpoints), judged) for half in (0, 1)]
+    folds = [_report(half, list(checkpoints), evaluated) for half in (0, 1)]
     together = pooled(folds)
     found = {
         **together.figures,
         "folds": [{"epoch": fold.epoch, **fold.evaluation.figures} for fold in folds],
         "mirror": halves[0].mirror,
     }
-    with replace_file(settings.run / FIGURES_FILE) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(settings.run / FIGURES_FILE, found)
     paths = np.concatenate([half.pairs.paths for half in halves])
     write_pair_file(settings.run, together, paths, PAIRS_FILE)
     return found
@@ -87,7 +85,7 @@ def two_folds(settings: TwoFoldSettings) -> dict:
 def pooled(folds: list[Fold]) -> Evaluation:
     """Both folds as one list of pairs, at one threshold.
 
-    Each fold has a threshold of its own; distances are scaled by it to the mean of the two, which changes no judgement
+    Each fold has a threshold of its own; distances are scaled by it to the mean of the two, which changes no decision
     and puts them on one scale. Images and people of the second half are numbered behind those of the first.
     """
     thresholds = [fold.evaluation.threshold for fold in folds]
@@ -162,11 +160,11 @@ def _root(config: dict) -> Path:
     return Path(root)
 
 
-def _report(half: int, epochs: list[int], judged: Callable[[int, int], Evaluation]) -> Fold:
+def _report(half: int, epochs: list[int], evaluated: Callable[[int, int], Evaluation]) -> Fold:
     """``half`` at what the other one chooses: the epoch with the lowest IOU, ties to the higher AUC."""
-    chosen = {epoch: judged(epoch, 1 - half) for epoch in epochs}
+    chosen = {epoch: evaluated(epoch, 1 - half) for epoch in epochs}
     best = min(epochs, key=lambda epoch: (chosen[epoch].iou, -chosen[epoch].auc))
-    own = judged(best, half)
+    own = evaluated(best, half)
     threshold, pairs = chosen[best].threshold, own.pairs
     options = {"people": pairs.people, "masks": pairs.masks}
     return Fold(

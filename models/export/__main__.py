@@ -13,7 +13,6 @@ shown.)
 import copy
 import dataclasses
 import json
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +32,7 @@ from models.export import formats
 from models.trained_model import TrainedModel, open_model
 from runtime.checkpoints.file import find_checkpoint, load_checkpoint
 from runtime.errors import InputError, one_line_errors
-from runtime.files import replace_file
+from runtime.files import write_file
 
 LARGEST_DIFFERENCE = 1e-4
 # Batches of these sizes are compared: one alone, and one that no exporter was shown.
@@ -73,25 +72,26 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
     opened = open_model(settings.model, settings.backbone)
     opened.model.cpu().eval()
     out = _output_file(settings)
-    with replace_file(out) as temporary:
-        difference = _write_checked(opened, settings, temporary)
+    content, difference = _checked(opened, settings)
+    write_file(out, content)
     return out, difference
 
 
-def _write_checked(opened: TrainedModel, settings: ExportSettings, path: Path) -> float:
+def _checked(opened: TrainedModel, settings: ExportSettings) -> tuple[bytes, float]:
+    """The file's content, and the largest difference of an embedding's value from PyTorch's."""
     metadata = describe(opened, settings)
     size = opened.preprocessing["size"]
     if settings.format == "safetensors":
-        formats.write_safetensors(opened.model, metadata, path)
-        run, _ = formats.open_safetensors(path, copy.deepcopy(opened.model))
+        content = formats.as_safetensors(opened.model, metadata)
+        run = formats.open_safetensors(content, copy.deepcopy(opened.model))
     elif settings.format == "pt2":
-        formats.write_pt2(opened.model, size, metadata, path)
-        run, _ = formats.open_pt2(path)
+        content = formats.as_pt2(opened.model, size, metadata)
+        run = formats.open_pt2(content)
     else:
-        formats.write_onnx(opened.model, size, metadata, path)
-        run, _ = formats.open_onnx(path)
+        content = formats.as_onnx(opened.model, size, metadata)
+        run = formats.open_onnx(content)
     difference = check_parity(opened, run, settings.format)
-    return _quantise(opened, metadata, settings, path) if settings.int8 else difference
+    return _quantised(opened, metadata, settings, content) if settings.int8 else (content, difference)
 
 
 def check_parity(opened: TrainedModel, run: formats.Runner, name: str) -> float:
@@ -174,27 +174,24 @@ def _output_file(settings: ExportSettings) -> Path:
 # ==== int8 ====
 
 
-def _quantise(opened: TrainedModel, metadata: dict[str, str], settings: ExportSettings, path: Path) -> float:
-    """Replace the float file by its int8 version, and print what that costs."""
-    from models.export.int8 import write_int8
+def _quantised(
+    opened: TrainedModel, metadata: dict[str, str], settings: ExportSettings, floats: bytes
+) -> tuple[bytes, float]:
+    """The int8 version of an ONNX file and what ``_checked`` returns beside it; prints what it costs."""
+    from models.export.int8 import as_int8
 
-    reference, _ = formats.open_onnx(path)
-    float_bytes = path.stat().st_size
-    with tempfile.TemporaryDirectory() as folder:
-        float_file = Path(folder) / "float.onnx"
-        float_file.write_bytes(path.read_bytes())
-        write_int8(float_file, built_in_faces(opened, _CALIBRATION_FACES), metadata, path)
-    run, _ = formats.open_onnx(path)
+    content = as_int8(floats, built_in_faces(opened, _CALIBRATION_FACES), metadata)
+    reference, run = formats.open_onnx(floats), formats.open_onnx(content)
     faces = built_in_faces(opened, max(_BATCHES))
     a, b = reference(faces), run(faces)
-    print(f"size: {float_bytes / 1e6:.1f} MB as floats, {path.stat().st_size / 1e6:.1f} MB as int8")
+    print(f"size: {len(floats) / 1e6:.1f} MB as floats, {len(content) / 1e6:.1f} MB as int8")
     print(f"cosine of float and int8 embeddings of a built-in face: {(a * b).sum(1).mean():.4f} (mean)")
     if settings.pairs is not None:
         device = torch.device("cpu")
         evaluator = open_pair_evaluator(opened, settings.root, named_here([settings.pairs]), device=device)
         for name, runner in (("float32", reference), ("int8", run)):
             _print_accuracy(evaluator, name, runner, opened.threshold)
-    return float(np.abs(a - b).max())
+    return content, float(np.abs(a - b).max())
 
 
 def _print_accuracy(evaluator: PairEvaluator, name: str, runner: formats.Runner, stored: float | None) -> None:

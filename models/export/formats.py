@@ -1,19 +1,19 @@
-"""A network written for other programs, and read back from there: ONNX, safetensors, torch.export's pt2.
+"""A network as a file's content for other programs, and back: ONNX, safetensors, torch.export's pt2.
 
-Every file carries ``metadata``, names and texts: how an image becomes the input and what the output means.
+Every file carries ``metadata``, names and texts: how an image becomes the input and what the output means. Nothing is
+written here: on a full disk the libraries' own writers abort the program or raise classes of their own.
 """
 
+import io
 import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from runtime.errors import InputError
@@ -25,7 +25,7 @@ _PT2_METADATA = "metadata.json"
 Runner = Callable[[np.ndarray], np.ndarray]  # float32 (B, 3, H, W) → float32 (B, D)
 
 
-def write_onnx(model: nn.Module, size: int, metadata: dict[str, str], path: Path) -> None:
+def as_onnx(model: nn.Module, size: int, metadata: dict[str, str]) -> bytes:
     """The network with a free batch axis as one ONNX file.
 
     Raises InputError where the package onnx or onnxscript is not installed.
@@ -40,46 +40,43 @@ def write_onnx(model: nn.Module, size: int, metadata: dict[str, str], path: Path
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.helper.set_model_props(proto, metadata)
-    onnx.save_model(proto, str(path))
+    return proto.SerializeToString()
 
 
-def write_pt2(model: nn.Module, size: int, metadata: dict[str, str], path: Path) -> None:
+def as_pt2(model: nn.Module, size: int, metadata: dict[str, str]) -> bytes:
     """The network with a free batch axis, for ``torch.export.load`` in Python and C++."""
-    with quiet(), path.open("wb") as file:
+    file = io.BytesIO()
+    with quiet():
         torch.export.save(_exported(model, size), file, extra_files={_PT2_METADATA: json.dumps(metadata, indent=1)})
+    return file.getvalue()
 
 
-def write_safetensors(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
+def as_safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     """The weights alone, under this project's names."""
     state = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
-    save_file(state, str(path), metadata=metadata)
+    return save(state, metadata)
 
 
-def open_onnx(path: Path, threads: int = 0) -> tuple[Runner, dict[str, str]]:
-    """onnxruntime's session on the CPU and the file's metadata. ``threads`` 0: all cores."""
+def open_onnx(content: bytes, threads: int = 0) -> Runner:
+    """onnxruntime's session on the CPU. ``threads`` 0: all cores."""
     onnxruntime = _extra("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    metadata = session.get_modelmeta().custom_metadata_map
-    return lambda images: session.run([OUTPUT], {INPUT: images})[0], dict(metadata)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 
-def open_pt2(path: Path) -> tuple[Runner, dict[str, str]]:
-    """The exported program and the file's metadata."""
-    extra = {_PT2_METADATA: ""}
-    with quiet(), path.open("rb") as file:
-        program = torch.export.load(file, extra_files=extra).module()
-    return torch_runner(program), json.loads(extra[_PT2_METADATA])
+def open_pt2(content: bytes) -> Runner:
+    """The exported program."""
+    with quiet():
+        return torch_runner(torch.export.load(io.BytesIO(content)).module())
 
 
-def open_safetensors(path: Path, fresh: nn.Module) -> tuple[Runner, dict[str, str]]:
-    """``fresh``, a network of the same architecture, with the file's weights, and the file's metadata."""
-    with safe_open(str(path), framework="pt") as file:
-        fresh.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  no mapping
-        metadata = file.metadata()
-    return torch_runner(fresh.eval()), metadata
+def open_safetensors(content: bytes, fresh: nn.Module) -> Runner:
+    """``fresh``, a network of the same architecture, with the file's weights."""
+    fresh.load_state_dict(load(content))
+    return torch_runner(fresh.eval())
 
 
 def torch_runner(model: nn.Module) -> Runner:

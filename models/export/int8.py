@@ -9,19 +9,22 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from models.export.formats import INPUT, quiet
+from runtime.files import writing
 
 _CALIBRATION_BATCH = 8
 
 
-def write_int8(float_file: Path, calibration: np.ndarray, metadata: dict[str, str], path: Path) -> None:
-    """Quantise ``float_file`` (ONNX) statically: weights by channel, activations by their range on ``calibration``.
+def as_int8(floats: bytes, calibration: np.ndarray, metadata: dict[str, str]) -> bytes:
+    """Quantise an ONNX file statically: weights by channel, activations by their range on ``calibration``.
 
-    ``calibration`` float32 (N, 3, H, W) are normalised faces, of the kind that the network will see.
+    ``calibration`` float32 (N, 3, H, W) are normalised faces, of the kind that the network will see. Raises InputError
+    where the system's folder for temporary files is full.
     """
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        folded = Path(folder) / "folded.onnx"
+    with quiet(), tempfile.TemporaryDirectory() as folder, writing(Path(folder)):
+        whole, folded, path = (Path(folder) / f"{name}.onnx" for name in ("floats", "folded", "int8"))
+        whole.write_bytes(floats)
         # BatchNorm goes into the convolutions, which would otherwise be quantised before it evens them out.
-        quant_pre_process(str(float_file), str(folded), skip_symbolic_shape=True)
+        quant_pre_process(str(whole), str(folded), skip_symbolic_shape=True)
         quantize_static(
             str(folded),
             str(path),
@@ -34,9 +37,9 @@ def write_int8(float_file: Path, calibration: np.ndarray, metadata: dict[str, st
             # The mean of the batches' extremes: a single outlier would make all steps coarser.
             extra_options={"CalibMovingAverage": True},
         )
-    model = onnx.load_model(str(path))
+        model = onnx.load_model(str(path))
     onnx.helper.set_model_props(model, metadata)
-    onnx.save_model(model, str(path))
+    return model.SerializeToString()
 
 
 def _kept_float(file: Path) -> list[str]:

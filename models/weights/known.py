@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from efficientnet_pytorch.utils import url_map as efficientnet_urls
@@ -16,6 +17,7 @@ from models.backbones import mobilefacenet
 from models.backbones.by_name import SERESNEXT101, check_backbone
 from models.backbones.timm_networks import TIMM_PREFIX
 from models.embedder import FaceEmbedder
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.checkpoints.file import find_checkpoint, load_checkpoint, load_state
 from runtime.errors import InputError
 
@@ -149,6 +151,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
+            if is_zipfile(path):
+                refuse_bomb(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = type(error).__name__

@@ -22,6 +22,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 
 # The first two numbers of a file of torch.save before version 1.6; newer files are zip archives.
@@ -113,6 +114,7 @@ def read_pickled(path: Path) -> object:
         raise InputError(f"there is no file {path}")
     try:
         if zipfile.is_zipfile(path):
+            refuse_bomb(path)
             with zipfile.ZipFile(path) as archive:
                 return _read_zip(archive)
         with path.open("rb") as file:
@@ -222,21 +224,13 @@ def _read_zip(archive: zipfile.ZipFile) -> object:
 
     def storage(dtype: torch.dtype, key: str, device: str, count: int, *_: object) -> Tensor:
         if key not in storages:
-            data = bytearray(_stored(archive, f"{folder}data/{key}"))
+            data = bytearray(archive.read(f"{folder}data/{key}"))
             if len(data) < count * dtype.itemsize:
                 raise pickle.UnpicklingError(f"the storage {key} has a wrong length")
             storages[key] = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
         return storages[key]
 
-    return _load(io.BytesIO(_stored(archive, pickles[0])), storage)
-
-
-def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
-    """torch stores without compression: what is larger unpacked is a bomb."""
-    record = archive.getinfo(name)
-    if record.file_size > record.compress_size:
-        raise pickle.UnpicklingError(f"{name} has a wrong length")
-    return archive.read(record)
+    return _load(io.BytesIO(archive.read(pickles[0])), storage)
 
 
 def _read_legacy(file: BinaryIO, file_size: int) -> object:

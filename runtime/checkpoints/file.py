@@ -7,15 +7,19 @@ from pathlib import Path
 
 import torch
 
+from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import MAKE_ROOM, replace_file
 
 FORMAT = 1
 
 
-def save_checkpoint(path: Path, content: dict) -> None:
-    """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back."""
-    with replace_file(path) as temporary:
+def save_checkpoint(path: Path, content: dict, *, then: str = MAKE_ROOM) -> None:
+    """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back.
+
+    Raises InputError where the disk can't take it, with what to do ``then``.
+    """
+    with replace_file(path, then=then) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
 
@@ -36,6 +40,7 @@ def load_checkpoint(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
     try:
+        refuse_bomb(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail with anything: IndexError, KeyError, UnicodeError …
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

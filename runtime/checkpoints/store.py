@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
-from runtime.files import flush_folder, sha256
+from runtime.files import flush_folder, sha256, writing
 
 DIGITS = 16  # of SHA-256 in hexadecimal, as torch.hub names its files
 _NAME = re.compile(rf"epoch(\d+)_batch(\d+)-([0-9a-f]{{{DIGITS}}})\.pt")
@@ -36,13 +35,12 @@ class CheckpointStore:
         Raises InputError where it can't be written (no room on the disk); nothing is deleted then.
         """
         draft = self.folder / "draft.pt"
-        try:
-            save_checkpoint(draft, content)
-        except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-            raise InputError(self._not_written(error)) from None
-        path = self.folder / f"epoch{position.epoch:04d}_batch{position.batch:06d}-{sha256(draft)[:DIGITS]}.pt"
-        os.replace(draft, path)
-        flush_folder(self.folder)  # before older ones are gone
+        then = self._what_to_do()
+        with writing(draft, then=then):
+            save_checkpoint(draft, content, then=then)
+            path = self.folder / f"epoch{position.epoch:04d}_batch{position.batch:06d}-{sha256(draft)[:DIGITS]}.pt"
+            os.replace(draft, path)
+            flush_folder(self.folder)  # before older ones are gone
         # After a return to an older position the checkpoints beyond it belong to a course that is given up.
         for old in self._paths():
             if old != path and _position(old) >= position:
@@ -63,7 +61,8 @@ class CheckpointStore:
             if _is_whole(path):
                 return path
             tqdm.write(f"{path} is damaged (its checksum differs); it is passed over")
-            path.rename(path.with_suffix(".damaged"))
+            with writing(path):
+                path.rename(path.with_suffix(".damaged"))
         if paths:
             raise InputError(f"no checkpoint in {self.folder} is whole; start anew with --resume never")
         return None
@@ -88,15 +87,10 @@ class CheckpointStore:
         found = self.folder.glob("*.pt") if self.folder.is_dir() else []
         return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_position, reverse=True)
 
-    def _not_written(self, error: Exception) -> str:
-        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.is_dir())
-        free = shutil.disk_usage(existing).free / 1e9
-        last = next((f"; {path.name} before it is kept" for path in self._paths()), "")
-        reason = str(error).strip().splitlines()[0][:100]
-        return (
-            f"the checkpoint can't be written to {self.folder} ({reason}; {free:.2f} GB are free){last}; "
-            "make room, then give the same command again"
-        )
+    def _what_to_do(self) -> str:
+        """Where the next checkpoint can't be written."""
+        last = next((f"{path.name} before it is kept; " for path in self._paths()), "")
+        return f"{last}make room, then give the same command again"
 
 
 def _position(path: Path) -> Position:

@@ -51,7 +51,7 @@ def test_the_better_of_two_runs_is_named_with_its_evidence(tmp_path):
     words = compare(CompareSettings((tmp_path / "bad", tmp_path / "good"), out))
     points = (good["accuracy"] - bad["accuracy"]) * 100
     assert words[1].startswith(f"good is better than bad by {points:.2f} points (95 % interval ")
-    assert words[1].endswith("more than luck.")
+    assert words[1].endswith("more than chance.")
     assert {path.name for path in out.iterdir()} == {
         "compare.html", "compare.csv", "significance.csv", "iou.png", "train_loss.png", "roc.png",
     }  # fmt: skip
@@ -73,7 +73,7 @@ def test_runs_that_differ_by_luck_alone_are_not_told_apart(tmp_path):
     write_run(tmp_path / "a", 0.3, draw=1)
     write_run(tmp_path / "b", 0.3, draw=2, lr=0.2)
     words = compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
-    assert words[1].endswith("this may be luck.")
+    assert words[1].endswith("this may be chance.")
     assert "another seed" in words[2]
 
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 
@@ -106,3 +107,19 @@ def test_errors_of_the_user_end_in_one_line_and_others_in_a_traceback(capsys):
     assert stop.value.code == 130
     with pytest.raises(KeyError), one_line_errors():
         raise KeyError("a defect of ours")
+
+
+def test_a_full_disk_somewhere_else_names_a_place(capsys):
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "None" not in said and "/dev/shm" in said
+
+
+def test_a_message_is_one_short_line_whatever_it_quotes(capsys):
+    for quoted in ("x" * 10_000_000, "\x1b[2J" * 1000, "a\nb\0c\x1b[31m\udcff\u202e"):
+        with pytest.raises(SystemExit), one_line_errors():
+            raise InputError(f"the file {quoted} is not there; name another")
+        said = capsys.readouterr().err
+        assert said.startswith("error: the file ") and said.endswith(" is not there; name another\n")
+        assert len(said) < 500 and said[:-1].isprintable()

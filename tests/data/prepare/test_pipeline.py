@@ -361,7 +361,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(source, tmp_path, detec
     def full(path, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(InputError, match="No space left"):
         run(source, tmp_path / "out", detector)
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]

@@ -401,5 +401,6 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
         check=False,
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: can't write to {tmp_path / 'out'}: File too large")
+    assert done.stderr.splitlines()[-1].startswith(f"error: can't write {tmp_path / 'out' / 'plain'}/")
+    assert "(File too large; more than 0.0 MB needed, " in done.stderr
     assert not [p for p in (tmp_path / "out").rglob(".*") if p.suffix == ".tmp"]

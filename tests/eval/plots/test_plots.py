@@ -76,9 +76,9 @@ def test_histograms_overlap_and_threshold_are_drawn_where_they_are():
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("healthy", "Epoch 3: same and different pairs are well apart"),
+        ("healthy", "Epoch 3: same and different pairs are well separated"),
         ("collapsed", "Epoch 3: collapsed, all distances under 0.05"),
-        ("perfect", "Epoch 3: same and different pairs are cleanly apart"),
+        ("perfect", "Epoch 3: same and different pairs are clearly separated"),
     ],
 )
 def test_the_title_says_what_is_seen(kind, words):
@@ -215,7 +215,7 @@ def test_the_test_result_can_be_read_by_itself():
     text = texts(figure)
     distances, same = made_up("healthy")
     right = int((distances[same] <= found["threshold"]).sum())
-    assert f"Test: {found['accuracy'] * 100:.2f} % of 600 pairs judged rightly" in text
+    assert f"Test: {found['accuracy'] * 100:.2f} % of 600 pairs classified correctly" in text
     assert f"threshold {found['threshold']:.3f}, chosen on the evaluation pairs" in text
     for words in (f"{right}", f"{300 - right}", f"{right / 3:.1f} %", f"AUC {found['auc']:.4f}"):
         assert words in text

@@ -54,9 +54,9 @@ def test_the_report_has_every_part_and_the_figures_of_the_run(finished_runs):
     found, metrics = words(run), json.loads((run / "metrics.json").read_text())
     low, high = metrics["intervals"]["accuracy"]
     for text in (
-        "healthy", "made-up", f"{metrics['accuracy'] * 100:.1f} % of 600 test pairs are judged rightly",
+        "healthy", "made-up", f"{metrics['accuracy'] * 100:.1f} % of 600 test pairs are classified correctly",
         f"{metrics['accuracy'] * 100:.2f} % | ({low * 100:.1f}–{high * 100:.1f})", "plain-masked", "too few pairs",
-        "By mask", "cloth", "Confusion matrix", "FAR 1e-1 (10 %)", "Thresholds", "Most wrong pairs", "Training",
+        "By mask", "cloth", "Confusion matrix", "FAR 1e-1 (10 %)", "Thresholds", "Worst pairs", "Training",
         "Settings", "Environment", "torch", "a pair listed before", "y<b>.jpg", "test.csv line 7",
     ):  # fmt: skip
         assert text in found, text
@@ -86,7 +86,7 @@ def test_the_verdict_of_a_healthy_run_says_what_masks_cost(finished_runs):
     )
     (_, rejected), (accepted, _) = metrics["confusion_matrix"]
     assert f"% of the {rejected + accepted} errors are" in found
-    assert "As a door that lets 10 % of strangers in, it would open for" in found
+    assert "At a threshold that accepts 10 % of the different-person pairs (FAR)" in found
     assert "Left out and named below: 1 test pair." in found
     assert "2 epochs, 200 images seen" in found
 
@@ -97,15 +97,15 @@ def test_the_report_of_a_collapsed_run_says_so_first(finished_runs):
     assert re.search(
         r"\| The embeddings have collapsed .*say nothing about masks\. \| .*no better than chance\.", verdict
     )
-    assert f"What may help: {ADVICE}." in verdict and "Training stopped early for that." in verdict
-    assert "costs" not in found and "As a door" not in found
+    assert f"What may help: {ADVICE}." in verdict and "Training stopped early because of that." in verdict
+    assert "costs" not in found and "At a threshold that accepts" not in found
 
 
 def test_the_report_of_a_perfect_run_says_that_the_test_is_too_easy(finished_runs):
     found = words(finished_runs["perfect"])
-    assert "100.0 % of 600 test pairs are judged rightly." in found
-    assert "With 30 people the true share of errors may still be 10.0 %." in found
-    assert "Not one error: the test is too easy" in found
+    assert "100.0 % of 600 test pairs are classified correctly." in found
+    assert "With 30 people the actual share of errors may still be 10.0 %." in found
+    assert "No errors: the test is too easy" in found
     assert "errors are" not in found and "chance." not in found
     assert "100.00 %" in found and "(100.0–100.0)" not in found  # resampling can't tell how sure "no errors" is
 
@@ -122,8 +122,8 @@ def test_few_people_are_said_where_the_intervals_would_be(finished_runs, tmp_pat
     (run / "metrics.json").write_text(json.dumps({**metrics, "people": 6, "intervals": None}))
     write_report(run)
     found = words(run)
-    assert "They are of 6 people: too few to say how sure any figure is." in found
-    assert "No 95 % intervals: they need 10 people at least." in found and "In brackets" not in found
+    assert "They show 6 people: too few to say how certain any result is." in found
+    assert "No 95 % intervals: they need at least 10 people." in found and "In brackets" not in found
 
 
 def test_a_run_of_an_older_version_has_a_report_of_what_it_has(finished_runs, tmp_path):

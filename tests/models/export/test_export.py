@@ -105,9 +105,9 @@ def test_pt2_is_loaded_by_torch_alone(run):
 
 def test_a_file_with_other_embeddings_is_an_error_and_not_written(run, tmp_path, monkeypatch):
     def make_off_by(value):
-        def slightly_off(path, fresh):
-            runner, metadata = open_whole(path, fresh)
-            return lambda images: runner(images) + np.float32(value), metadata
+        def slightly_off(content, fresh):
+            runner = open_whole(content, fresh)
+            return lambda images: runner(images) + np.float32(value)
 
         monkeypatch.setattr(formats, "open_safetensors", slightly_off)
 
