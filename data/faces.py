@@ -1,9 +1,12 @@
 """Everything a run reads: the tables of a folder of faces, checked before training starts."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.settings import BUILT_IN, Settings
+from data.alignment.alignment import Alignment
+from data.alignment.errors import AlignmentErrors
 from data.synthetic import FaceSet, ensure_faces
 from data.tables.card import read_dataset_card
 from data.tables.images import Images
@@ -27,7 +30,8 @@ TEST_PAIRS = 3_000
 class FaceData:
     """The three tables of a run, the images of their rows, and how these become the network's input.
 
-    ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest.
+    ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest;
+    ``alignment_errors``, by how much masks moved the alignment of these faces, where that was measured.
     """
 
     preprocessing: Preprocessing
@@ -38,6 +42,7 @@ class FaceData:
     evaluation_images: Images
     test: PairTable
     test_images: Images
+    alignment_errors: AlignmentErrors | None = None
 
 
 def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
@@ -61,17 +66,22 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     _refuse_masks_without_landmarks(train, settings)
     packs = _packs([train_path])
     disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
+    preprocessing = replace(preprocessing, alignment=_alignment(root, packs))
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
     eval_root = Path(settings.eval_root) if settings.eval_root else root
-    evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, preprocessing.crop)
+    how = preprocessing.crop, preprocessing.alignment
+    evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, *how)
     _refuse_one_kind(evaluation, settings.eval_csvs)
-    test, test_images = open_pairs(eval_root, (settings.test_csv,), settings.path_prefix, preprocessing.crop)
+    test, test_images = open_pairs(eval_root, (settings.test_csv,), settings.path_prefix, *how)
     for name, pairs in (("evaluation", evaluation), ("test", test)):
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
-    return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+    errors = AlignmentErrors.read(root)
+    return FaceData(
+        preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images, errors
+    )
 
 
 def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings) -> None:
@@ -89,11 +99,16 @@ def _refuse_one_kind(pairs: PairTable, csvs: tuple[str, ...]) -> None:
         raise InputError(f"{', '.join(csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
 
 
-def open_pairs(root: Path, names: tuple[str, ...], path_prefix: str, crop: str) -> tuple[PairTable, Images]:
-    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``faces_for`` does."""
+def open_pairs(
+    root: Path, names: tuple[str, ...], path_prefix: str, crop: str, alignment: Alignment | None = None
+) -> tuple[PairTable, Images]:
+    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``faces_for`` does.
+
+    ``alignment``: that of the network's training faces, for a warning if these were aligned otherwise.
+    """
     tables = [_table(root, name) for name in names]
     pairs, packs = read_pair_csvs(tables, path_prefix), _packs(tables)
-    _check_cards(root, packs, crop)
+    _check_cards(root, packs, crop, alignment)
     if not packs:
         pairs = without_missing(pairs, root, ", ".join(names))
     images = Images(root, pairs.paths, packs)
@@ -106,17 +121,26 @@ def _packs(tables: list[Path]) -> list[Pack]:
     return [Pack(table) for table in tables if table.suffix == SUFFIX]
 
 
-def _check_cards(root: Path, packs: list[Pack], crop: str) -> int | None:
+def _check_cards(root: Path, packs: list[Pack], crop: str, alignment: Alignment | None = None) -> int | None:
     """The size that the packs' cards state, or that of the folder where there is no pack."""
-    cards = [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
-    sizes = [check_card(card, place, crop) for card, place in cards]
+    sizes = [check_card(card, place, crop, alignment) for card, place in _cards(root, packs)]
     return sizes[0]
 
 
-def check_card(card: dict | None, place: Path, crop: str) -> int | None:
+def _cards(root: Path, packs: list[Pack]) -> list[tuple[dict | None, Path]]:
+    return [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
+
+
+def _alignment(root: Path, packs: list[Pack]) -> Alignment:
+    """How the faces were aligned, by their first card."""
+    return Alignment.of(_cards(root, packs)[0][0])
+
+
+def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
     """The size in pixels that the card of the faces at ``place`` states, None where they have none.
 
-    Raises InputError where the card states another crop than ``crop``.
+    Warns where it states another way to find faces than ``alignment``, that of the network's training faces. Raises
+    InputError where it states another crop than ``crop``.
     """
     if card is None:
         return None
@@ -125,7 +149,19 @@ def check_card(card: dict | None, place: Path, crop: str) -> int | None:
             f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
             "set crop, or prepare the faces again"
         )
+    if alignment is not None and not alignment.finds_as(Alignment.of(card)):
+        warn_of_alignment(f"the faces in {place}", Alignment.of(card), alignment)
     return card["size"]
+
+
+def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
+    """One line, when a network meets ``faces`` that were found in another way than its training faces."""
+    print(
+        f"warning: {faces} were aligned by {found.detector} with the {found.landmarks}'s points, the network was "
+        f"trained on {trained.detector} with the {trained.landmarks}'s points: expect more errors",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def built_in_faces(people: int, images: int, image_size: int) -> Path:

@@ -88,19 +88,21 @@ class Embedder:
     faces are aligned, ``arcface5`` or ``mtcnn_box``.
     """
 
-    def __init__(self, run: str, backbone: str = "", device: str = "auto") -> None:
+    def __init__(self, run: str, backbone: str = "", device: str = "auto", detector: str = "mtcnn") -> None:
         """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
-        ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda.
+        ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda. ``detector``: what
+        finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind.
 
-        Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
+        Raises InputError (a ValueError of one line) where one of them is missing, damaged or of another architecture.
         """
         opened = open_model(str(run), backbone)
         needed = Preprocessing.from_dict(opened.preprocessing)
         self.threshold, self.size, self.crop = opened.threshold, needed.size, needed.crop
+        self.alignment = needed.alignment
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
         self._normalise, self._mirror = needed.normalise, opened.mirror
-        self._reader: PhotoReader | None = None
+        self._detector, self._reader = detector, None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
         """Photographs, each a path or uint8 (H, W, 3) RGB of any size → float32 (N, D), rows of length 1, in order.
@@ -123,7 +125,7 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            self._reader = PhotoReader(self.size, self.crop)
+            self._reader = PhotoReader(self.size, self.crop, self._detector)
         return self._reader(image)
 
 

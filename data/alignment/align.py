@@ -1,5 +1,7 @@
 """Bring a face to the template: a similarity transform of its five landmarks, or the detector's box."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -30,14 +32,28 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
+def eye_distance(landmarks: np.ndarray) -> float:
+    """The distance of the eyes that a frontal face of this size has: from all five points, as the eyes of a turned head
+    are seen near each other."""
+    return float(np.sqrt(((landmarks - landmarks.mean(0)) ** 2).sum())) / _template_size()
+
+
+@cache
+def _template_size() -> float:
+    points = template(1).astype(np.float64)
+    return float(np.sqrt(((points - points.mean(0)) ** 2).sum()) / np.linalg.norm(points[1] - points[0]))
+
+
 def align_face(
-    image: np.ndarray, detection: Detection, size: int, crop: Crop = "arcface5"
+    image: np.ndarray, detection: Detection, size: int, crop: Crop = "arcface5", points: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the face out: uint8 (size, size, 3), and its landmarks there, float32 (5, 2)."""
+    """Cut the face out: uint8 (size, size, 3), and where its landmarks, or other ``points`` (5, 2) of the image, lie
+    there, float32 (5, 2)."""
+    points = detection.landmarks if points is None else points
     if crop == "mtcnn_box":
-        return _box_crop(image, detection, size)
+        return _box_crop(image, detection, size, points)
     matrix = similarity(detection.landmarks, template(size), detection.weights)
-    return warp(image, matrix, size), apply_affine(matrix, detection.landmarks).astype(np.float32)
+    return warp(image, matrix, size), apply_affine(matrix, points).astype(np.float32)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
@@ -53,7 +69,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
-def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _box_crop(image: np.ndarray, detection: Detection, size: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The detector's box, cut at the image's border and stretched to a square, as facenet-pytorch does it."""
     height, width = image.shape[:2]
     left, top = (int(max(v, 0)) for v in detection.box[:2])
@@ -62,5 +78,5 @@ def _box_crop(image: np.ndarray, detection: Detection, size: int) -> tuple[np.nd
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     face = cv2.resize(image[top:bottom, left:right], (size, size), interpolation=cv2.INTER_AREA)
     scale = np.array([size / (right - left), size / (bottom - top)])
-    landmarks = (detection.landmarks - [left, top] + 0.5) * scale - 0.5
+    landmarks = (points - [left, top] + 0.5) * scale - 0.5
     return face, landmarks.astype(np.float32)

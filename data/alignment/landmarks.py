@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from data.alignment.align import apply_affine, similarity, warp
+from data.alignment.align import apply_affine, eye_distance, similarity, warp
 from data.alignment.detector import Detection, is_plausible
 from data.alignment.landmark_network import CROP_SIZE, MIRRORED, LandmarkNetwork, crop_template
 from data.transforms import template
@@ -108,18 +107,6 @@ def coarse_points(detection: Detection) -> np.ndarray:
         if off < _MOST_OFF_BOX and 1 / 1.6 < size < 1.6:
             return points
     return face
-
-
-def eye_distance(landmarks: np.ndarray) -> float:
-    """The distance of the eyes that a frontal face of this size has: from all five points, as the eyes of a turned head
-    are seen near each other."""
-    return float(np.sqrt(((landmarks - landmarks.mean(0)) ** 2).sum())) / _template_size()
-
-
-@cache
-def _template_size() -> float:
-    points = template(1).astype(np.float64)
-    return float(np.sqrt(((points - points.mean(0)) ** 2).sum()) / np.linalg.norm(points[1] - points[0]))
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

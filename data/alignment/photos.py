@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data.alignment.align import align_face
-from data.alignment.detector import FaceDetector
+from data.alignment.finder import MTCNN, check_detector, open_detector
 from data.sources.read_image import UnreadableImage, read_image
 from data.transforms import Crop
 from runtime.errors import InputError
@@ -37,9 +37,11 @@ class FacePhoto:
 class PhotoReader:
     """Reads photographs and aligns the face nearest the centre; also where the photograph lies on its side."""
 
-    def __init__(self, size: int, crop: Crop) -> None:
+    def __init__(self, size: int, crop: Crop, detector: str = MTCNN) -> None:
+        """``detector`` as in ``open_detector``. Raises InputError where there is none, or it can't give that crop."""
+        check_detector(detector, crop)
         self._size, self._crop = size, crop
-        self._detector = FaceDetector()
+        self._detector = open_detector(detector)
 
     def __call__(self, photo: str | Path | np.ndarray) -> FacePhoto:
         """``photo``: a path, or uint8 (H, W, 3) RGB.

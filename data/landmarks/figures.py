@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from data.alignment.align import eye_distance
 from data.alignment.landmark_network import LandmarkNetwork
-from data.alignment.landmarks import eye_distance
 from data.landmarks.hide import natural_face
 from data.landmarks.teacher import Taught
 from data.masks.render import MASK_KINDS

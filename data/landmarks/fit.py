@@ -1,6 +1,5 @@
 """The training loop: resumable, the same bits whatever the number of workers and wherever it was stopped."""
 
-import math
 from pathlib import Path
 
 import cv2
@@ -18,9 +17,11 @@ from data.landmarks.teacher import Taught
 from runtime.checkpoints.file import load_checkpoint, load_state, save_checkpoint
 from runtime.errors import InputError
 from runtime.seeds import SampleGenerators
+from runtime.training.ema import EMA
 
-_SAVED_EVERY = 100
-_WARM_UP = 100
+_SAVED_EVERY = 25
+# The averaged weights are those of about the last fifty steps.
+_AVERAGE = 0.98
 # Where the network is sure of a point, an error counts by how sure; everywhere it counts against this, too, so that
 # what is hard to see is not given up.
 _FIXED_SPREAD = 0.04
@@ -54,66 +55,70 @@ def loss_of(points: Points, landmarks: Tensor, faces: Tensor) -> Tensor:
     return of_points + F.binary_cross_entropy_with_logits(points.face, faces)
 
 
+class _Training:
+    """What a checkpoint holds: network, averaged weights, optimiser and the number of steps done."""
+
+    def __init__(self, settings: LandmarkSettings) -> None:
+        torch.manual_seed(settings.seed)
+        self._made_with = settings.made_with()
+        self.network = LandmarkNetwork().train()
+        self.average = EMA(self.network, _AVERAGE)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=settings.lr, weight_decay=1e-3)
+        self.done = 0
+
+    def step(self, crops: Tensor, landmarks: Tensor, faces: Tensor) -> float:
+        """One batch; returns its loss."""
+        loss = loss_of(self.network(crops), landmarks, faces)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.average.update()
+        self.done += 1
+        return float(loss.detach())
+
+    def save(self, path: Path) -> None:
+        content = {"model": self.network.state_dict(), "average": self.average.state_dict(), "step": self.done}
+        save_checkpoint(path, {**content, "optimiser": self.optimiser.state_dict(), "settings": self._made_with})
+
+    def resume(self, path: Path) -> None:
+        """Take up a checkpoint, if there is one. Raises InputError where it was made with other settings."""
+        if not path.is_file():
+            return
+        content = load_checkpoint(path)
+        different = [key for key, value in self._made_with.items() if content["settings"].get(key) != value]
+        if different:
+            was = ", ".join(f"{key} {content['settings'].get(key)}" for key in different)
+            raise InputError(f"{path} was begun with {was}; use the same settings to resume, or name another --out")
+        load_state(self.network, content["model"], str(path))
+        self.average.load_state_dict(content["average"], content["step"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.done = content["step"]
+
+
 def fit(taught: Taught, settings: LandmarkSettings, checkpoint: Path) -> LandmarkNetwork:
-    """Train, from ``checkpoint`` on if it is there. Raises InputError where that was made with other settings."""
-    torch.manual_seed(settings.seed)
-    network = LandmarkNetwork()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=1e-3)
-    done = _resume(checkpoint, settings, network, optimiser)
+    """The network with its averaged weights after ``settings.steps``, trained from ``checkpoint`` on if it is there.
+
+    The rate is constant and the average does what a falling one would, so that more steps can be added at any time.
+    Raises InputError where the checkpoint was made with other settings.
+    """
+    training = _Training(settings)
+    training.resume(checkpoint)
     loader = DataLoader(
         _HardBatches(taught, settings),
         batch_size=None,
-        sampler=range(done, settings.steps),
+        sampler=range(training.done, settings.steps),
         num_workers=settings.workers,
         generator=torch.Generator(),
         worker_init_fn=_start_worker,
     )
-    network.train()
-    bar = tqdm(loader, desc="training", unit="step", initial=done, total=settings.steps)
-    for step, batch in enumerate(bar, start=done):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.lr * _schedule(step, settings.steps)
-        crops, landmarks, faces = batch
-        loss = loss_of(network(crops), landmarks, faces)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        if step % 10 == 0:
-            bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
-        if (step + 1) % _SAVED_EVERY == 0 or step + 1 == settings.steps:
-            _save(checkpoint, settings, network, optimiser, step + 1)
-    return network.eval()
-
-
-def _schedule(step: int, steps: int) -> float:
-    """A short warm-up, then half a cosine to zero."""
-    warm = min(_WARM_UP, steps // 10)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
-
-
-def _save(
-    path: Path, settings: LandmarkSettings, network: LandmarkNetwork, optimiser: torch.optim.Optimizer, done: int
-) -> None:
-    made_with = settings.made_with()
-    state = {"model": network.state_dict(), "optimiser": optimiser.state_dict(), "settings": made_with, "step": done}
-    save_checkpoint(path, state)
-
-
-def _resume(path: Path, settings: LandmarkSettings, network: LandmarkNetwork, optimiser: torch.optim.Optimizer) -> int:
-    """The number of steps that ``path`` has behind it, 0 where there is no such file."""
-    if not path.is_file():
-        return 0
-    content = load_checkpoint(path)
-    different = [key for key, value in settings.made_with().items() if content["settings"].get(key) != value]
-    if different:
-        was = ", ".join(f"{key} {content['settings'].get(key)}" for key in different)
-        raise InputError(f"{path} was begun with {was}; use the same settings to resume, or name another --out")
-    load_state(network, content["model"], str(path))
-    optimiser.load_state_dict(content["optimiser"])
-    return content["step"]
+    bar = tqdm(loader, desc="training", unit="step", initial=training.done, total=max(settings.steps, training.done))
+    for batch in bar:
+        bar.set_postfix(loss=f"{training.step(*batch):.3f}", refresh=False)
+        if training.done % _SAVED_EVERY == 0 or training.done >= settings.steps:
+            training.save(checkpoint)
+    training.network.load_state_dict(training.average.state_dict())
+    return training.network.eval()
 
 
 def _start_worker(worker: int) -> None:

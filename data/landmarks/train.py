@@ -28,9 +28,7 @@ def train(settings: LandmarkSettings) -> dict:
     cv2.setNumThreads(1)
     taught = teach(settings.faces, settings.cache, settings.most_of_a_person)
     if taught.held_out.all() or not taught.held_out.any():
-        raise InputError(
-            "all faces are of one or two people; training needs people to learn from and others to test on"
-        )
+        raise InputError("too few people: training needs some to learn from and others to test on")
     network = fit(taught, settings, settings.out.with_suffix(".pt"))
     return write_trained(network, taught, settings)
 
@@ -48,11 +46,9 @@ def write_trained(network: LandmarkNetwork, taught: Taught, settings: LandmarkSe
     people = [folder.resolve().name for folder in settings.faces]
     card = {
         "parameters": sum(value.numel() for value in network.parameters()),
-        "trained_on": {"folders": people, "faces": int((~taught.held_out).sum()), **settings.made_with()},
-        "held_out": {
-            "faces": int(taught.held_out.sum()),
-            "median_error_of_eye_distance": held_out_errors(network, taught),
-        },
+        "trained_on": {"folders": people, "faces": int((~taught.held_out).sum()), "steps": settings.steps, **settings.made_with()},
+        "held_out_faces": int(taught.held_out.sum()),
+        "median_error_of_eye_distance": held_out_errors(network, taught),
         "teacher": "MTCNN's points on the bare photographs",
         "licence": LICENCE,
     }

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data.alignment.detector import FaceDetector
+from data.alignment.errors import FILE as ERRORS
+from data.alignment.errors import error_quantiles, measure_errors
+from data.alignment.finder import open_finder
 from data.prepare.csvs import write_pair_table, write_people_tables
 from data.prepare.faces import JPEG_QUALITY, Detector, prepare_files
 from data.prepare.journal import Journal
@@ -21,7 +24,7 @@ from data.prepare.preview import contact_sheet
 from data.prepare.settings import PrepareSettings
 from data.sources.folders import list_folder
 from data.sources.open_source import open_source
-from data.sources.outcome import STATUSES, WORN, WRITTEN, Outcome
+from data.sources.outcome import LOST_UNDER_MASK, STATUSES, WORN, WRITTEN, Outcome
 from data.sources.pair_lists import apply_mask_labels
 from data.sources.read_image import UnreadableImage, read_image
 from data.sources.source_file import Source, SourceFile
@@ -35,13 +38,14 @@ from runtime.files import write_file
 _PREVIEW_FACES = 32
 
 
-def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] = FaceDetector) -> dict:
+def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | None = None) -> dict:
     """Do the whole preparation and return the summary, as in summary.json.
 
-    ``make_detector`` is called once in each process. Raises InputError: see ``open_source`` and ``Journal``; an
-    impossible setting; a folder that can't be written; no usable face at all.
+    ``make_detector`` is called once in each process; None: what the settings name. Raises InputError: see
+    ``open_source`` and ``Journal``; an impossible setting; a folder that can't be written; no usable face at all.
     """
     settings.check()
+    make_detector = make_detector or partial(open_finder, settings.detector, settings.landmarks)
     started = time.monotonic()
     name, source = _open(settings)
     try:
@@ -128,13 +132,14 @@ def _run(
 
 def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: int, seconds: float) -> dict:
     outcomes = [journal.outcomes[file.path] for file in source.pictures] + source.other
-    failures = [(o.path, o.status, o.reason) for o in outcomes if o.status != WRITTEN]
+    failures = [(o.path, o.status, o.reason) for o in outcomes if o.reason or o.status != WRITTEN]
     write_table(pd.DataFrame(failures, columns=["path", "status", "reason"]), settings.out / "failures.csv")
     written = [o for o in outcomes if o.status == WRITTEN]
     counts = Counter(o.status for o in outcomes)
     summary = {
         "files": len(outcomes),
         **{status.replace(" ", "_"): counts[status] for status in STATUSES},
+        "lost_under_mask": sum(o.reason == LOST_UNDER_MASK for o in outcomes),
         "kept_from_before": kept,
         "seconds": round(seconds, 1),
     }
@@ -154,9 +159,25 @@ def _write_results(settings: PrepareSettings, source: Source, written: list[Outc
         more = write_people_tables(settings, written)
         more["perhaps_one_person"] = spelled_twice(o.person for o in written)
     card = {"source": Path(settings.source).resolve().name, "seed": settings.seed, "jpeg_quality": JPEG_QUALITY}
+    card["alignment"] = settings.alignment.to_dict()
+    if settings.alignment.masks == "before alignment":
+        card["alignment_errors"] = _write_errors(settings, written)
     write_dataset_card(settings.out, settings.crop, settings.size, **card)
     _write_preview(settings, source, written)
     return more
+
+
+def _write_errors(settings: PrepareSettings, written: list[Outcome]) -> dict:
+    """By how much masks moved the alignment, for training to draw from; returns what the card says of it."""
+    both = [o for o in written if o.masked_landmarks]
+    bare, masked = (
+        np.array([points for o in both for points in part(o)], np.float64).reshape(-1, 5, 2)
+        for part in (lambda o: o.landmarks, lambda o: o.masked_landmarks)
+    )
+    table = measure_errors([o.mask for o in both], bare, masked, settings.size)
+    write_table(table, settings.out / ERRORS)
+    lost = sum(o.reason == LOST_UNDER_MASK for o in written)
+    return {"faces": len(both), "lost": lost, "shift_of_eye_distance": error_quantiles(table)}
 
 
 def _write_preview(settings: PrepareSettings, source: Source, written: list[Outcome]) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.alignment.alignment import Alignment, Landmarks
+from data.alignment.finder import MTCNN, check_detector, detector_name
 from data.masks.render import MASK_KINDS, check_mask_kinds
 from data.prepare.proposals import read_proposals
 from data.transforms import Crop
@@ -34,12 +36,21 @@ class PrepareSettings:
     crop: Crop = "arcface5"
     """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as facenet-pytorch's weights
     were made on."""
+    detector: str = MTCNN
+    """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
+    kind."""
+    landmarks: Landmarks = "detector"
+    """Whose five points faces are aligned by. network: the landmark network's, which a mask does not mislead. detector:
+    the detector's own."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find the face and bring it to the crop. The others are for faces that are aligned already. landmarks:
     only find the five points that masks are fitted by. none: search nothing, so that no masks can be drawn."""
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
+    masks_after_alignment: bool = False
+    """Put masks on aligned faces, as most papers do: a door, which sees the mask first, aligns less well. Otherwise the
+    photograph gets the mask, and the face is found and aligned as it is seen then."""
     mask_kinds: tuple[str, ...] = MASK_KINDS
     """Simulated masks to draw from: those names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
     picture of the fabric (cloth:tartan.png)."""
@@ -60,9 +71,19 @@ class PrepareSettings:
     jobs: int = 0
     """Processes; 0: one for each core."""
 
+    @property
+    def alignment(self) -> Alignment:
+        """How the faces are aligned, for cards."""
+        # Aligned faces keep their place, and get their masks there.
+        after = self.masks_after_alignment or self.align != "detect"
+        return Alignment(
+            detector_name(self.detector), self.landmarks, "after alignment" if after else "before alignment"
+        )
+
     def made_with(self) -> dict:
         """The settings that a face on disk depends on."""
         made_with = {name: getattr(self, name) for name in ("size", "crop", "align", "masks", "seed")}
+        made_with["alignment"] = self.alignment.to_dict()
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:
@@ -77,6 +98,7 @@ class PrepareSettings:
                 raise InputError(f"{name} must be 2 or more, not {getattr(self, name)}")
         if self.pairs_per_person < 1 or self.jobs < 0:
             raise InputError("pairs_per_person must be 1 or more, and jobs 0 or more")
+        check_detector(self.detector, self.crop)
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted by landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)
