@@ -47,6 +47,7 @@ SETTINGS = TripletSettings(
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     mask_fit="varied",  # varied | fixed | flat
     jitter=False,  # move, turn and light training faces a little
+    alignment_errors=True,  # fresh masks move a face as they move its alignment in photographs
     max_unreadable=0.01,  # share of an epoch's images
     mirror=True,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces

@@ -69,7 +69,7 @@ class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
-    InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, as a detector is misled by it.
+    InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, which misleads detectors.
     ``jitter``: see ``data.loading.jitter``.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.

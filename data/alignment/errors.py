@@ -26,9 +26,7 @@ _MOST = 5_000
 _LEAST = 20
 
 
-def measure_errors(
-    kinds: Sequence[str], bare: np.ndarray, masked: np.ndarray, size: int
-) -> pd.DataFrame:
+def measure_errors(kinds: Sequence[str], bare: np.ndarray, masked: np.ndarray, size: int) -> pd.DataFrame:
     """A row of COLUMNS for each face, evenly spread where there are many.
 
     ``bare`` and ``masked`` float (N, 5, 2): where the same points of a face lie in the crop that its bare photograph
@@ -84,7 +82,7 @@ def misalign(face: np.ndarray, matrix: np.ndarray) -> None:
 
 
 def error_quantiles(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Kind of mask → median and 90 % quantile of how far the five points are moved, as a share of the eyes' distance."""
+    """Kind of mask → median and 90 % quantile of how far the points are moved, as a share of the eyes' distance."""
     points = template(1).astype(np.float64) - 0.5
     turn = table["right_x"].to_numpy() + 1j * table["right_y"].to_numpy()
     shift = table["x"].to_numpy() + 1j * table["y"].to_numpy()

@@ -46,7 +46,12 @@ def write_trained(network: LandmarkNetwork, taught: Taught, settings: LandmarkSe
     people = [folder.resolve().name for folder in settings.faces]
     card = {
         "parameters": sum(value.numel() for value in network.parameters()),
-        "trained_on": {"folders": people, "faces": int((~taught.held_out).sum()), "steps": settings.steps, **settings.made_with()},
+        "trained_on": {
+            "folders": people,
+            "faces": int((~taught.held_out).sum()),
+            "steps": settings.steps,
+            **settings.made_with(),
+        },
         "held_out_faces": int(taught.held_out.sum()),
         "median_error_of_eye_distance": held_out_errors(network, taught),
         "teacher": "MTCNN's points on the bare photographs",

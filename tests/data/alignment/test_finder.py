@@ -15,6 +15,7 @@ from data.transforms import template
 from runtime.errors import InputError
 
 FACE = template(112)
+LOWER = np.array([0, 2])
 
 
 def detection(middle, side=40.0, probability=0.99) -> Detection:
@@ -125,7 +126,7 @@ class _Knows:
     def __call__(self, images, detections):
         sure = [face.landmarks.mean(0)[0] > self.line for face in detections]
         return [
-            Reading(face.landmarks + [0, 2], np.arange(5.0), 0.9, bool(known))
+            Reading(face.landmarks + LOWER, np.arange(5.0), 0.9, bool(known))
             for face, known in zip(detections, sure, strict=True)
         ]
 
@@ -137,7 +138,7 @@ def test_the_nearest_face_that_the_network_knows_is_taken_with_its_points():
     near, far = detection([45, 50]), detection([70, 50])
     detector = _Searches([near, far], [near])
     (found,) = FaceFinder(detector, _Knows(60))([IMAGE])
-    assert found.refined and np.allclose(found.landmarks, far.landmarks + [0, 2])
+    assert found.refined and np.allclose(found.landmarks, far.landmarks + LOWER)
     assert found.weights.tolist() == [0, 1, 2, 3, 4] and detector.done == [1]
 
 
