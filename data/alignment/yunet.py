@@ -45,6 +45,8 @@ class YuNet:
         """Raises InputError where there is no such file, or it is no such network."""
         if not path.is_file():
             raise InputError(f"there is no detector {path}; give mtcnn, yunet or an ONNX file of YuNet's kind")
+        # OpenCV's engine would say at each start that it has no GPU.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._networks = {
                 canvas: cv2.FaceDetectorYN.create(str(path), "", (canvas, canvas), 0.5, _OVERLAP, _MOST)
