@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from data.alignment.alignment import LANDMARKS, Alignment
+from data.alignment.finder import detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
+from data.faces import warn_of_alignment
 from data.transforms import Preprocessing
 from models.trained_model import open_model
 from runtime.devices import pick_device, to_device
@@ -85,7 +88,7 @@ class Embedder:
 
     Attributes: ``threshold``, the distance up to which two faces count as one person, chosen on the run's evaluation
     pairs (None where none is stored: see eval.threshold); ``size``, side of an aligned face in pixels; ``crop``, how
-    faces are aligned, ``arcface5`` or ``mtcnn_box``.
+    faces are aligned, ``arcface5`` or ``mtcnn_box``; ``alignment``, how the training faces were found.
     """
 
     def __init__(self, run: str, backbone: str = "", device: str = "auto", detector: str = "mtcnn") -> None:
@@ -125,6 +128,9 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
+            door = Alignment(detector_name(self._detector), LANDMARKS)
+            if not door.finds_as(self.alignment):
+                warn_of_alignment("photographs", door, self.alignment)
             self._reader = PhotoReader(self.size, self.crop, self._detector)
         return self._reader(image)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from data.alignment.alignment import Landmarks
-from data.alignment.detector import Detection, FaceDetector, is_plausible
+from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_plausible
 from data.alignment.landmarks import LandmarkFinder, Reading, refined
 from data.alignment.yunet import YuNet, yunet_file
 from runtime.errors import InputError
@@ -51,7 +51,7 @@ def open_detector(name: str) -> Detector:
     Raises InputError where there is no such detector.
     """
     if name == MTCNN:
-        return FaceDetector()
+        return FaceDetector((*SEARCHES, FAINT))
     return YuNet(yunet_file() if name == YUNET else Path(name))
 
 

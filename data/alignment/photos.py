@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from data.alignment.align import align_face
-from data.alignment.finder import MTCNN, check_detector, open_detector
+from data.alignment.alignment import LANDMARKS, Landmarks
+from data.alignment.finder import MTCNN, check_detector, open_finder
 from data.sources.read_image import UnreadableImage, read_image
 from data.transforms import Crop
 from runtime.errors import InputError
@@ -37,11 +38,11 @@ class FacePhoto:
 class PhotoReader:
     """Reads photographs and aligns the face nearest the centre; also where the photograph lies on its side."""
 
-    def __init__(self, size: int, crop: Crop, detector: str = MTCNN) -> None:
-        """``detector`` as in ``open_detector``. Raises InputError where there is none, or it can't give that crop."""
+    def __init__(self, size: int, crop: Crop, detector: str = MTCNN, landmarks: Landmarks = LANDMARKS) -> None:
+        """``detector`` and ``landmarks`` as in ``open_finder``. Raises InputError where there is none, or it can't give that crop."""
         check_detector(detector, crop)
         self._size, self._crop = size, crop
-        self._detector = open_detector(detector)
+        self._detector = open_finder(detector, landmarks)
 
     def __call__(self, photo: str | Path | np.ndarray) -> FacePhoto:
         """``photo``: a path, or uint8 (H, W, 3) RGB.
@@ -56,7 +57,8 @@ class PhotoReader:
             if faces and faces[0].probability > probability:
                 face, _ = align_face(view, faces[0], self._size, self._crop)
                 surest, probability = FacePhoto(face, len(faces), turned), faces[0].probability
-            if probability > _SURE:
+            # The landmark network knows upright faces alone.
+            if probability > _SURE or (faces and faces[0].refined):
                 break
         if surest is None:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data.alignment.alignment import Alignment, Landmarks
+from data.alignment.alignment import LANDMARKS, Alignment, Landmarks
 from data.alignment.finder import MTCNN, check_detector, detector_name
 from data.masks.render import MASK_KINDS, check_mask_kinds
 from data.prepare.proposals import read_proposals
@@ -39,7 +39,7 @@ class PrepareSettings:
     detector: str = MTCNN
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
-    landmarks: Landmarks = "detector"
+    landmarks: Landmarks = LANDMARKS
     """Whose five points faces are aligned by. network: the landmark network's, which a mask does not mislead. detector:
     the detector's own."""
     align: Literal["detect", "landmarks", "none"] = "detect"
