@@ -1,13 +1,13 @@
 """Train a face embedding with online triplet mining, select the best checkpoint, test it.
 
-    python main_triplet.py                       the demo: built-in faces, 2 CPU cores, 6 minutes on slow ones
+    python main_triplet.py                       the demo: built-in faces, 6 minutes on 2 slow CPU cores
     python main_triplet.py --help                every setting
     python main_triplet.py --preset model2       a named preset of configs/presets
     python main_triplet.py --data-root FOLDER    your own faces, prepared by python -m data.prepare
-    python main_triplet.py --resume never        a new run, though one of the same settings is unfinished
-    torchrun --nproc-per-node 4 main_triplet.py  four processes, one a GPU
+    python main_triplet.py --resume never        a new run, even if one with the same settings is unfinished
+    torchrun --nproc-per-node 4 main_triplet.py  four processes, one per GPU
 
-Everything a run makes lies in results/<run>/.
+Everything a run writes is in results/<run>/.
 """
 
 from configs import TripletSettings, parse_settings
@@ -36,27 +36,27 @@ SETTINGS = TripletSettings(
     train_csv="train.csv",  # path,target; or a .pack of it
     train_faces="all",  # all | plain | masked
     eval_csvs=("eval_same.csv", "eval_diff.csv"),  # path,target,pair_path,pair_target
-    test_csv="test.csv",  # the same columns; only ever reported on
-    eval_root="",  # folder of the eval and test faces where it is another; empty: data_root
+    test_csv="test.csv",  # the same columns; nothing is selected on them
+    eval_root="",  # folder of the eval and test faces, if another; empty: data_root
     path_prefix="",  # OLD=NEW for CSVs with absolute paths
     crop="arcface5",  # arcface5 | mtcnn_box
-    image_size=80,  # pixels; photographs show more at 112 or 128
+    image_size=80,  # pixels; use 112 or 128 for photos
     normalisation="auto",  # auto | imagenet | symmetric
-    most_images=0,  # of an identity, 0: all
-    mask_probability=0.0,  # share of plain training faces that get a fresh mask
+    most_images=0,  # per identity, 0: all
+    mask_probability=0.0,  # share of plain training faces that get a new mask
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     mask_fit="varied",  # varied | fixed | flat
-    jitter=False,  # move, turn and light training faces a little
+    jitter=False,  # small shifts, rotations and changes of light, against overfitting
     alignment_errors=True,  # fresh masks move a face as they move its alignment in photographs
     max_unreadable=0.01,  # share of an epoch's images
     mirror=True,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces
     builtin_people=170,  # identities to train on
-    builtin_images=9,  # plain images a person, each with a masked copy
+    builtin_images=9,  # plain images per person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
     pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
-    embedding_size=512,  # values
+    embedding_size=512,  # dimension
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
     norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
@@ -69,16 +69,16 @@ SETTINGS = TripletSettings(
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
     # ---- teacher ----
-    teacher="",  # a trained run that shows where masked faces are to lie; empty: none
+    teacher="",  # a trained run whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
-    teacher_mean_share=0.5,  # of the person's mean in where a face is to lie, the rest is its own embedding
+    teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
-    momentum=0.9,  # sgd: Nesterov's; adam, adamw: beta1
+    momentum=0.9,  # sgd: Nesterov; adam, adamw: beta1
     weight_decay=0.01,  # decoupled for adamw
-    decay_norms=False,  # decay norms and biases too
+    decay_norms=False,  # weight decay of norms and biases, too
     schedule="cosine",  # multistep | cosine | cyclic | step | constant
     milestones=(),  # epochs, multistep
     lr_decay=0.1,  # factor, multistep and step
@@ -92,7 +92,8 @@ SETTINGS = TripletSettings(
     precision="auto",  # auto | float32 | bf16 | fp16
     compile=False,  # torch.compile
     activation_checkpointing=False,  # less memory, slower
-    workers=-1,  # -1: by the cores
+    workers=-1,  # -1: by the number of cores
+    data_timeout_minutes=0.0,  # minutes without data until a run ends, 0: it waits
     seed=0,
     deterministic=True,  # same run, same bits
     # ---- run ----
@@ -115,7 +116,7 @@ def main() -> None:
     faces = faces_for(settings, weights_preprocessing(settings.backbone, settings.pretrained))
     model = model_for(settings, device)
 
-    # ==== objective: which faces make a batch, and what their embeddings are asked for ====
+    # ==== objective: which faces make a batch, and the loss of their embeddings ====
     sampler = PKBatchSampler(
         faces.train.targets,
         settings.people_per_batch,
@@ -130,7 +131,7 @@ def main() -> None:
         allow_saturating_margin=settings.allow_saturating_margin,
     )
 
-    # ==== everything that moves in training ====
+    # ==== everything that training changes ====
     loader = train_loader_for(settings, faces, sampler, device)
     criterion = sum_parameter_gradients(beside_teacher(criterion, faces, settings).to(device))
     optimiser = optimiser_for(settings, [model, criterion])

@@ -1,6 +1,6 @@
 """The engine: one loop for both objectives.
 
-``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and goes on from any step.
+``fit`` trains, evaluates after each epoch, keeps the checkpoint with the lowest IOU and resumes from any step.
 It knows no face: the loader, the criterion and the evaluation are given to it.
 """
 
@@ -12,21 +12,21 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from runtime.errors import InputError
 from runtime.memory.estimate import estimate, peak_memory
 from runtime.memory.recompute import recomputed
-from runtime.processes.distributed import from_all, gather_rows, is_first, most_over_ranks, ranks, summed_afterwards
+from runtime.processes.distributed import gather_rows, is_first, most_over_ranks, ranks, summed_afterwards
 from runtime.processes.shards import clip_gradients
 from runtime.processes.signals import Stopped
+from runtime.processes.watched_loader import DataLost, WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.training.clock import StepClock
 from runtime.training.collapse import ADVICE, Collapsed, embedding_health
 from runtime.training.recovery import recover
 from runtime.training.state import EpochSums, TrainingState
-from runtime.training.watch import Diverged, Watch
+from runtime.training.watch import Arrived, Diverged, Watch
 
 # BatchNorm's running statistics take about so many steps to follow the weights; until then a healthy network may
 # look collapsed in evaluation.
@@ -36,7 +36,7 @@ FEWEST_IMAGES = 2
 
 
 class Report(Protocol):
-    """What looks at the network after each epoch."""
+    """The report after each epoch: evaluation and plots."""
 
     def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
         """Evaluate: at least ``iou``, ``auc``, ``threshold``, ``mean_distance`` and ``effective_rank``."""
@@ -45,14 +45,15 @@ class Report(Protocol):
         """Plot all epochs so far."""
 
 
-def fit(state: TrainingState, loader: DataLoader, report: Report, run: RunFolder) -> str | None:
+def fit(state: TrainingState, loader: WatchedLoader, report: Report, run: RunFolder) -> str | None:
     """Train up to ``settings.epochs``, from wherever ``state`` stands; returns why it stopped early, or None.
 
     ``loader`` yields (images uint8 (B, H, W, 3), labels int64 (B,), unreadable paths); its batch sampler has
     ``set_epoch``, and its dataset gives the ``name`` of a row.
 
     Raises InputError if more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
-    written, and Stopped (a SystemExit) if a signal asked for a stop; the state is saved then.
+    written. Raises DataLost (an InputError) if no more data comes, and Stopped (a SystemExit) if a signal asked for a
+    stop; the state is saved then.
     """
     watch, epochs = Watch(state, run), state.settings.epochs
     if state.history:
@@ -73,11 +74,10 @@ def fit(state: TrainingState, loader: DataLoader, report: Report, run: RunFolder
     return None
 
 
-def train_one_epoch(state: TrainingState, loader: DataLoader, watch: Watch) -> dict[str, float]:
+def train_one_epoch(state: TrainingState, loader: WatchedLoader, watch: Watch) -> dict[str, float]:
     """The rest of an epoch's pass over the loader; returns the whole epoch's means and counts as floats.
 
-    Raises Diverged where no step or three in a row have a finite loss, Collapsed, Stopped, and InputError as
-    ``fit`` does.
+    Raises Diverged if no step or three in a row have a finite loss, Collapsed, and what ``fit`` raises.
     """
     state.model.train()
     state.criterion.train()
@@ -88,17 +88,17 @@ def train_one_epoch(state: TrainingState, loader: DataLoader, watch: Watch) -> d
     title = f"epoch {state.epoch + 1}/{epochs}"
     look = {"unit": "batch", "leave": False, "disable": not is_first()}
     with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
-        for images, labels, lost in clock.over(loader):
-            count = _count_images(sums, lost, len(labels), allowed)
+        for batch in clock.over(watch.batches(loader)):
+            _count_unreadable(sums, batch, allowed)
             if sums.batches == 0:
-                watch.preview(images)
+                watch.preview(batch.images)
             sums.lr = state.lr
             state.criterion.set_progress((state.epoch + sums.batches / batches) / epochs)
-            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
             stats = _step(state, images, labels, buffers)
             sums.batches += 1
-            sums.images += count
-            state.images_seen += count
+            sums.images += sum(batch.readable)
+            state.images_seen += sum(batch.readable)
             clock.step_done()
             if stats is not None:
                 bar.set_postfix_str(_bar_text(sums))
@@ -114,7 +114,7 @@ def _bar_text(sums: EpochSums) -> str:
     )
 
 
-def _set_epoch(state: TrainingState, loader: DataLoader) -> int:
+def _set_epoch(state: TrainingState, loader: WatchedLoader) -> int:
     """Let the loader begin where the state stands; returns the batches of the whole epoch."""
     loader.batch_sampler.set_epoch(state.epoch + 1)
     batches = len(loader.batch_sampler)
@@ -136,8 +136,10 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     norm = clip_gradients(parameters, state.settings.clip_grad_norm or math.inf)
-    loss_is_finite, finite = torch.stack([torch.isfinite(loss), torch.isfinite(loss) & torch.isfinite(norm)]).tolist()
-    searching = scaler.is_enabled() and loss_is_finite and scaler.get_scale() > 1
+    # One wait for the GPU, before the optimiser's step: that and the next forward pass are queued without another.
+    loss_value, norm_value = torch.stack([loss.detach().double(), norm.double()]).tolist()
+    finite = math.isfinite(loss_value) and math.isfinite(norm_value)
+    searching = scaler.is_enabled() and math.isfinite(loss_value) and scaler.get_scale() > 1
     if finite:
         scaler.step(state.optimiser)
     scaler.update()  # after infinite gradients to a smaller scale
@@ -149,7 +151,7 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     state.scheduler.step()
     if state.ema:
         state.ema.update()
-    stats = {"loss": loss.item(), "gradient_norm": norm.item(), **stats}
+    stats = {"loss": loss_value, "gradient_norm": norm_value, **stats}
     state.sums.add(stats, *gather_rows(embeddings.detach()))
     return stats
 
@@ -200,19 +202,17 @@ class _BufferCopy:
             torch._foreach_copy_(buffers, copies)
 
 
-def _count_images(sums: EpochSums, lost: list[str], readable: int, allowed: float) -> int:
-    """Images of the batch that can be read, of all processes together; those that can't are named and counted."""
-    parts = from_all((lost, readable))
-    paths = [path for lost, _ in parts for path in lost]
+def _count_unreadable(sums: EpochSums, batch: Arrived, allowed: float) -> None:
+    """Images that can't be read are named and counted."""
+    paths = batch.unreadable
     for path in paths:
         tqdm.write(f"unreadable image left out: {path}")
     sums.unreadable += len(paths)
-    if paths and (sums.unreadable > allowed or min(readable for _, readable in parts) < FEWEST_IMAGES):
+    if paths and (sums.unreadable > allowed or min(batch.readable) < FEWEST_IMAGES):
         raise InputError(
             f"{sums.unreadable} training images of this epoch can't be read (last: {paths[-1]}), more than the "
-            f"{allowed:.0f} that max_unreadable allows; mend the files, or raise it"
+            f"{allowed:.0f} that max_unreadable allows; repair the files, or raise it"
         )
-    return sum(readable for _, readable in parts)
 
 
 def _epoch_figures(state: TrainingState) -> dict[str, float]:
@@ -237,14 +237,14 @@ def _epoch_figures(state: TrainingState) -> dict[str, float]:
 
 
 def _finish_epoch(state: TrainingState, watch: Watch, trained: dict[str, float], report: Report) -> None:
-    """Evaluate, save, log. Raises Collapsed, and Stopped where a signal came meanwhile; the state is saved then."""
+    """Evaluate, save, log. Raises Collapsed, and once the state is saved DataLost, and Stopped if a signal came."""
     epoch, started = state.epoch + 1, time.perf_counter()
     try:
         # Several processes evaluate to the end: they would wait for one that leaves in the middle.
         with state.evaluated_weights(), watch.signals.at_once() if ranks() == 1 else nullcontext():
             evaluated = report(state.model, epoch)
-    except Stopped:
-        watch.stop(watch.signals.received)
+    except (Stopped, DataLost) as reason:
+        watch.leave(reason)
     line = {"epoch": epoch, **trained, **evaluated, "evaluation_seconds": time.perf_counter() - started}
     if state.remedies:
         line["remedies"] = list(state.remedies)
@@ -258,7 +258,7 @@ def _finish_epoch(state: TrainingState, watch: Watch, trained: dict[str, float],
         watch.guard.judge(health)
     (signal,) = most_over_ranks(watch.signals.received or 0)
     if signal:
-        watch.stop(signal)
+        watch.leave(Stopped(signal))
 
 
 def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
@@ -268,8 +268,8 @@ def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
     return [{name: line[prefix + name] for name in ("mean_distance", "effective_rank")} for prefix in prefixes]
 
 
-def _start_line(state: TrainingState, loader: DataLoader, run: RunFolder) -> str:
-    """What is about to happen, in one line: faces, network, device, time and memory."""
+def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> str:
+    """One line about the run ahead: faces, network, device, time and memory."""
 
     def trial(images: Tensor, labels: Tensor) -> None:
         with _gradients_of_parts(state):

@@ -1,16 +1,13 @@
-"""Images a second of a whole training step through the engine, beside a bare loop on random tensors in memory.
+"""Images per second of a whole training step through the engine, compared with a bare loop on tensors in memory.
 
     python -m benchmarks.engine [--quick] [--check] [--json FILE]
 
-The engine reads, decodes and flips built-in faces, normalises, steps, watches and logs as in a run; the bare loop has
-the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of random numbers.
-A round does a few steps of each, in turns; the ratio is the median of the rounds'. Where there is a GPU, the engine at
-its best settings (bf16 or fp16, torch.compile, cuDNN's fastest kernels) is also measured beside the original's loop:
-float32, eager, channels first, without TF32.
+The engine reads, decodes and flips built-in faces from a pack, normalises, steps, watches and logs as in a run; the
+bare loop has the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of
+random numbers. A round does a few steps of each, in turns; the ratio is the median of the rounds'. What a whole step
+costs, and against whom, is the question of benchmarks.throughput.
 """
 
-import copy
-import dataclasses
 import sys
 import tempfile
 import time
@@ -21,31 +18,30 @@ from statistics import median
 
 import torch
 import tyro
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.table import Options, Report
-from data.datasets import train_loader_for
-from data.faces import faces_for
-from data.samplers import ShuffledBatchSampler
-from data.synthetic import FaceSet, make_faces
-from losses import ArcFaceLoss
-from main_arcface import SETTINGS
-from models import build_model
-from runtime.devices import pick_device, to_device
-from runtime.precision import make_precision
+from benchmarks.throughput.chip import device_name
+from benchmarks.throughput.packed_faces import pack_faces, pack_loader
+from benchmarks.throughput.training import Way, assemble, bare_step, one_gpu, random_batch
+from runtime.devices import loader_workers, pick_device
 from runtime.run_folder import RunFolder
-from runtime.seeds import seed_everything
-from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import EpochSums, TrainingState
 from runtime.training.watch import Watch
 from train import train_one_epoch
 
 BATCHES = {"cpu": 32, "cuda": 128}  # images a step; 128 is the original's
 STEPS = 8  # of a round, which is an epoch of the engine
-IMAGES = 2  # of a person, each with a masked copy
+PEOPLE = 64
 LEAST = 0.95
-SIZES = {"mobilefacenet": 112, "inception_resnet_v1": 128}
+SIZES = {
+    "mobilefacenet": 112,
+    "inception_resnet_v1": 128,
+    "iresnet18": 112,
+    "seresnext101": 128,
+    "efficientnet_b0": 128,
+}
+WAY = Way("auto", channels_last=True, fused=True, deterministic=True)
 
 
 @dataclass(frozen=True)
@@ -58,50 +54,16 @@ class Setup:
     batch: int
 
 
-def set_up(backbone: str, scratch: Path, *, compiled: bool = False) -> Setup:
-    """A network on built-in faces of its size, as the scripts assemble it."""
-    size, device, gpus = SIZES[backbone], pick_device("auto"), one_gpu()
-    batch = BATCHES[device.type]
-    people = batch * STEPS // (2 * IMAGES)
-    root = scratch / f"faces{size}"
-    if not root.exists():
-        numbers = {"eval_people": 2, "test_people": 2, "seed": 0, "size": size, "eval_pairs": 2, "test_pairs": 2}
-        make_faces(root, FaceSet(train_people=people, images_per_person=IMAGES, **numbers))
-    settings = dataclasses.replace(
-        SETTINGS,
-        data_root=str(root),
-        image_size=size,
-        batch_size=batch,
-        gpus=gpus,
-        epochs=10_000,
-        lr=1e-4,
-        schedule="constant",
-        warmup_epochs=0.0,
-        compile=compiled,
-    )
-    faces = faces_for(settings)
-    loader = train_loader_for(settings, faces, ShuffledBatchSampler(len(faces.train.targets), batch, seed=0), device)
-    criterion = ArcFaceLoss(128, people, scale=16, margin=0.2, focal_gamma=1).to(device)
-    model = to_device(network(backbone), device, gpus, compiled=compiled)
-    optimiser = optimiser_for(settings, [model, criterion])
-    scheduler = scheduler_for(settings, optimiser, len(loader))
-    precision = make_precision("auto", device)
-    state = TrainingState(
-        model, criterion, optimiser, scheduler, precision, settings, faces.preprocessing, faces.train.names
-    )
+def set_up(backbone: str, scratch: Path) -> Setup:
+    """A network on built-in faces of its size."""
+    size, device = SIZES[backbone], pick_device("auto")
+    batch, on_gpu = BATCHES[device.type], device.type == "cuda"
+    pack = pack_faces(scratch / f"faces{size}", size, PEOPLE)
+    workers = loader_workers(-1, device, one_gpu(device))
+    reading = {"batch": batch, "masked": False, "workers": workers, "pin_memory": on_gpu}
+    loader = pack_loader(pack, size, rows=batch * STEPS, **reading)
+    state = assemble(backbone, size, WAY, device)
     return Setup(state, loader, Watch(state, RunFolder(scratch / backbone)), batch)
-
-
-def one_gpu() -> tuple[int, ...]:
-    """The first of several; nothing on a CPU."""
-    return (0,) if torch.cuda.is_available() else ()
-
-
-def network(backbone: str) -> nn.Module:
-    """From scratch, at its size."""
-    return build_model(
-        backbone, embedding_size=128, pooling="average", dropout=0.0, pretrained="none", image_size=SIZES[backbone]
-    )
 
 
 def engine_epoch(setup: Setup) -> Callable[[], None]:
@@ -115,49 +77,17 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
     return run
 
 
-def bare_steps(state: TrainingState, setup: Setup, memory_format: torch.memory_format) -> Callable[[], None]:
+def bare_steps(setup: Setup) -> Callable[[], None]:
     """STEPS steps with nothing around them, on images of the setup's size and number."""
-    size, device = state.preprocessing.size, state.precision.device
-    images = torch.randn(setup.batch, 3, size, size, device=device).to(memory_format=memory_format)
-    labels = torch.randint(state.criterion.classes, (setup.batch,), device=device)
+    device = setup.state.precision.device
+    images, labels = random_batch(setup.batch, setup.state.preprocessing.size, WAY, device)
 
     def run() -> None:
-        state.model.train()
+        setup.state.model.train()
         for _ in range(STEPS):
-            bare_step(state, images, labels)
+            bare_step(setup.state, images, labels)
         if device.type == "cuda":
             torch.cuda.synchronize()
-
-    return run
-
-
-def bare_step(state: TrainingState, images: Tensor, labels: Tensor) -> None:
-    """Forward, backward, step."""
-    model: nn.Module = state.model
-    with state.precision.autocast():
-        embeddings = model(images)
-    loss, _ = state.criterion(embeddings, labels)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    state.optimiser.step()
-
-
-def as_the_original(backbone: str, setup: Setup) -> Callable[[], None]:
-    """STEPS steps as the original did them; reading the data is left out, to its advantage."""
-    device = setup.state.precision.device
-    model = network(backbone).to(device, memory_format=torch.contiguous_format)
-    criterion = copy.deepcopy(setup.state.criterion)
-    optimiser = torch.optim.AdamW([*model.parameters(), *criterion.parameters()], lr=1e-4)
-    scheduler = torch.optim.lr_scheduler.ConstantLR(optimiser)
-    precision = make_precision("float32", device)
-    state = dataclasses.replace(
-        setup.state, model=model, criterion=criterion, optimiser=optimiser, scheduler=scheduler, precision=precision
-    )
-    steps = bare_steps(state, setup, torch.contiguous_format)
-
-    def run() -> None:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            steps()
 
     return run
 
@@ -173,17 +103,9 @@ def compare(report: Report, backbone: str, scratch: Path, rounds: int) -> None:
     """One row and one bar."""
     print(f"measuring {backbone} …", file=sys.stderr, flush=True)
     setup = set_up(backbone, scratch)
-    engine, bare = engine_epoch(setup), bare_steps(setup.state, setup, torch.channels_last)
+    engine, bare = engine_epoch(setup), bare_steps(setup)
     ratio = add_row(report, backbone, "the same, bare", setup, engine, bare, rounds)
     report.at_least(f"{backbone}: images a second, in the bare loop's", ratio, LEAST)
-
-
-def compare_with_original(report: Report, backbone: str, scratch: Path, rounds: int) -> None:
-    """The engine's best against the original's loop: one row, no bar."""
-    print(f"measuring {backbone} at best settings …", file=sys.stderr, flush=True)
-    seed_everything(0, deterministic=False)
-    setup = set_up(backbone, scratch, compiled=True)
-    add_row(report, backbone, "the original's", setup, engine_epoch(setup), as_the_original(backbone, setup), rounds)
 
 
 def add_row(
@@ -206,19 +128,12 @@ def add_row(
     return ratio
 
 
-def device_name(device: torch.device) -> str:
-    """A GPU's own name, or cpu."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 def main(options: Options) -> int:
     """All networks, or the smallest, to which everything around it weighs most."""
     report = Report("engine")
     with tempfile.TemporaryDirectory() as scratch:
         for backbone in ["mobilefacenet"] if options.quick else SIZES:
             compare(report, backbone, Path(scratch), rounds=3 if options.quick else 5)
-            if torch.cuda.is_available():
-                compare_with_original(report, backbone, Path(scratch), rounds=3 if options.quick else 5)
     images = BATCHES[pick_device("auto").type]
     report.note(f"{STEPS} steps of {images} images a round; the engine's include reading and decoding the files")
     return report.finish(options)

@@ -1,4 +1,4 @@
-"""Evaluation: each image embedded once against both sides of every pair, and the figures of a million pairs.
+"""Evaluation: embedding each image once compared with embedding both images of every pair; metrics of a million pairs.
 
     python -m benchmarks.evaluate [--quick] [--check] [--json FILE]
 
@@ -117,7 +117,7 @@ def embeddings_of(model: torch.nn.Module, root: Path, paths: np.ndarray) -> np.n
 
 
 def cpu_seconds(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    """What the work gives, and the processor's time that it took."""
+    """The result of the work, and the processor's time that it took."""
     started = time.process_time()
     found = work()
     return found, time.process_time() - started

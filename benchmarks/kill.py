@@ -1,4 +1,4 @@
-"""Runs killed with SIGKILL at random moments and started again, beside runs left in peace: equal to the bit?
+"""Compare runs killed with SIGKILL at random moments and resumed with uninterrupted runs: are they bit-identical?
 
     python -m benchmarks.kill [--quick] [--check] [--json FILE]
 
@@ -61,7 +61,7 @@ LONGEST = 3.0  # seconds from the start to a kill that waits for no call
 
 @dataclass
 class Tally:
-    """Of the runs of one script."""
+    """The runs of one script."""
 
     kills: int = 0
     runs: int = 0
@@ -148,7 +148,7 @@ def _wait_for(begun: Event | None, child: BaseProcess, rng: random.Random) -> No
 
 
 def differences(run: Path, other: Path) -> list[str]:
-    """What two finished runs differ in, apart from times."""
+    """The differences between two finished runs, apart from times."""
     found = []
     if _log(run) != _log(other):
         found.append("log.jsonl")

@@ -1,5 +1,5 @@
-"""Images a second a core from files to batches, beside the JPEG decoder alone and a plain PIL + torchvision data set;
-and the time to the first batch of 2.5 million rows.
+"""Images per second per core from files to batches, compared with the JPEG decoder alone and a PIL + torchvision data
+set; and the time to the first batch of 2.5 million rows.
 
     python -m benchmarks.loader [--quick] [--check] [--json FILE]
 

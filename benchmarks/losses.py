@@ -47,7 +47,7 @@ class Measured:
 
 
 def measure(case: Case, *arguments: object, seconds: float) -> Measured | None:
-    """Run a case in a process of its own; None where it died for want of memory."""
+    """Run a case in a process of its own; None if it died for want of memory."""
     context = _context()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_measure_here, args=(sender, case, arguments, seconds))

@@ -1,4 +1,4 @@
-"""Speed of the preparation beside MaskTheFace's, what it loses, and what a fixed judge says of its faces.
+"""Speed of the preparation compared with MaskTheFace, faces that it loses, and how a fixed network rates its faces.
 
     python -m benchmarks.prepare [--quick] [--check] [--json FILE]
     python -m benchmarks.prepare --faces FOLDER --judge WEIGHTS.safetensors

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table of rows, the bars it must hold, a JSON file, an exit code."""
+"""The end of every benchmark: a table of rows, the bars it must meet, a JSON file, an exit code."""
 
 import math
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from runtime.files import write_json
+from runtime.text_tables import aligned_table
 
 Cell = str | int | float | None
 
@@ -73,13 +74,17 @@ class Report:
     def finish(self, options: Options) -> int:
         """Print the table, write the JSON file, and return the exit code: 1 if ``check`` and a bar is
         missed."""
-        print("\n".join([*table_lines(self.rows), "", *self.notes, f"({machine()})", *map(str, self.bars)]))
-        if options.json:
-            write_json(options.json, self.as_json(options), indent=1)
+        print("\n".join([text_table(self.rows), "", *self.notes, f"({machine()})", *map(str, self.bars)]))
+        self.write(options)
         missed = [bar for bar in self.bars if not bar.holds]
         if options.check and missed:
             print(f"{self.name}: {len(missed)} of {len(self.bars)} bars missed", file=sys.stderr)
         return int(options.check and bool(missed))
+
+    def write(self, options: Options) -> None:
+        """The JSON file, where one is asked for; a long benchmark writes it after each row."""
+        if options.json:
+            write_json(options.json, self.as_json(options), indent=1)
 
     def as_json(self, options: Options) -> dict:
         """Plain values; what is not finite becomes null."""
@@ -97,20 +102,11 @@ def machine() -> str:
     )
 
 
-def table_lines(rows: list[dict[str, Cell]]) -> list[str]:
+def text_table(rows: list[dict[str, Cell]]) -> str:
     """Rows as aligned text, text to the left and numbers to the right."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([_shown(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    left = [any(isinstance(row.get(name), str) for row in rows) for name in names]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if text else cell.rjust(width)
-            for cell, width, text in zip(line, widths, left, strict=True)
-        )
-        for line in cells
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+    left = [i for i, name in enumerate(names) if any(isinstance(row.get(name), str) for row in rows)]
+    return aligned_table(names, [[_shown(row.get(name)) for name in names] for row in rows], left)
 
 
 def _shown(cell: Cell) -> str:

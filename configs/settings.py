@@ -72,7 +72,8 @@ class Settings:
 
     # ---- network ----
     backbone: str
-    """inception_resnet_v1, seresnext101, efficientnet_b0 … efficientnet_b7, mobilefacenet, or timm:NAME."""
+    """inception_resnet_v1, seresnext101, efficientnet_b0 … efficientnet_b7, mobilefacenet, iresnet18 (34, 50, 100,
+    200) or timm:NAME."""
     pretrained: str
     """none, the name of known weights (vggface2, casia-webface, imagenet), or a weight file."""
     embedding_size: int
@@ -134,6 +135,8 @@ class Settings:
     """Recompute the network's blocks in the backward pass: less memory, about a third slower."""
     workers: int
     """Processes that load data; -1: by the number of cores."""
+    data_timeout_minutes: float = 0.0
+    """A run that gets no data for this many minutes is saved and ends; 0: it waits, and says what it waits for."""
     seed: int
     """Everything random derives from it."""
     deterministic: bool
@@ -191,7 +194,14 @@ class Settings:
         ):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
-        for name in ("weight_decay", "warmup_epochs", "clip_grad_norm", "checkpoint_minutes", "seed"):
+        for name in (
+            "weight_decay",
+            "warmup_epochs",
+            "clip_grad_norm",
+            "data_timeout_minutes",
+            "checkpoint_minutes",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be below zero")
         if not -1 <= self.workers <= MOST_WORKERS:

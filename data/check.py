@@ -1,4 +1,4 @@
-"""Are the people and images of training apart from those of the tests? ``python -m data.check CSV…``
+"""Do training and test share people or images? ``python -m data.check CSV…``
 
 Any train CSVs (path,target) and pair CSVs (path,pair_path, and targets or same), or packs of them. The train CSVs
 together are one part, unless there are train CSVs alone; ``X_same.csv`` and ``X_diff.csv`` together are one part; every
@@ -23,7 +23,7 @@ from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.people import listed_images, people_of
 from data.tables.rows import read_rows
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 
 TRAINING = "training"
 _SHOWN = 10
@@ -43,7 +43,7 @@ class CheckSettings:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the data holds: the distinct images of each of its tables, and the names of its ``people``."""
+    """One part of the data: the distinct images of each of its tables, and the names of its ``people``."""
 
     images: list[Images]
     people: set[str]
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two parts share: people as "name" or "name = other spelling", and images as "path = other path"."""
+    """The overlap of two parts: people as "name" or "name = other spelling", and images as "path = other path"."""
 
     parts: tuple[str, str]
     people: list[str]
@@ -59,13 +59,13 @@ class Overlap:
 
 
 def check(settings: CheckSettings) -> tuple[list[Overlap], list[str]]:
-    """What each two parts share, and the images that are not there or can't be read.
+    """The overlap of each two parts, and the images that are missing or unreadable.
 
     Raises InputError: an unreadable CSV, or fewer than two parts.
     """
     parts = _read_parts(settings)
     if len(parts) < 2:
-        raise InputError(f"all of it is one part, {next(iter(parts), 'nothing')}; name CSVs of training and of tests")
+        raise InputError(f"there is only one part, {next(iter(parts), 'nothing')}; give CSVs of training and of tests")
     people = {name: _by_spelling(part.people) for name, part in parts.items()}
     contents, lost = _by_content({name: part.images for name, part in parts.items()})
     overlaps = []
@@ -171,7 +171,7 @@ def _hash(image: _Image) -> str:
 
 def _listed(what: str, items: list[str]) -> str:
     more = ", …" if len(items) > _SHOWN else ""
-    return f"  {len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
+    return f"  {len(items)} {what}: {', '.join(map(in_one_line, items[:_SHOWN]))}{more}"
 
 
 def main() -> int:
@@ -179,12 +179,12 @@ def main() -> int:
     settings = tyro.cli(CheckSettings, prog="python -m data.check", description=__doc__)
     overlaps, lost = check(settings)
     for overlap in overlaps:
-        print(f"{' and '.join(overlap.parts)}: {'apart' if not overlap.people + overlap.images else 'NOT APART'}")
+        print(f"{' and '.join(overlap.parts)}: {'separate' if not overlap.people + overlap.images else 'NOT SEPARATE'}")
         for what, items in (("people in both", overlap.people), ("identical images in both", overlap.images)):
             if items:
                 print(_listed(what, items))
     if lost:
-        print(_listed("images are not there or can't be read, and were not compared", lost))
+        print(_listed("images are missing or unreadable and were not compared", lost))
     return int(bool(lost or any(overlap.people or overlap.images for overlap in overlaps)))
 
 

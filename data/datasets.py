@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from configs.settings import Settings
 from data.alignment.errors import AlignmentErrors, misalign
@@ -24,8 +24,10 @@ from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
 from runtime.devices import loader_workers
+from runtime.processes.children import end_with_parent
 from runtime.processes.distributed import part_of, rank, ranks
 from runtime.processes.signals import ignore_stop_signals
+from runtime.processes.watched_loader import Progress, WatchedLoader
 from runtime.seeds import SampleGenerators
 
 # Forked workers share tables, cache and batches. They never touch CUDA, which a fork would break.
@@ -41,21 +43,24 @@ class Batch(NamedTuple):
 
 
 class _Faces(Dataset):
-    """What both data sets share: ``images``, the ``size`` in pixels, and where batches are made."""
+    """The base of both data sets: ``images``, ``size`` in pixels, where batches are made and how far they are."""
 
     def __init__(self, images: Images, size: int):
         self.images, self.size = images, size
+        self.progress = Progress(0)
         self._memory: BatchMemory | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def name(self, row: int) -> str:
-        """What the image of a row is called in messages."""
+        """The name of a row's image in messages."""
         return self.images.name(row)
 
-    def reuse_memory(self, workers: int, batch_size: int) -> None:
-        """Make batches in slots that are used again; to be called before a loader forks its workers."""
+    def share_memory(self, workers: int, batch_size: int) -> None:
+        """Make batches in slots that are used again, and tell how far they are; to be called before a loader forks
+        its workers."""
+        self.progress = Progress(workers)
         if workers == 0 or _FORKS:
             self._memory = BatchMemory(workers, batch_size, self.size)
 
@@ -66,7 +71,7 @@ class _Faces(Dataset):
 
 
 class TrainFaces(_Faces):
-    """Training faces with random flip and, on plain faces, a fresh random mask in ``mask_probability`` of the draws.
+    """Training faces with random flip and, on plain faces, a new random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
     InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, which misleads detectors.
@@ -104,12 +109,14 @@ class TrainFaces(_Faces):
         room = self._room(len(keys))
         rows, unreadable = [], []
         for key in keys:
+            self.progress.at(key.index)
             try:
                 self._draw(key, room.faces[len(rows)])
             except UNREADABLE:
                 unreadable.append(self.name(key.index))
             else:
                 rows.append(key.index)
+        self.progress.done()
         labels = self.table.targets[np.array(rows, dtype=np.int64)]
         return Batch(room.images(len(rows)), send_array(labels), unreadable)
 
@@ -151,11 +158,13 @@ class _ListedFaces(_Faces):
         room = self._room(len(rows))
         unreadable = []
         for face, row in zip(room.faces, rows, strict=True):
+            self.progress.at(row)
             try:
                 decode_face(self.images.read(row), face)
             except UNREADABLE:
                 face[:] = 0
                 unreadable.append(row)
+        self.progress.done()
         return room.images(len(rows)), unreadable
 
 
@@ -163,15 +172,17 @@ class ImageLoader:
     """Iterates over uint8 (B, H, W, 3) batches of a list of faces, in order; of several processes each over its part.
 
     A face that can't be read comes as a black image, and its index is in ``unreadable`` afterwards, so that pairs
-    with it can be left out and counted.
+    with it can be left out and counted. Iterating raises what a WatchedLoader raises.
     """
 
-    def __init__(self, images: Images, size: int, *, batch_size: int, workers: int):
+    def __init__(self, images: Images, size: int, *, batch_size: int, workers: int, timeout_minutes: float = 0.0):
         self.unreadable: set[int] = set()
         faces = _ListedFaces(images, size)
-        faces.reuse_memory(workers, batch_size)
+        faces.share_memory(workers, batch_size)
         own = range(len(faces))[part_of(len(faces))]
-        self._loader = DataLoader(faces, batch_size, sampler=own, collate_fn=_whole_batch, **_worker_options(workers))
+        self._loader = WatchedLoader(
+            faces, batch_size, sampler=own, timeout_minutes=timeout_minutes, **_worker_options(workers)
+        )
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -184,7 +195,7 @@ class ImageLoader:
 
     def faces(self, indices: Sequence[int]) -> np.ndarray:
         """Single faces of the list by number, read here and now: uint8 (n, H, W, 3), black where one can't be read."""
-        return self._loader.dataset.__getitems__([int(i) for i in indices])[0].numpy()
+        return self._loader.read([int(i) for i in indices])[0].numpy()
 
 
 def image_loader(root: Path, paths: Sequence[str] | np.ndarray, size: int, *, batch_size: int, workers: int):
@@ -192,7 +203,7 @@ def image_loader(root: Path, paths: Sequence[str] | np.ndarray, size: int, *, ba
     return ImageLoader(Images(root, paths), size, batch_size=batch_size, workers=workers)
 
 
-def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, device: torch.device) -> DataLoader:
+def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, device: torch.device) -> WatchedLoader:
     """Augmented training batches of the settings; of several processes each takes its part of the sampler's batches."""
     size = faces.preprocessing.size
     augmented = TrainFaces(
@@ -211,26 +222,29 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
     )
     own = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
     workers = loader_workers(settings.workers, device, settings.gpus)
-    return train_loader(augmented, own, workers=workers, pin_memory=device.type == "cuda")
+    pin_memory, timeout_minutes = device.type == "cuda", settings.data_timeout_minutes
+    return train_loader(augmented, own, workers=workers, pin_memory=pin_memory, timeout_minutes=timeout_minutes)
 
 
-def train_loader(faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memory: bool) -> DataLoader:
+def train_loader(
+    faces: TrainFaces, sampler: Sampler, *, workers: int, pin_memory: bool, timeout_minutes: float = 0.0
+) -> WatchedLoader:
     """Batches of the sampler's keys (it has a ``batch_size``); workers live through all epochs."""
-    faces.reuse_memory(workers, sampler.batch_size)
-    return DataLoader(
+    faces.share_memory(workers, sampler.batch_size)
+    return WatchedLoader(
         faces,
         batch_sampler=sampler,
-        collate_fn=_whole_batch,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
+        timeout_minutes=timeout_minutes,
         **_worker_options(workers),
     )
 
 
 def _worker_options(workers: int) -> dict:
-    """What both loaders say of their workers."""
+    """The options that both loaders have for their workers and what these give them."""
     # A loader draws a seed for its workers, how often depends on their number: not from the generator of dropout.
-    options = {"num_workers": workers, "generator": torch.Generator()}
+    options = {"num_workers": workers, "collate_fn": _whole_batch, "generator": torch.Generator()}
     if workers:
         options |= {"multiprocessing_context": "fork" if _FORKS else None, "worker_init_fn": _start_worker}
     return options
@@ -245,3 +259,4 @@ def _start_worker(worker: int) -> None:
     # OpenCV's own threads in every worker would fight for the cores that train.
     cv2.setNumThreads(0)
     ignore_stop_signals()
+    end_with_parent()

@@ -8,6 +8,7 @@ from configs.settings import BUILT_IN, Settings
 from data.alignment.alignment import Alignment
 from data.alignment.errors import AlignmentErrors
 from data.synthetic import FaceSet, ensure_faces
+from data.synthetic.make import SOURCE
 from data.tables.card import read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
@@ -66,10 +67,10 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     _refuse_masks_without_landmarks(train, settings)
     packs = _packs([train_path])
     disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
-    preprocessing = replace(preprocessing, alignment=_alignment(root, packs))
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
+    preprocessing = replace(preprocessing, alignment=alignment_of(train_images) or Alignment())
     eval_root = Path(settings.eval_root) if settings.eval_root else root
     how = preprocessing.crop, preprocessing.alignment
     evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, *how)
@@ -131,16 +132,17 @@ def _cards(root: Path, packs: list[Pack]) -> list[tuple[dict | None, Path]]:
     return [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
 
 
-def _alignment(root: Path, packs: list[Pack]) -> Alignment:
-    """How the faces were aligned, by their first card."""
-    return Alignment.of(_cards(root, packs)[0][0])
+def alignment_of(images: Images) -> Alignment | None:
+    """How the faces of a table were aligned, by their (first) card; None if they have none, or were drawn."""
+    card, _ = _cards(images.root, list(images.packs))[0]
+    return None if card is None or card.get("source") == SOURCE else Alignment.of(card)
 
 
 def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
-    """The size in pixels that the card of the faces at ``place`` states, None where they have none.
+    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
 
-    Warns where it states another way to find faces than ``alignment``, that of the network's training faces. Raises
-    InputError where it states another crop than ``crop``.
+    Warns if it states another way to find faces than ``alignment``, that of the network's training faces. Raises
+    InputError if it states another crop than ``crop``.
     """
     if card is None:
         return None

@@ -31,7 +31,7 @@ class GallerySettings:
     file: Annotated[Path, tyro.conf.Positional]
     """Picture to write."""
     show: Literal["faces", "masks"] = "faces"
-    """faces: a column a person, plain above masked. masks: a row a mask, a column a pose."""
+    """faces: a column per person, plain above masked. masks: a row per mask, a column per pose."""
     people: int = 8
     """Columns of faces: people."""
     images: int = 2

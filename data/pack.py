@@ -4,8 +4,8 @@
     python -m data.pack datasets/mine/train.pack
 
 The main scripts take a pack wherever they take a CSV, train or pair. The images go in as they are, each once, in the
-order in which the CSV names them. Stopped at any moment, the same command goes on where it was: what is written and
-still matches its checksum stays. At the end every byte is read back before the file gets its name.
+order in which the CSV names them. If interrupted, the same command resumes: what is written and still
+matches its checksum is kept. At the end every byte is read back before the file gets its name.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def main() -> None:
     settings = tyro.cli(PackSettings, prog="python -m data.pack", description=__doc__)
     if settings.table.suffix == SUFFIX:
         pack = check_pack(settings.table)
-        print(f"{settings.table}: {len(pack):,} images, every byte as it was packed")
+        print(f"{settings.table}: {len(pack):,} images, all bytes match their checksums")
     else:
         out = settings.out or settings.table.with_suffix(SUFFIX)
         pack_csv(settings.table, out, root=settings.root or settings.table.parent, path_prefix=settings.path_prefix)

@@ -2,9 +2,9 @@
 
 Read are LFW's ``pairs.txt`` (a head line of counts; then ``name n m`` for a same pair and ``name n name m`` for a
 different one) and the same beside a file of labels, one line ``name, number, mask type`` a picture, as MFR2 has it.
-DIR is a folder made by data.prepare, or any folder with one sub-folder a person. Faces that DIR lacks are counted, and
-their pairs left out. Where a face lies both plain and with a simulated mask, its pair stands in the CSV once for each
-condition: plain–plain, plain–masked, masked–masked.
+DIR is a folder made by data.prepare, or any folder with one sub-folder per person. Faces that DIR lacks are counted,
+and their pairs left out. If a face exists both plain and with a simulated mask, its pair is in the CSV once for
+each condition: plain–plain, plain–masked, masked–masked.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ProtocolSettings:
     pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.txt")]
     """List in LFW's format."""
     root: Path
-    """Folder of the faces: made by data.prepare, or with one sub-folder a person."""
+    """Folder of the faces: made by data.prepare, or with one sub-folder per person."""
     out: Path
     """Pair CSV to write; its paths are relative to root."""
     labels: Path | None = None
@@ -58,7 +58,7 @@ def main() -> None:
     settings = tyro.cli(ProtocolSettings, prog="python -m data.protocols", description=__doc__)
     with one_line_errors():
         pairs, lost, rows = write_protocol(settings)
-        print(f"{pairs} pairs, {lost} of them left out for want of a face; {rows} rows in {settings.out}")
+        print(f"{pairs} pairs, {lost} of them left out: a face is missing; {rows} rows in {settings.out}")
 
 
 if __name__ == "__main__":

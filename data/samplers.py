@@ -14,7 +14,7 @@ EpochMode = Literal["all", "random"]
 
 
 class SampleKey(NamedTuple):
-    """What the data set is asked for: an image, and its place in the epoch's order, from which randomness derives."""
+    """The key of a sample: an image, and its place in the epoch's order, from which randomness derives."""
 
     index: int
     epoch: int
@@ -52,21 +52,21 @@ class _EpochBatchSampler(Sampler[list[SampleKey]]):
 
 
 class ShuffledBatchSampler(_EpochBatchSampler):
-    """Every image once an epoch in random order; a last batch smaller than half the size is left out.
+    """Every image once per epoch in random order; a last batch smaller than half the size is left out.
 
     A handful of images would give BatchNorm a poor estimate and a loss of high variance.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int):
         if images < 2:
-            raise InputError(f"{images} training image can't make a batch; two are the least")
+            raise InputError(f"{images} training image can't make a batch; at least two are needed")
         batch_size = min(batch_size, images)
         rest = images % batch_size
         super().__init__(batch_size, images // batch_size + (1 if rest > 1 and 2 * rest >= batch_size else 0), seed)
         self.images = images
 
     def check_ranks(self, ranks: int) -> None:
-        """Raises InputError where so many processes can't share each batch, with two images each at the least."""
+        """Raises InputError if so many processes can't share each batch, with two images each at the least."""
         _check_equal_parts("batch_size", self.batch_size, ranks)
         smallest = min(self.batch_size, self.images - (self.batches - 1) * self.batch_size)
         if smallest < 2 * ranks:
@@ -117,7 +117,7 @@ def _deal(deck: np.ndarray, cards: int, rng: np.random.Generator) -> np.ndarray:
 class PKBatchSampler(_EpochBatchSampler):
     """P identities × K images a batch (Hermans et al. 2017, arXiv:1703.07737), groups never cut apart.
 
-    ``epoch_mode`` ``all``: every identity once an epoch; where C is no multiple of P the last batch is filled with
+    ``epoch_mode`` ``all``: every identity once per epoch; where C is no multiple of P the last batch is filled with
     identities of the same epoch drawn again, so that none is dropped. ``random``: ⌈N / (P·K)⌉ batches of random
     identities. An identity with fewer than K images gives each of them, then repeats some (never fewer than two
     distinct ones: a positive pair must exist).
@@ -135,12 +135,12 @@ class PKBatchSampler(_EpochBatchSampler):
         super().__init__(people * images, math.ceil(wanted / people), seed)
 
     def check_ranks(self, ranks: int) -> None:
-        """Raises InputError where the identities of a batch can't be shared out evenly over so many processes."""
+        """Raises InputError if the identities of a batch can't be shared out evenly over so many processes."""
         _check_equal_parts("people_per_batch", self.people, ranks)
 
     def _check(self, people: int, images: int) -> None:
         if people < 2 or images < 2:
-            raise InputError(f"P×K needs at least 2 people × 2 images a batch, not {people} × {images}")
+            raise InputError(f"P×K needs at least 2 people × 2 images per batch, not {people} × {images}")
         if people > len(self.counts):
             raise InputError(
                 f"people_per_batch is {people}, but the training CSV has {len(self.counts)} identities; lower it"
@@ -185,7 +185,7 @@ class RankBatchSampler(Sampler[list[SampleKey]]):
     """One process's part of each batch of ``batches``: the parts of all ``ranks``, in order, are the whole batch.
 
     Parts are contiguous and differ by at most one image, in an epoch's last, smaller batch only. The keys keep their
-    positions, so that flips and masks are those of one process too. Raises InputError where the batch can't be cut
+    positions, so that flips and masks are those of one process too. Raises InputError if the batch can't be cut
     into equal parts, or where a part of the last batch would be too small for BatchNorm; so too where a process
     can't compute its part in ``accumulate_steps`` of two images or more.
     """

@@ -8,7 +8,7 @@ A face on disk is an aligned RGB crop. Two crops exist:
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -47,7 +47,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Preprocessing":
-        """Inverse of ``to_dict``."""
+        """Inverse of ``to_dict``. Raises InputError for a crop that is not known here."""
+        if values["crop"] not in get_args(Crop):
+            raise InputError(
+                f"faces of crop {values['crop']!r} are asked for; known are {' and '.join(get_args(Crop))}"
+            )
         return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]), Alignment.of(values))
 
     def to_dict(self) -> dict:
@@ -74,7 +78,7 @@ def make_preprocessing(
 ) -> Preprocessing:
     """The preprocessing of a run. ``weights`` is that of its pre-trained weights; ``auto`` takes their mean and std.
 
-    Another size than the weights' is fine: the template scales. Raises InputError where crop, mean or std differ.
+    Another size than the weights' is fine: the template scales. Raises InputError if crop, mean or std differ.
     """
     made = None if weights is None else Preprocessing.from_dict(weights)
     if normalisation == "auto":

@@ -1,4 +1,4 @@
-"""After each epoch: figures of the evaluation pairs, which select the checkpoint, and the plots."""
+"""After each epoch: the metrics of the evaluation pairs, which select the checkpoint, and the plots."""
 
 import numpy as np
 import torch

@@ -1,10 +1,10 @@
-"""What a trained network sees wrong in a set of faces, for a person to look at.
+"""Find likely errors in a set of faces with a trained network, for a person to look at.
 
     python -m eval.audit results/RUN DIR/train.csv DIR/eval_same.csv DIR/test.csv --root DIR --out AUDIT
 
-One person under two names, two people under one name, the same picture twice, and the same person in a train and a
-pair CSV. AUDIT gets proposals.csv and a sheet of faces, side by side, for each kind. Delete the rows that are wrong,
-and apply the rest: python -m data.prepare SOURCE --out DIR --proposals AUDIT/proposals.csv
+It looks for one person under two names, two people under one name, the same picture twice, and the same person in a
+train and a pair CSV. AUDIT gets proposals.csv and a sheet of faces, side by side, for each kind. Delete the rows that
+you disagree with, and apply the rest: python -m data.prepare SOURCE --out DIR --proposals AUDIT/proposals.csv
 
 Masked faces are left out where the CSV says who wears one: their plain originals stand for them.
 """
@@ -156,7 +156,7 @@ def _embedded(settings: AuditSettings, faces: Faces) -> tuple[np.ndarray, Pixels
 
 
 def _images(settings: AuditSettings, faces: Faces, opened: TrainedModel) -> Images:
-    """Where the faces lie: in the packs among the CSVs, else under the root."""
+    """The images of the faces: in the packs among the CSVs, else under the root."""
     packs = [Pack(csv) for csv in settings.csvs if csv.suffix == SUFFIX]
     images = Images(settings.root, faces.path, packs)
     for pack in packs:
@@ -262,7 +262,8 @@ def main() -> None:
     for kind in _SHEETS:
         count = len({(f.target, f.new_target, *f.left) for f in findings if f.kind == kind})
         print(f"{kind:30s} {count}")
-    print(f"look at the sheets in {settings.out}, delete what is wrong from {settings.out / 'proposals.csv'}")
+    proposals = settings.out / "proposals.csv"
+    print(f"look at the sheets in {settings.out}, and delete the proposals that are wrong from {proposals}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def embed(
     ``loader`` yields uint8 (B, H, W, 3) RGB; ``normalise`` turns such a batch into the network's float input
     (B, 3, H, W). ``mirror`` sums the embeddings of each image and its mirror before normalising. ``progress``
     is the title of a progress bar (None: no bar). The model runs in eval mode and is left as it was found.
-    Raises InputError where the loader is empty.
+    Raises InputError if the loader is empty.
     """
     device = torch.device(device)
     parts = []

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from configs.settings import Settings
+from data.alignment.alignment import Alignment
 from data.datasets import ImageLoader
-from data.faces import FaceData, open_pairs
+from data.faces import FaceData, alignment_of, open_pairs
 from data.tables.images import Images
 from data.transforms import Preprocessing
 from eval.embed import embed
@@ -19,8 +20,9 @@ from eval.metrics.evaluation import Pairs
 from eval.text import counted
 from models.trained_model import TrainedModel
 from runtime.devices import loader_workers, to_device
-from runtime.errors import InputError
-from runtime.processes.distributed import from_all, gather_rows, is_first, ranks
+from runtime.errors import InputError, in_one_line
+from runtime.processes.distributed import failing_together, from_all, gather_rows, is_first, ranks
+from runtime.processes.watched_loader import DataLost
 
 _BATCH = 128
 
@@ -32,14 +34,22 @@ class PairEvaluator:
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
     ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
-    image and its mirror.
+    image and its mirror. ``alignment``: how the faces were aligned, if it is known.
     """
 
     def __init__(
-        self, loader, pairs, *, device: torch.device, normalise: Callable[[Tensor], Tensor], mirror: bool = False
+        self,
+        loader,
+        pairs,
+        *,
+        device: torch.device,
+        normalise: Callable[[Tensor], Tensor],
+        mirror: bool = False,
+        alignment: Alignment | None = None,
     ):
         self.loader, self.pairs = loader, pairs
         self.device, self.normalise, self.mirror = device, normalise, mirror
+        self.alignment = alignment
         self.lost_pairs = 0
         self.left_out = pairs.left_out
 
@@ -59,7 +69,7 @@ class PairEvaluator:
         lost = np.isin(pairs.left, unreadable) | np.isin(pairs.right, unreadable)
         self.lost_pairs = int(lost.sum())
         if self.lost_pairs:
-            first = ", ".join(pairs.paths[unreadable[:10]]) + (", …" if len(unreadable) > 10 else "")
+            first = ", ".join(map(in_one_line, pairs.paths[unreadable[:10]])) + (", …" if len(unreadable) > 10 else "")
             lost_images = counted(len(unreadable), "image")
             tqdm.write(f"{lost_images} can't be read ({first}): {counted(self.lost_pairs, 'pair')} left out")
         readable = pairs.without(lost, "unreadable image")
@@ -79,11 +89,18 @@ def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) ->
     workers = loader_workers(settings.workers, device, settings.gpus)
     return {
         name: PairEvaluator(
-            ImageLoader(images, faces.preprocessing.size, batch_size=128, workers=workers),
+            ImageLoader(
+                images,
+                faces.preprocessing.size,
+                batch_size=_BATCH,
+                workers=workers,
+                timeout_minutes=settings.data_timeout_minutes,
+            ),
             pairs,
             device=device,
             normalise=faces.preprocessing.normalise,
             mirror=settings.mirror,
+            alignment=alignment_of(images),
         )
         for name, pairs, images in (
             ("evaluation", faces.evaluation, faces.evaluation_images),
@@ -110,10 +127,12 @@ def open_pair_evaluator(
     that is not as it should be, more than a few missing images, faces of another crop.
     """
     needed = Preprocessing.from_dict(opened.preprocessing)
-    pairs, images = open_pairs(root, tuple(csvs), path_prefix, needed.crop)
+    pairs, images = open_pairs(root, tuple(csvs), path_prefix, needed.crop, needed.alignment)
     loader = ImageLoader(images, needed.size, batch_size=batch_size, workers=loader_workers(workers, device))
     mirror = mirror or opened.mirror
-    return PairEvaluator(loader, pairs, device=device, normalise=needed.normalise, mirror=mirror)
+    return PairEvaluator(
+        loader, pairs, device=device, normalise=needed.normalise, mirror=mirror, alignment=alignment_of(images)
+    )
 
 
 def named_here(csvs: Iterable[Path]) -> tuple[str, ...]:
@@ -139,6 +158,7 @@ def embed_images(
 
 def _embed_parts(model: nn.Module, loader, *, title: str, **options: object) -> np.ndarray:
     """``embed`` with each process's part of the loader: all rows, and all unreadable images, in every process."""
-    own = embed(model, loader, progress=title if is_first() else None, **options)
+    with failing_together(DataLost):
+        own = embed(model, loader, progress=title if is_first() else None, **options)
     loader.unreadable = set().union(*from_all(loader.unreadable))
     return gather_rows(torch.from_numpy(own))[0].numpy()

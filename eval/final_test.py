@@ -22,6 +22,7 @@ from runtime.devices import unwrap
 from runtime.files import write_file
 from runtime.processes.distributed import from_first, is_first
 from runtime.run_folder import RunFolder
+from runtime.spreadsheet import csv_for_people
 
 
 def test_best(
@@ -57,6 +58,7 @@ def test_best(
             "epoch": checkpoint["epoch"],
             "images_seen": checkpoint["images_seen"],
             "mirror": evaluator.mirror,
+            "alignment": evaluator.alignment and evaluator.alignment.to_dict(),
             "stopped": stopped,
             "lost_pairs": evaluator.lost_pairs,
             "left_out": left_out,
@@ -87,7 +89,7 @@ def _write_left_out(run: Path, evaluators: Mapping[str, PairEvaluator]) -> dict[
     frame = pd.concat([rows.assign(list=name) for name, rows in lists.items()], ignore_index=True)
     (run / LEFT_OUT_FILE).unlink(missing_ok=True)
     if len(frame):
-        write_file(run / LEFT_OUT_FILE, frame[["list", *frame.columns.drop("list")]].to_csv(index=False))
+        write_file(run / LEFT_OUT_FILE, csv_for_people(frame[["list", *frame.columns.drop("list")]]))
     return {name: {str(k): int(n) for k, n in rows["reason"].value_counts().items()} for name, rows in lists.items()}
 
 

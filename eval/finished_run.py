@@ -1,4 +1,4 @@
-"""What the folder of a tested run holds, for reports, comparisons and tables: settings, log, metrics, test pairs.
+"""The contents of a tested run's folder, for reports, comparisons and tables: settings, log, metrics, test pairs.
 
 ``test_pairs.csv`` has the distance of every test pair. Columns: path, pair_path, same (0 or 1), condition, person and
 pair_person (numbers, equal for a same pair), distance. It names faces, so it stays in the run folder and is never
@@ -6,7 +6,6 @@ published.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,8 +13,22 @@ import numpy as np
 import pandas as pd
 
 from eval.metrics.evaluation import Evaluation
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import write_file
+from runtime.kinds import (
+    FLAG,
+    NUMBER,
+    TABLE,
+    TEXT,
+    Fields,
+    Kind,
+    list_of,
+    or_none,
+    parse_json,
+    require,
+    table_of,
+    whole,
+)
 
 PAIR_FILE = "test_pairs.csv"
 _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
@@ -23,7 +36,7 @@ _COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """What a run folder holds; ``pairs`` are test pairs as ``read_pair_file`` gives them, or None."""
+    """The contents of a run folder; ``pairs`` are test pairs as ``read_pair_file`` gives them, or None."""
 
     name: str
     settings: dict
@@ -32,16 +45,88 @@ class FinishedRun:
     pairs: pd.DataFrame | None
 
 
+# ==== config.json, metrics.json, log.jsonl: read and checked ====
+
+_REMEDY = "take another run, or train and test it again"
+_SHARE = Kind(lambda value: NUMBER.holds(value) and 0 <= value <= 1, "a number from 0 to 1")
+
+# Of all pairs, and of each condition and mask. Older runs lack some: who asks for those gets the line of Found.
+_FIGURES: Fields = {
+    "pairs": whole(),
+    "threshold": or_none(NUMBER),
+    **dict.fromkeys(("accuracy", "fold_accuracy", "auc", "eer", "iou"), or_none(_SHARE)),
+    "tar_at_far": table_of(or_none(_SHARE)),
+    "intervals": or_none(TABLE),
+}
+_KINDS: dict[str, Fields] = {
+    "metrics.json": {
+        "epoch": whole(),
+        "by_condition": table_of(TABLE),
+        "by_mask": table_of(TABLE),
+        "left_out": table_of(TABLE),
+        "operating_points": list_of(TABLE),
+        "confusion_matrix": list_of(list_of(whole(), 2), 2),
+        **_FIGURES,
+    },
+    "config.json": {
+        "settings": TABLE,
+        **dict.fromkeys(("started", "command", "processor", "ended"), TEXT),
+        **dict.fromkeys(("threads", "cores"), whole()),
+        "gpus": list_of(TEXT),
+    },
+    "log.jsonl": {
+        "epoch": whole(1),
+        **dict.fromkeys(("loss", "lr", "iou", "seconds", "evaluation_seconds"), NUMBER),
+        **dict.fromkeys(("images_seen", "skipped_steps", "unreadable"), whole()),
+    },
+}
+_VERIFICATION: Fields = {"model": TEXT, "pairs_csv": TEXT, "mirror": FLAG, **_KINDS["metrics.json"]}
+
+
 def read_run_file(run: Path, name: str) -> dict | list[dict]:
-    """config.json, metrics.json (dicts) or log.jsonl (a dict per epoch). Raises InputError where it is not there."""
+    """config.json, metrics.json or another JSON file (dicts), or log.jsonl (a dict per epoch).
+
+    Raises InputError where it is not there, damaged, or holds a value of a wrong kind; and later, where something is
+    asked for that it lacks.
+    """
     try:
         text = (run / name).read_text()
-        return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
     except OSError:
         raise InputError(f"{run} has no {name}: it is no run folder, or the run was not tested yet") from None
-    except ValueError as error:
-        raise InputError(f"{run / name} is damaged ({error}); train the run again") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{run / name} is no text; {_REMEDY}") from None
+    if name.endswith(".jsonl"):
+        return _log(text, run / name)
+    content = parse_json(text, run / name, _REMEDY)
+    require(content, _KINDS.get(name, {}), str(run / name), _REMEDY, optional=True)
+    if name == "metrics.json":
+        _check_parts(content, str(run / name))
+    return content
 
+
+def read_verification(file: Path) -> dict:
+    """The JSON file of eval.verify. Raises InputError as ``read_run_file`` does."""
+    figures = read_run_file(file.parent, file.name)
+    require(figures, _VERIFICATION, str(file), "give a JSON file that eval.verify wrote", optional=True)
+    _check_parts(figures, str(file))
+    return figures
+
+
+def _check_parts(figures: dict, place: str) -> None:
+    for name, part in {**figures.get("by_condition", {}), **figures.get("by_mask", {})}.items():
+        require(part, _FIGURES, f"{place}, {name}", _REMEDY, optional=True)
+
+
+def _log(text: str, path: Path) -> list[dict]:
+    lines = [parse_json(line, f"{path}, line {number}", _REMEDY) for number, line in enumerate(text.splitlines(), 1)]
+    if not lines:
+        raise InputError(f"{path} has no epoch; {_REMEDY}")
+    for number, line in enumerate(lines, 1):
+        require(line, _KINDS["log.jsonl"], f"{path}, line {number}", _REMEDY, optional=True)
+    return lines
+
+
+# ==== what it trained with ====
 
 _MARGINS = {"arcface": "ArcFace", "cosface": "CosFace"}
 
@@ -67,6 +152,9 @@ def _own_objective(settings: Mapping) -> str:
     return name + (" + focal" if settings.get("focal_gamma", 2.0) else "")
 
 
+# ==== test_pairs.csv ====
+
+
 def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: str = PAIR_FILE) -> None:
     """Write the run's ``test_pairs.csv``; ``paths`` (N,) are the images that the pairs number."""
     pairs = evaluation.pairs
@@ -78,13 +166,18 @@ def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: 
 
 
 def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
-    """The run's test pairs. Raises InputError where it has none (not tested, or by an older version)."""
+    """The run's test pairs. Raises InputError if it has none (not tested, or by an older version)."""
     path = run / name
     try:
         text = {"path": str, "pair_path": str, "condition": str}
         frame = pd.read_csv(path, dtype=text, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{run} has no {name}: let the run finish its test, or train it again") from None
+    except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+        raise InputError(f"{path} can't be read as a CSV ({in_one_line(error, 100)}); test the run again") from None
     if list(frame.columns) != _COLUMNS:
         raise InputError(f"{path} has other columns than {', '.join(_COLUMNS)}; test the run again")
+    numbers = frame[["same", "person", "pair_person", "distance"]]
+    if not all(map(pd.api.types.is_numeric_dtype, numbers.dtypes)) or not np.isfinite(numbers.to_numpy(float)).all():
+        raise InputError(f"{path}: same, person, pair_person and distance must be numbers; test the run again")
     return frame.astype({"same": bool})

@@ -8,7 +8,6 @@ worst pairs and the list of test pairs are left out). A JSON file written by eva
 Every number of the tables comes from these files; runs that differ only in their seed share a row.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,19 @@ import pandas as pd
 import tyro
 
 from eval.compare.seeds import group_by_settings
-from eval.finished_run import objective_name
+from eval.finished_run import objective_name, read_run_file, read_verification
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, write_file
+from runtime.kinds import TEXT, Fields, require, whole
+from runtime.spreadsheet import csv_for_people
+from runtime.text_tables import markdown_table
 
 SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
 # Plots of newer runs.
 _MORE_FILES = ("roc.png", "det.png", "distances_by_condition.png")
+# Of a run's settings those that the table shows.
+_SETTINGS: Fields = {**dict.fromkeys(("backbone", "pretrained", "data_root", "precision"), TEXT), "seed": whole()}
 _CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 
 
@@ -43,10 +47,12 @@ def publish(source: Path, published: Path) -> None:
     Raises InputError if the run has not been tested yet.
     """
     if source.is_file():
+        read_verification(source)
         copy_file(source, published / source.name)
         return
     if not (source / "metrics.json").is_file():
         raise InputError(f"{source} has no metrics.json: publish it after its test, or give another run")
+    run_row(source)
     target = published / source.name
     last = len((source / "log.jsonl").read_text().splitlines())
     for name in (*SMALL_FILES, *_MORE_FILES, f"distribution_epoch{last}.png"):
@@ -56,9 +62,9 @@ def publish(source: Path, published: Path) -> None:
 
 def run_row(run: Path) -> dict:
     """A row of the table, from a published run."""
-    config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     settings = config["settings"]
+    require(settings, _SETTINGS, str(run / "config.json"), "publish a run of main_arcface or main_triplet")
     seconds = sum(line["seconds"] + line["evaluation_seconds"] for line in log)
     return {
         "run": run.name,
@@ -78,7 +84,7 @@ def run_row(run: Path) -> dict:
 
 def verification_row(file: Path) -> dict:
     """A row of the second table, from a JSON file of eval.verify."""
-    figures = json.loads(file.read_text())
+    figures = read_verification(file)
     rows = {"all": figures, **figures["by_condition"]}
     return {
         "file": file.stem,
@@ -99,7 +105,7 @@ def write_tables(results: Path) -> None:
         raise InputError(f"{published} holds no run yet; publish one with --publish results/RUN")
     frame = pd.DataFrame(runs)
     seeds = pd.DataFrame(_seed_rows(frame, published))
-    write_file(results / "results.csv", frame.to_csv(index=False))
+    write_file(results / "results.csv", csv_for_people(frame))
     write_file(results / "README.md", _page(frame, seeds, pd.DataFrame(checks)))
 
 
@@ -133,7 +139,7 @@ def _accuracies(metrics: dict) -> dict:
 
 def _seed_rows(runs: pd.DataFrame, published: Path) -> list[dict]:
     """Mean and standard deviation of the figures of runs that differ in their seed alone."""
-    configs = {run: json.loads((published / run / "config.json").read_text())["settings"] for run in runs["run"]}
+    configs = {run: read_run_file(published / run, "config.json")["settings"] for run in runs["run"]}
     rows = []
     for model, names in group_by_settings(configs).items():
         if len(names) > 1:
@@ -185,12 +191,8 @@ def _with_interval(row: dict) -> str:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
-    for row in frame.itertuples(index=False):
-        lines.append(
-            "| " + " | ".join(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)) + " |"
-        )
-    return "\n".join(lines)
+    rows = ([_cell(name, value) for name, value in row.items()] for row in frame.to_dict("records"))
+    return markdown_table(list(frame.columns), rows).rstrip("\n")
 
 
 def _cell(column: str, value: object) -> str:
@@ -200,7 +202,7 @@ def _cell(column: str, value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, float) and column != "minutes":
         return f"{100 * value:.2f} %"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

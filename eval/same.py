@@ -1,4 +1,4 @@
-"""Are two photographs of the same person?
+"""Do two photos show the same person?
 
     python -m eval.same results/RUN A.jpg B.jpg
 
@@ -17,7 +17,7 @@ import tyro
 from data.alignment.photos import FacePhoto
 from eval.embed import Embedder
 from eval.plots.style import DIFFERENT, FAINT, SAME, headline, house_style, new_figure, save
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def main() -> None:
     print(": ".join(_verdict(found)))
     for face, path in zip(found.faces, (settings.a, settings.b), strict=True):
         if face.remark:
-            print(f"{path}: {face.remark}")
+            print(in_one_line(f"{path}: {face.remark}"))
     draw(found, settings)
     print(f"both faces: {settings.out}")
 

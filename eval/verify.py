@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
+from data.alignment.alignment import Alignment
 from data.tables.card import read_dataset_card
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
-from data.tables.rows import write_table
 from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import confusion, report
 from eval.metrics.choose_threshold import BALANCED
@@ -29,13 +29,14 @@ from eval.report.figure_tables import figures_table
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
-from runtime.errors import InputError, one_line_errors
-from runtime.files import write_json
+from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
 class VerifySettings:
-    """What to test, and on what."""
+    """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A run folder (its best.pt is taken), a checkpoint, or published face weights together with --backbone."""
@@ -97,6 +98,7 @@ def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
         "mirror": evaluator.mirror,
         "mirror_of_threshold": opened.mirror,
         "preprocessing": opened.preprocessing,
+        "alignment": evaluator.alignment and evaluator.alignment.to_dict(),
         "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
@@ -115,7 +117,8 @@ def main() -> None:
     print(figures_table(figures))
     print()
     if figures["by_mask"]:
-        print(figures_table(figures, "by_mask"))
+        for line in figures_table(figures, "by_mask").splitlines():  # names of masks are the CSV's
+            print(in_one_line(line))
         print()
     for line in _remarks(figures, settings.root):
         print(line)
@@ -128,7 +131,7 @@ def _name_left_out(left_out: pd.DataFrame, csv: Path) -> None:
     """Print how many pairs were left out, and write all of them to a CSV of their own, as they name faces."""
     csv.unlink(missing_ok=True)
     if len(left_out):
-        write_table(left_out, csv)
+        write_file(csv, csv_for_people(left_out))
         print(f"{counted(len(left_out), 'pair')} left out: {reasons(left_out)}; all are in {csv}")
 
 
@@ -166,7 +169,7 @@ def _predictions(evaluation: Evaluation) -> dict:
 
 
 def _output_file(settings: VerifySettings) -> Path:
-    """Where the JSON goes; checked before the work, not after it."""
+    """The path of the JSON file, checked before the work."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     out = settings.out or folder / f"verify_{settings.pairs.stem}.json"
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -175,7 +178,7 @@ def _output_file(settings: VerifySettings) -> Path:
 
 
 def _remarks(figures: dict, root: Path) -> list[str]:
-    """What a reader must know beside the table."""
+    """Remarks for the reader of the table."""
     lines = []
     if figures["threshold"] is None:
         lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")
@@ -183,6 +186,8 @@ def _remarks(figures: dict, root: Path) -> list[str]:
         lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
     if figures["threshold"] is not None and figures["mirror"] != figures["mirror_of_threshold"]:
         lines.append("the threshold was chosen without the mirror: it does not quite fit")
+    if figures["alignment"]:
+        lines.append(f"faces found by {Alignment.of(figures)}")
     if not figures["crop_stated_by_data"]:
         crop = figures["preprocessing"]["crop"]
         lines.append(f"{root} has no dataset.json: its faces are taken to be {crop} crops, as the model needs")

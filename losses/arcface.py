@@ -115,7 +115,7 @@ class ArcFaceLoss(ProgressiveLoss):
         return loss, stats | {"margin": margin, "scale": scale}
 
     def _samples(self, embeddings: Tensor, labels: Tensor, margin: float, scale: float) -> "Samples":
-        """What each sample of the batch comes to, before the mean."""
+        """The loss of each sample of the batch, before the mean."""
         cosines, columns = self._cosines(embeddings, labels)
         rows = torch.arange(len(columns), device=columns.device)
         own = cosines.detach()[rows, columns]

@@ -62,7 +62,7 @@ Triplets = tuple[Tensor, Tensor, Tensor]  # row numbers of anchors, positives, n
 
 @dataclass(frozen=True)
 class Mined:
-    """What a rule makes of a batch."""
+    """The result of a mining rule on a batch."""
 
     loss: Tensor  # scalar; 0 without any triplet
     active: Tensor  # number of triplets that push; a sum of weights where the rule weighs its triplets

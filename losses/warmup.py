@@ -1,4 +1,4 @@
-"""What changes in a loss while a run goes on: margin and scale that rise slowly, saved with the loss."""
+"""Losses that change during a run: margin and scale rise slowly, and are saved with the loss."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ class ProgressiveLoss(nn.Module):
     """A loss that knows how far the run is.
 
     The loop calls ``set_progress(step / total_steps)``; the subclass reads ``ramp(share)``. The progress is a
-    buffer, so it travels in ``state_dict`` and a resumed run goes on with the same margin. A loss whose loop
+    buffer, so it travels in ``state_dict`` and a resumed run continues with the same margin. A loss whose loop
     never calls ``set_progress`` acts as at the end of the run: warm-up asks for a loop that supports it,
     everything else does not.
 
@@ -50,7 +50,7 @@ class ProgressiveLoss(nn.Module):
         return self._soften(self._fraction)
 
     def _soften(self, at: float) -> str | None:
-        """What ``soften`` does, when ``at`` of the run is done: here the margin grows from zero once more."""
+        """The change that ``soften`` makes when ``at`` of the run is done: here the margin grows from zero again."""
         self._start, self.margin_warmup = at, max(self.margin_warmup, SOFT_START)
         return "the margin grows from zero again"
 

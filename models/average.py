@@ -19,7 +19,7 @@ import tyro
 from torch import Tensor
 
 from models.network_run import refuse_existing, write_network_run
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint
+from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256
 
@@ -48,7 +48,7 @@ def average(settings: AverageSettings) -> None:
     shares = _shares(settings)
     refuse_existing(settings.out)
     paths = [find_checkpoint(run) for run in settings.runs]
-    contents = [load_checkpoint(path) for path in paths]
+    contents = [load_network(path) for path in paths]
     _refuse_different(contents, paths)
     first = contents[0]
     network = {name: first["settings"][name] for name in _NETWORK if name in first["settings"]}
@@ -99,9 +99,11 @@ def _refuse_different(contents: Sequence[dict], paths: Sequence[Path]) -> None:
     first, *others = contents
     for content, path in zip(others, paths[1:], strict=True):
         if _shapes(content) != _shapes(first):
-            raise InputError(f"{path} is of another architecture than {paths[0]}; only equal ones have a mean")
+            raise InputError(f"{path} is of another architecture than {paths[0]}; only equal ones can be averaged")
         if content["preprocessing"] != first["preprocessing"]:
-            raise InputError(f"{path} needs another input (size, crop, mean or std) than {paths[0]}; so no mean serves")
+            raise InputError(
+                f"{path} needs another input (size, crop, mean, std) than {paths[0]}; no average is possible"
+            )
 
 
 def _shapes(content: dict) -> dict[str, tuple[int, ...]]:

@@ -1,13 +1,16 @@
 """Settings → FaceEmbedder. The same settings build the same architecture again, for a checkpoint to fill."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from configs.settings import Settings
-from models.backbones import mobilefacenet
+from models.backbones import iresnet, mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
 from models.embedder import FaceEmbedder, Neck
-from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, GeM
+from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, FlattenPooling, GeM
 from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
 from runtime.devices import to_device
 from runtime.errors import InputError
@@ -15,6 +18,26 @@ from runtime.errors import InputError
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
 NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
 NORM_MOMENTUM = 0.1  # PyTorch's
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What InsightFace puts behind the feature map of a network: a pooling and a neck of its own."""
+
+    pooling: Callable[[int], nn.Module]  # of so many channels
+    values_of_channel: int  # that the pooling leaves
+    neck_eps: float
+
+
+_FLAT = Tail(lambda channels: FlattenPooling(), iresnet.FEATURE_MAP_SIZE**2, iresnet.NECK_BATCHNORM_EPS)
+TAILS = {
+    "mobilefacenet": Tail(
+        lambda channels: DepthwisePooling(channels, mobilefacenet.FEATURE_MAP_SIZE),
+        1,
+        mobilefacenet.NECK_BATCHNORM_EPS,
+    ),
+    **dict.fromkeys(iresnet.BLOCKS, _FLAT),
+}
 
 
 def model_for(settings: Settings, device: torch.device) -> nn.Module:
@@ -46,8 +69,9 @@ def build_model(
     """The network that turns images into unit embeddings: float (B, 3, H, W) → float32 (B, D).
 
     backbone: one of BACKBONES, or ``timm:NAME``.
-    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution), ``average``
-        or ``gem`` (learnable; see GeM for what it does to negative features).
+    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution, for an IResNet none:
+        all positions go to the neck), ``average`` or ``gem`` (learnable; see GeM for what it does to negative
+        features).
     dropout: probability in [0, 1) on the pooled features, in training mode only.
     pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
         for timm's and EfficientNet), a local file in the same format (MobileFaceNet: InsightFace's names), or a
@@ -68,7 +92,7 @@ def build_model(
         features,
         _build_pooling(backbone, pooling, features.out_channels),
         dropout,
-        _build_neck(backbone, features.out_channels, embedding_size),
+        _build_neck(backbone, pooling, features.out_channels, embedding_size),
     )
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -94,14 +118,14 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         return
     needed = NECK_SIZES.get(backbone, embedding_size)
     if embedding_size != needed:
-        raise InputError(f"{backbone}'s weights give {needed} values a face; set embedding_size {needed} for them")
+        raise InputError(f"{backbone}'s weights give embeddings of {needed} values; set embedding_size to {needed}")
     if backbone == "mobilefacenet" and pooling != "backbone":
         raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
 
 
 def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: int, pooling: str) -> None:
     # Every other backbone's own pooling is the average.
-    same = {} if backbone == "mobilefacenet" else {"backbone": "average"}
+    same = {} if backbone in TAILS else {"backbone": "average"}
     wanted = {"backbone": backbone, "embedding_size": embedding_size, "pooling": pooling}
     for name, value in wanted.items():
         if same.get(made_with[name], made_with[name]) != same.get(value, value):
@@ -111,15 +135,17 @@ def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: 
 def _build_pooling(backbone: str, pooling: str, channels: int) -> nn.Module:
     if pooling == "gem":
         return GeM()
-    if pooling == "backbone" and backbone == "mobilefacenet":
-        return DepthwisePooling(channels, mobilefacenet.FEATURE_MAP_SIZE)
+    if pooling == "backbone" and backbone in TAILS:
+        return TAILS[backbone].pooling(channels)
     return AveragePooling()
 
 
-def _build_neck(backbone: str, channels: int, embedding_size: int) -> Neck:
-    if backbone != "mobilefacenet":
+def _build_neck(backbone: str, pooling: str, channels: int, embedding_size: int) -> Neck:
+    if backbone not in TAILS:
         return Neck(channels, embedding_size)
-    neck = Neck(channels, embedding_size, bias=True, eps=mobilefacenet.NECK_BATCHNORM_EPS)
-    # Fixed at 1 in InsightFace's graph, so that all values of an embedding have the same scale.
+    tail = TAILS[backbone]
+    inputs = channels * (tail.values_of_channel if pooling == "backbone" else 1)
+    neck = Neck(inputs, embedding_size, bias=True, eps=tail.neck_eps)
+    # Fixed at 1 upstream, so that all values of an embedding have the same scale.
     neck.norm.weight.requires_grad_(False)
     return neck

@@ -9,7 +9,7 @@ from runtime.run_folder import RunFolder
 
 
 def refuse_existing(out: Path) -> None:
-    """Before the work begins. Raises InputError where ``out`` is there already."""
+    """Before the work begins. Raises InputError if ``out`` is there already."""
     if out.exists():
         raise InputError(f"{out} exists; set --out to another folder")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from models import NECK_SIZES, build_model, weights_preprocessing
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint, load_state
+from runtime.checkpoints.file import find_checkpoint, load_network, load_state, require_finite
 from runtime.errors import InputError
 
 
@@ -41,10 +41,8 @@ def _open_checkpoint(name: str) -> TrainedModel:
     path = find_checkpoint(Path(name))
     if path.suffix == ".safetensors":
         raise InputError(f"{name} holds weights alone; say which network they belong to with --backbone")
-    content = load_checkpoint(path)
-    lacking = [key for key in ("model", "settings", "preprocessing") if key not in content]
-    if lacking:
-        raise InputError(f"{path} lacks {', '.join(lacking)}; take a checkpoint of main_arcface or main_triplet")
+    content = load_network(path)
+    require_finite(content["model"], str(path))
     made_with = content["settings"]
     model = build_model(
         made_with["backbone"],
@@ -58,7 +56,8 @@ def _open_checkpoint(name: str) -> TrainedModel:
     threshold = content.get("threshold")
     source = None
     if threshold is not None:
-        source = f"{content.get('threshold_metric', 'chosen')} on the evaluation pairs, epoch {content['epoch']}"
+        epoch = content.get("epoch", "unknown")
+        source = f"{content.get('threshold_metric', 'chosen')} on the evaluation pairs, epoch {epoch}"
     line = (content.get("history") or [{}])[-1]
     return TrainedModel(
         name,

@@ -1,1 +1,1 @@
-"""What has no face in it: devices, precision, checkpoints, seeds, logs."""
+"""Everything that knows no face: devices, precision, checkpoints, seeds, logs."""

@@ -22,7 +22,7 @@ def pick_device(name: str, gpus: Sequence[int] = ()) -> torch.device:
     """The device that holds a run's parameters; ``auto`` takes CUDA where there is one.
 
     ``gpus`` are the numbers of the GPUs to use, the first of which it is; empty: all that are visible. Of several
-    processes on a machine each takes one of them. Raises InputError where there is no such GPU.
+    processes on a machine each takes one of them. Raises InputError if there is no such GPU.
     """
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     listed = ", ".join(map(str, gpus))
@@ -57,7 +57,7 @@ def to_device(
     with several processes their gradients are summed.
 
     ``compiled``: torch.compile makes kernels of it. ``recompute``: its blocks compute their inside again in the
-    backward pass. Raises InputError where these don't go together, or where nothing can be compiled.
+    backward pass. Raises InputError if these don't go together, or where nothing can be compiled.
     """
     model = model.to(device, memory_format=torch.channels_last)
     several = device.type == "cuda" and gpu_count(gpus) > 1 and ranks() == 1
@@ -73,7 +73,7 @@ def to_device(
 
 
 def _check_compiler(device: torch.device) -> None:
-    """Compiles a sum, before a network's minutes. Raises InputError where there is no compiler that works."""
+    """Compiles a sum, before a network's minutes. Raises InputError if there is no compiler that works."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(3, device=device))
     except Exception as error:  # of the compiler's many layers, each has its own

@@ -44,7 +44,7 @@ def one_line_errors() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = error.filename or f"one of {tempfile.gettempdir()}, /dev/shm and the folder of the output"
-        _end_with(f"the disk is full, at {place}; make room and give the command again")
+        _end_with(f"the disk is full, at {place}; make room and run the command again")
 
 
 def _end_with(message: object) -> None:

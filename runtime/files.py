@@ -43,7 +43,7 @@ def replace_file(path: Path, *, flush: bool = True, then: str = MAKE_ROOM) -> It
 def writing(path: Path, temporary: Path | None = None, *, then: str = MAKE_ROOM) -> Iterator[None]:
     """Around what writes ``path`` by way of ``temporary``, which is removed on an error; or ``path`` itself, in place.
 
-    Raises InputError where the disk can't take it (full, read-only, gone, not allowed): the path, the reason, how much
+    Raises InputError if the disk can't take it (full, read-only, gone, not allowed): the path, the reason, how much
     was needed and is free, and what to do ``then``. Every other error passes.
     """
     target = temporary or path
@@ -98,7 +98,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file's content, 64 hexadecimal digits. Raises OSError where it can't be read."""
+    """Digest of a file's content, 64 hexadecimal digits. Raises OSError if it can't be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -115,7 +115,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def _of_the_disk(error: Exception, path: Path, target: Path) -> OSError | None:
-    """The disk's own reason why nothing can be written there; None where the error has another."""
+    """The disk's own reason why nothing can be written there; None if the error has another."""
     if isinstance(error, InputError):
         return None
     if isinstance(error, OSError) and (error.errno in _OF_DISKS if error.filename is None else _is_there(error, path)):
@@ -134,7 +134,7 @@ def _is_there(error: OSError, path: Path) -> bool:
 
 
 def _probe(target: Path) -> None:
-    """Make what is there a little longer, and short again. Raises OSError where the disk refuses."""
+    """Make what is there a little longer, and short again. Raises OSError if the disk refuses."""
     place = target / ".probe" if os.path.isdir(target) else target
     there = os.path.exists(place)
     with place.open("ab", buffering=0) as file:

@@ -41,7 +41,16 @@ LIBRARIES = (
 
 
 # Settings that change no figure: a run that differs in them alone is the same run.
-WITHOUT_EFFECT = {"results_dir", "resume", "workers", "cache", "checkpoint_minutes", "keep_checkpoints", "tensorboard"}
+WITHOUT_EFFECT = {
+    "results_dir",
+    "resume",
+    "workers",
+    "data_timeout_minutes",
+    "cache",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "tensorboard",
+}
 
 
 class RunFolder:
@@ -52,7 +61,7 @@ class RunFolder:
         self.best = path / "best.pt"
         self.last = path / "last.pt"
         self.skipped = path / "skipped_steps.jsonl"
-        self.store = CheckpointStore(path / "checkpoints")
+        self.store = CheckpointStore(path / "checkpoints", owner=path / "config.json")
         self._lock: IO | None = None
 
     @classmethod
@@ -62,7 +71,7 @@ class RunFolder:
         ``numbered``: if the name is taken, it gets a number behind it. Raises InputError if the folder can't be made
         or written, if ``name`` leaves ``results``, or if it is taken.
         """
-        if Path(name).name != name or name in (".", ".."):
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\", ":"}:
             raise InputError(f"run_name is {name!r}; it must be a plain name, as the run's folder lies in {results}")
         draft = cls(results / f".{name}.{uuid.uuid4().hex}.making")  # others may make one of the same name
         try:
@@ -77,7 +86,7 @@ class RunFolder:
             shutil.rmtree(draft.path, ignore_errors=True)
 
     def lock(self) -> bool:
-        """Hold the run for this process until it ends, however that is; False where another process holds it."""
+        """Hold the run for this process until it ends, however that is; False if another process holds it."""
         with writing(self.path / ".lock"):
             self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  it stays open
         if fcntl is None:
@@ -96,7 +105,7 @@ class RunFolder:
         return "ended" in _config(self.path)
 
     def mark_ended(self, stopped: str | None) -> None:
-        """Into config.json: that the run is over, and why it stopped early, if it did."""
+        """Note in config.json that the run is over, and why it stopped early, if it did."""
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
     def write_config(self, settings: dict) -> None:
@@ -104,13 +113,13 @@ class RunFolder:
         self._write("config.json", json.dumps({"settings": settings, **environment()}, indent=2))
 
     def reopen(self, settings: dict) -> None:
-        """Into config.json: the settings that the run is resumed with; it has not ended then."""
+        """Put the settings that the run is resumed with into config.json; it has not ended then."""
         config = {**_config(self.path), "settings": settings}
         config.pop("ended", None)
         self._write("config.json", json.dumps(config, indent=2))
 
     def write_log(self, history: list[dict]) -> None:
-        """log.jsonl: one line an epoch, always the whole history, so that a resumed run has no line twice."""
+        """log.jsonl: one line per epoch, always the whole history, so that a resumed run has no line twice."""
         self._write("log.jsonl", "".join(json.dumps(line) + "\n" for line in history))
 
     def add_skipped(self, step: dict) -> None:
@@ -119,7 +128,7 @@ class RunFolder:
         self._write(self.skipped.name, before + json.dumps(step) + "\n")
 
     def write_metrics(self, metrics: dict) -> None:
-        """metrics.json: the test figures."""
+        """metrics.json: the test results."""
         self._write("metrics.json", json.dumps(metrics, indent=2))
 
     def _write(self, name: str, text: str) -> None:
@@ -148,7 +157,7 @@ def _open_run(settings: "Settings") -> RunFolder:
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():
-                print(f"{run.path} is unfinished and has these settings: going on with it (anew: --resume never)")
+                print(f"{run.path} is unfinished and has these settings: resuming it (for a new run: --resume never)")
                 return run
             if name:
                 return _held(run)
@@ -159,7 +168,7 @@ def _open_run(settings: "Settings") -> RunFolder:
 def _held(run: RunFolder) -> RunFolder:
     read_config(run.path)
     if not run.lock():
-        raise InputError(f"another process is training in {run.path}; wait for its end, or choose another run_name")
+        raise InputError(f"another process is training in {run.path}; wait until it ends, or choose another run_name")
     return run
 
 
@@ -171,7 +180,7 @@ def _unfinished(results: Path, settings: "Settings") -> list[RunFolder]:
         try:
             config = _config(path.parent)
         except InputError:
-            print(f"{path.parent} is passed over: its config.json can't be read")
+            print(f"{path.parent} is skipped: its config.json can't be read")
             continue
         if "ended" not in config and _deciding(settings.completed(config["settings"])) == wanted:
             found.append((str(config.get("started", "")), path.parent))
@@ -183,7 +192,7 @@ def _deciding(settings: dict) -> dict:
 
 
 def _default_name(settings: "Settings") -> str:
-    """What the run is and when it began: arcface-inception_resnet_v1-2026-11-27_14-59-39."""
+    """The run's objective, backbone and start: arcface-inception_resnet_v1-2026-11-27_14-59-39."""
     backbone = re.sub(r"[^\w.-]+", "_", settings.backbone)
     return f"{settings.objective}-{backbone}-{time.strftime('%Y-%m-%d_%H-%M-%S')}"
 
@@ -212,7 +221,7 @@ def _renamed(draft: Path, path: Path) -> bool:
 
 
 def read_config(run: Path) -> dict:
-    """The settings a run was started with. Raises InputError where there is no readable config.json."""
+    """The settings a run was started with. Raises InputError if there is no readable config.json."""
     return _config(run)["settings"]
 
 
@@ -222,11 +231,11 @@ def _config(run: Path) -> dict:
         config = json.loads(path.read_text() if path.is_file() else "")  # a pipe would keep us waiting
         return {**config, "settings": dict(config["settings"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"{run} is no run folder: it has no readable config.json") from None
+        raise InputError(f"{run} is not a run folder: it has no readable config.json") from None
 
 
 def environment() -> dict:
-    """Command, versions and hardware, as they stand beside every figure."""
+    """Command, versions and hardware, as they are given with every result."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),

@@ -15,15 +15,15 @@ PREVIEWED = 32
 
 
 def check_tensorboard() -> None:
-    """Raises InputError where it is not installed."""
+    """Raises InputError if it is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError("tensorboard is not installed: pip install -r requirements-extras.txt, or set it off")
 
 
 class Board:
-    """What one run shows, in the folder ``tensorboard`` of its own; several may write there.
+    """The curves and pictures of one run, in the folder ``tensorboard`` of its own; several may write there.
 
-    What is shown is written in the background: a call raises InputError where the disk took no more of those before.
+    What is shown is written in the background: a call raises InputError if the disk took no more of those before.
     """
 
     def __init__(self, run: Path):

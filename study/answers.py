@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.compare.models import model_table, resample, share_pairs, significance_table
+from eval.compare.differences import model_table, resample, share_pairs, significance_table
 from eval.finished_run import FinishedRun, read_pair_file, read_run_file
 from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts

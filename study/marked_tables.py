@@ -12,12 +12,6 @@ from runtime.files import write_file
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all cells are text."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
-
-
 def percent(values: list[float], digits: int = 2) -> str:
     """The mean of the seeds' shares, and their standard deviation if there are several."""
     if not values:

@@ -12,8 +12,9 @@ import tyro
 from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
+from runtime.text_tables import markdown_table
 from study.answers import ANSWERS, read_answer
-from study.marked_tables import fill_tables, markdown, percent, rewrite
+from study.marked_tables import fill_tables, percent, rewrite
 from study.plot import draw_answer
 from study.summary import AT_A_GLANCE, all_arms, fill_readme
 
@@ -58,7 +59,9 @@ def answer_table(answer: dict) -> str:
     removed = [f"errors removed {condition}" for condition in removing]
     head = ["", "seeds", "images seen", *CONDITIONS, *removed, "Δ masked-masked vs baseline", "p"]
     untouched = [PRETRAINED, "", "", *(percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS)]
-    return markdown(head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])])
+    return markdown_table(
+        head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])]
+    )
 
 
 def _removing(answer: dict) -> list[str]:
@@ -73,7 +76,7 @@ def mask_table(answer: dict) -> str:
     rows = [
         [arm["name"], *(percent(arm["by_mask"][mask]) for mask in masks)] for arm in answer["arms"] if arm["by_mask"]
     ]
-    return markdown(["pairs with this mask", *masks], [untouched, *rows])
+    return markdown_table(["pairs with this mask", *masks], [untouched, *rows])
 
 
 def _row(arm: dict, answer: dict) -> list[str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from data.tables.pair_csv import CONDITIONS
 from runtime.errors import InputError
+from runtime.text_tables import markdown_table
 from study.answers import UNTOUCHED, read_answer
-from study.marked_tables import fill_tables, markdown, percent
+from study.marked_tables import fill_tables, percent
 from study.questions import ARMS
 
 # The table's name in STUDY.md; every other name there is a question.
@@ -54,7 +55,7 @@ def all_arms(answers: Path) -> str:
 
 
 def _table(rows: list[list[str]], *more: str) -> str:
-    return markdown(["", "seeds", "epochs", *CONDITIONS, *more], rows)
+    return markdown_table(["", "seeds", "epochs", *CONDITIONS, *more], rows)
 
 
 def _command(row: Row) -> str:

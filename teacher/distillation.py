@@ -1,4 +1,4 @@
-"""A teacher beside an objective: a masked face is to lie where a trained network puts it without its mask."""
+"""Distillation beside an objective: the target of a masked face is a trained network's embedding without the mask."""
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,12 @@ class Distillation(nn.Module):
     for unit embeddings. Called with the numbers of the training faces, ``rows`` int64 (B,) in 0 … N − 1, where the
     objective alone takes labels.
 
-    - ``objective``: any criterion of this project, or None where the teacher is all (w = 1).
+    - ``objective``: any criterion of this project, or None if the teacher is all (w = 1).
     - ``targets``: int64 (N,), the identity of each training face: what the objective gets.
     - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
     - ``share``: w, above 0 and at most 1.
 
-    Raises InputError where the share lies outside, or the teacher's embeddings are of another size than
+    Raises InputError if the share lies outside, or the teacher's embeddings are of another size than
     ``embedding_size``.
     """
 

@@ -1,4 +1,4 @@
-"""What a trained network says of the training faces: what a student that sees them masked is to say as well."""
+"""The targets of distillation: a trained network's embeddings of the training faces without masks."""
 
 import hashlib
 from pathlib import Path
@@ -47,7 +47,7 @@ def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) ->
 def teacher_embeddings(
     name: str, faces: FaceTable, images: Images, *, mean_share: float, crop: str, device: str
 ) -> Tensor:
-    """Where the teacher wants every training face to lie without its mask: float16 (N, D), unit rows.
+    """The teacher's target for every training face, without its mask: float16 (N, D), unit rows.
 
     ``name``: a run folder or checkpoint (``models.import_original`` makes one of published weights). A plain face has
     its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is mixed; a masked one,

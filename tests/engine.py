@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader
 
 import main_arcface
 import train
 from data.datasets import Batch
 from data.samplers import ShuffledBatchSampler
 from runtime.precision import make_precision
+from runtime.processes.watched_loader import WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
 from runtime.training.optim import optimiser_for, scheduler_for
@@ -104,7 +104,7 @@ def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, netwo
     state = TrainingState(
         model, criterion, optimiser, scheduler, precision, settings, preprocessing_of(normalise), IDENTITIES
     )
-    loader = DataLoader(Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
+    loader = WatchedLoader(Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
     run = RunFolder(tmp_path / name)
     (tmp_path / name).mkdir(exist_ok=True)
     return state, loader, run

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT
 
@@ -94,3 +97,41 @@ def test_commands_and_scripts_alone_are_run_as_programs(trees):
 def is_guard(node: ast.AST) -> bool:
     """Whether it is ``if __name__ …``."""
     return isinstance(node, ast.If) and any(isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(node.test))
+
+
+def required(name: str) -> set[str]:
+    """The distributions that a requirements file and those that it takes in name."""
+    found = set()
+    for line in (ROOT / name).read_text().splitlines():
+        if line.startswith("-r "):
+            found |= required(line[3:].strip())
+        elif line.strip() and not line.startswith("#"):
+            found.add(canonicalize_name(Requirement(line).name))
+    return found
+
+
+def lacking(trees: dict[Path, ast.Module], *files: str) -> dict[str, str]:
+    """Packages that are imported and stand in none of the files, each with a module that does."""
+    own = {*ROOMS, *SCRIPTS, "train", "tests", *sys.stdlib_module_names}
+    imported = {name.split(".")[0]: str(path) for path, tree in trees.items() for name in imports(tree)}
+    distributions, stated = packages_distributions(), set().union(*map(required, files))
+    return {
+        package: path
+        for package, path in imported.items()
+        if package not in own and not stated & set(map(canonicalize_name, distributions.get(package, [])))
+    }
+
+
+USER_FILES = ("requirements.txt", "requirements-extras.txt")
+
+
+def test_every_package_imported_stands_in_a_requirements_file(trees):
+    tests = {path: ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("*.py")}
+    benchmarks = {path: tree for path, tree in trees.items() if path.parts[0] == "benchmarks"}
+    assert lacking({path: tree for path, tree in trees.items() if path not in benchmarks}, *USER_FILES) == {}
+    assert lacking(benchmarks | tests, "requirements-dev.txt") == {}  # peers to compare with, oracles
+
+
+def test_a_package_that_stands_in_none_is_found():
+    planted = {Path("data/here.py"): ast.parse("def f():\n    from hypothesis import given")}
+    assert lacking(planted, *USER_FILES) == {"hypothesis": "data/here.py"}

@@ -182,12 +182,12 @@ def test_a_signal_saves_exits_with_its_code_and_the_same_command_goes_on(
     monkeypatch.setattr(train, "_step", step)
     left, said, _ = run(script, *_options(script, drawn_faces, epochs=1))
     assert left == code
-    assert "saved after epoch 0 and 2 batches of the next; the same command goes on from there" in said
+    assert "saved after epoch 0 and 2 batches of the next; the same command resumes from there" in said
     assert not Path("results/run/log.jsonl").exists()
     monkeypatch.setattr(train, "_step", real)
     code, said, _ = run(script, *_options(script, drawn_faces, epochs=1))
     assert code == 0
-    assert "results/run: going on after epoch 0 and 2 batches of the next" in said
+    assert "results/run: resuming after epoch 0 and 2 batches of the next" in said
     assert len(_log(Path("results/run"))) == 1
 
 
@@ -433,7 +433,7 @@ def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run,
     code, said, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
     assert "is damaged" in said
-    assert "no checkpoint in results/run/checkpoints is whole" in error
+    assert "no checkpoint in results/run/checkpoints is intact" in error
 
 
 def test_packs_serve_in_place_of_csvs_and_a_corrupt_image_in_one_is_counted(run, drawn_faces):

@@ -67,7 +67,7 @@ def test_a_killed_process_is_started_again_and_the_run_ends_the_same(tmp_path, m
     both = options("main_arcface.py", drawn_faces, "--epochs", 3, "--dropout", 0.2)
     script_in_processes(2, script, *both, "--run-name", "whole")
     said = torchrun("dying.py", script, *both, "--run-name", "killed", "--checkpoint-minutes", 0)
-    assert "going on after epoch 1 and 2 batches of the next" in said
+    assert "resuming after epoch 1 and 2 batches of the next" in said
     whole, killed = Path("results/whole"), Path("results/killed")
     assert log(killed) == log(whole) and len(log(whole)) == 3
     ends = [torch.load(run / "last.pt", weights_only=True) for run in (whole, killed)]
@@ -115,7 +115,7 @@ def test_two_processes_share_a_sampled_head_that_one_process_goes_on_with(tmp_pa
         if path.name >= "epoch0001_batch000003":
             path.unlink()
     said = script_in_processes(1, script, *arguments)
-    assert "going on after epoch 1 and 2 batches of the next" in said
+    assert "resuming after epoch 1 and 2 batches of the next" in said
     after = log(run)
     assert len(after) == 2 and after[0] == before[0]
     assert after[1]["images_seen"] == before[1]["images_seen"]

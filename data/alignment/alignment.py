@@ -33,7 +33,7 @@ class Alignment:
 
     def __str__(self) -> str:
         points = "its own points" if self.landmarks == "detector" else "the landmark network's points"
-        return f"{self.detector} with {points}, masks put on {self.masks}"
+        return f"{self.detector}, aligned by {points}; simulated masks were put on {self.masks}"
 
     def finds_as(self, other: "Alignment") -> bool:
         """Whether the same face in the same photograph comes out the same: whenever a mask was put on."""

@@ -63,7 +63,7 @@ class FaceDetector:
         self._cascade = Cascade()
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detection | None]:
-        """The face nearest the centre of each image (H, W, 3) uint8 RGB; None where there is none."""
+        """The face nearest the centre of each image (H, W, 3) uint8 RGB; None if there is none."""
         found: list[Detection | None] = [None] * len(images)
         left = list(range(len(images)))
         for search in self.searches:

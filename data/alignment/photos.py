@@ -30,7 +30,7 @@ class FacePhoto:
 
     @property
     def remark(self) -> str:
-        """What a user must know of this photograph, or an empty text."""
+        """The remark about this photo that a user must see, or an empty text."""
         several = f"{self.faces} faces: the one nearest the centre is taken" if self.faces > 1 else ""
         return "; ".join(text for text in (several, f"{self.turned} to find a face" if self.turned else "") if text)
 
@@ -39,7 +39,8 @@ class PhotoReader:
     """Reads photographs and aligns the face nearest the centre; also where the photograph lies on its side."""
 
     def __init__(self, size: int, crop: Crop, detector: str = MTCNN, landmarks: Landmarks = LANDMARKS) -> None:
-        """``detector`` and ``landmarks`` as in ``open_finder``. Raises InputError where there is none, or it can't give that crop."""
+        """``detector`` and ``landmarks`` as in ``open_finder``. Raises InputError if there is none,
+        or it can't give that crop."""
         check_detector(detector, crop)
         self._size, self._crop = size, crop
         self._detector = open_finder(detector, landmarks)

@@ -16,7 +16,7 @@ class FaceCache:
     """Room for ``images`` faces, uint8 (size, size, 3), filled as they are first decoded.
 
     The memory is shared by forking: workers see what the others have put there. Pages are taken from the system when
-    they are first written. Under torchrun each process has a cache of its own. Raises InputError where the faces do
+    they are first written. Under torchrun each process has a cache of its own. Raises InputError if the faces do
     not fit into the memory that is free.
     """
 
@@ -39,7 +39,7 @@ class FaceCache:
         )
 
     def get(self, image: int, face: np.ndarray) -> bool:
-        """Copy an image's pixels into ``face``; False where they are not here yet."""
+        """Copy an image's pixels into ``face``; False if they are not here yet."""
         if not self._filled[image]:
             return False
         face[:] = self._faces[image]

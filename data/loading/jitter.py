@@ -33,7 +33,7 @@ def _movement(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
-    """What each level of each channel becomes: uint8 (1, 256, 3)."""
+    """The new value of each level of each channel: uint8 (1, 256, 3)."""
     gamma, gain, *tint = rng.standard_normal(5)
     levels = _LEVELS ** np.exp(GAMMA * gamma)
     gains = np.exp(GAIN * gain + TINT * np.array(tint))

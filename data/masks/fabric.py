@@ -1,4 +1,4 @@
-"""What masks are made of: named styles, and the pictures of their fabric with folds, seams, wires and valves."""
+"""The fabric of masks: named styles, and their pictures with folds, seams, wires and valves."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a mask has to match in a picture, sharpness and light, and the blending, with a shadow at the mask's rim."""
+"""Match a mask to a picture's sharpness and light, and blend it in, with a shadow at the mask's rim."""
 
 import math
 
@@ -96,7 +96,7 @@ def _light(face: np.ndarray, alpha: np.ndarray, brightness: float) -> tuple[np.n
 
 
 def _plane(moments: list[float], with_value: list[float]) -> tuple[float, float, float]:
-    """What 1, x and y are multiplied with in the weighted least-squares plane through values of mean 1; its slopes are
+    """The factors of 1, x and y in the weighted least-squares plane through values of mean 1; its slopes are
     drawn towards 0 where little is seen.
 
     ``moments``: the weighted means of 1, x, y, x², xy and y²; ``with_value``: those of the values, and their products

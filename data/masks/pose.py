@@ -73,7 +73,7 @@ def fit_pose(landmarks: np.ndarray, *, frontal: bool = False) -> HeadPose:
     """The likeliest pose for five landmarks, float (5, 2) in pixels; ``frontal``: among those that look straight ahead.
 
     For a given yaw and pitch the best scale, roll and offset are closed form (a complex regression), so that the
-    search runs over those two angles alone. Raises ValueError where the five are one point.
+    search runs over those two angles alone. Raises ValueError if the five are one point.
     """
     points = [complex(x, y) for x, y in landmarks.tolist()]
     centre = sum(points) / len(points)

@@ -91,7 +91,7 @@ class MaskFit:
 
 
 def check_mask_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """The same kinds; raises InputError where there are none, or ``mask_style`` knows one of them not."""
+    """The same kinds; raises InputError if there are none, or ``mask_style`` knows one of them not."""
     if not kinds:
         raise InputError(f"mask_kinds is empty; name one or more of {', '.join(MASK_KINDS)}")
     for kind in kinds:
@@ -147,7 +147,7 @@ def _similarity(seen: View, pose: HeadPose, fit: MaskFit) -> tuple[complex, comp
 
 
 def _window(seen: View, factor: complex, offset: complex, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the image's part that the mask may touch; None where it lies outside."""
+    """Left, top, right, bottom of the image's part that the mask may touch; None if it lies outside."""
     low, high = seen.low, seen.high
     corners = [factor * p + offset for p in (low, high, complex(low.real, high.imag), complex(high.real, low.imag))]
     x, y = [c.real for c in corners], [c.imag for c in corners]

@@ -1,7 +1,7 @@
-"""From raw faces to what the training scripts read: ``python -m data.prepare SOURCE --out DIR``.
+"""Prepare raw faces for the training scripts: ``python -m data.prepare SOURCE --out DIR``.
 
-Every face is detected, aligned, written plain and with a simulated mask; then the CSVs, the card, a summary that
-accounts for every input file, and a contact sheet are made. Run again, it goes on where it stopped.
+Every face is detected, aligned, and written plain and with a simulated mask. Then the CSVs, the card, a summary that
+accounts for every input file, and a contact sheet are written. If it was stopped, the same command resumes.
 """
 
 import signal
@@ -17,13 +17,13 @@ from runtime.errors import one_line_errors
 def main() -> None:
     """The command."""
     settings = tyro.cli(PrepareSettings, prog="python -m data.prepare")
-    # A polite kill is a Ctrl-C: the worker processes end, too.
+    # SIGTERM acts like Ctrl-C, so that the worker processes end, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with one_line_errors():
         try:
             print_report(settings, prepare(settings))
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from here", file=sys.stderr)
+            print("\nstopped; the same command resumes from here", file=sys.stderr)
             sys.exit(130)
 
 

@@ -25,6 +25,7 @@ from data.sources.source_file import SourceFile
 from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import write_file
+from runtime.processes.children import end_with_parent
 
 JPEG_QUALITY = 95
 # Side of the detector's box in the source. Below it there are too few pixels to tell people apart.
@@ -48,7 +49,7 @@ def prepare_files(
 ) -> Iterator[list[Outcome]]:
     """Write the faces of ``files``; yield the outcomes, a batch at a time, in whatever order they are done.
 
-    Raises InputError where a process dies or a face can't be written.
+    Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
     processes = min(settings.jobs or available_cores(), len(jobs))
@@ -79,7 +80,7 @@ def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], 
             yield from (future.result() for future in done)
     except BrokenProcessPool:
         raise InputError(
-            "a worker process died, perhaps for want of memory; the same command with fewer --jobs goes on from here"
+            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -105,6 +106,7 @@ def _start_worker(make_detector: Callable[[], Detector]) -> None:
     cv2.setNumThreads(1)
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with_parent()
     _detector = make_detector()
 
 

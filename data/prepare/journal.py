@@ -1,4 +1,4 @@
-"""What has become of each input file, kept on disk as it happens, so that a stopped run can go on."""
+"""The outcome of each input file, written to disk at once, so that a stopped run can be resumed."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ class Journal:
     """The outcomes so far, in ``OUT/journal.jsonl``: the run's settings on the first line, then one outcome a line."""
 
     def __init__(self, folder: Path, settings: dict) -> None:
-        """Open or begin the journal. Raises InputError where ``folder`` holds something else, or faces that were
+        """Open or begin the journal. Raises InputError if ``folder`` holds something else, or faces that were
         made with other settings."""
         self._path = folder / JOURNAL
         self.outcomes: dict[str, Outcome] = {}
@@ -45,7 +45,7 @@ class Journal:
         different = [key for key in settings if made_with.get(key) != settings[key]]
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
-            raise InputError(f"{folder} was begun with {was}; use the same settings to go on, or name another folder")
+            raise InputError(f"{folder} was begun with {was}; use the same settings to resume, or give another folder")
         for line in lines:
             try:
                 values = json.loads(line)

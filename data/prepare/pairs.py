@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
+from data.sources.spelling import spelling_key
 from runtime.errors import InputError
 
 PAIR_COLUMNS = ["path", "target", "pair_path", "pair_target", "masked", "pair_masked"]
@@ -25,12 +26,13 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
 
     The three conditions get equal parts as far as the images allow; what one can't give, the others fill up. People
     take turns, so that none dominates, and nobody is in more than ``max_per_person`` pairs. No pair comes twice (not
-    turned round either), no image with itself, and no plain image with its own masked copy (the same file name in
-    plain/ and masked/). Returns at most ``pairs`` rows with PAIR_COLUMNS, and mask_kind and pair_mask_kind where
-    ``faces`` has mask_kind; fewer rows where there are no more.
+    turned round either), no image with itself, no plain image with its own masked copy (the same file name in plain/
+    and masked/), and no pair of different people whose names differ in spelling alone. Returns at most ``pairs`` rows
+    with PAIR_COLUMNS, and mask_kind and pair_mask_kind where ``faces`` has mask_kind; fewer
+    rows where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
-        raise InputError(f"pairs ({pairs}) and the most pairs a person ({max_per_person}) must both be 1 or more")
+        raise InputError(f"pairs ({pairs}) and the most pairs per person ({max_per_person}) must both be 1 or more")
     drawing = _Drawing(faces, seed, same, max_per_person)
     quotas = [pairs // 3 + (i < pairs % 3) for i in range(3)]
     drawing.fill(quotas, pairs)
@@ -50,6 +52,7 @@ class _Drawing:
         self.rng = np.random.default_rng(seed)
         self.same, self.cap = same, max_per_person
         self.people = sorted(faces["target"].unique())
+        self.spelling = {person: spelling_key(person) for person in self.people}
         self.images: dict[tuple[str, int], list[str]] = {}
         masked = faces["masked"].astype(int)
         for person, mask, path in zip(faces["target"], masked, faces["path"], strict=True):
@@ -77,7 +80,8 @@ class _Drawing:
         order = [free[i] for i in self.rng.permutation(len(free))]
         if self.same:
             return zip(order, order, strict=True)
-        return zip(order[::2], order[1::2], strict=False)
+        matches = zip(order[::2], order[1::2], strict=False)
+        return (match for match in matches if self.spelling[match[0]] != self.spelling[match[1]])
 
     def _draw_one(self, person: str, other: str, quotas: list[int]) -> None:
         """One new pair of the rarest condition that is under its quota and that these two can still give."""

@@ -32,8 +32,9 @@ from data.sources.spelling import spelled_twice
 from data.tables.card import write_dataset_card
 from data.tables.paths import missing_files
 from data.tables.rows import write_table
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
 
 _PREVIEW_FACES = 32
 
@@ -53,7 +54,7 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | N
         kept = _forget_changed(journal, source, settings.out)
         work = [file for file in source.pictures if file.path not in journal.outcomes]
         if kept:
-            print(f"{kept} files were done before and are kept; {len(work)} to go")
+            print(f"{kept} files were done before; {len(work)} to go")
         _run(settings, make_detector, journal, work, kept)
         return _finish(settings, journal, source, kept, time.monotonic() - started)
     except OSError as error:
@@ -62,13 +63,16 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | N
 
 def _open(settings: PrepareSettings) -> tuple[str, Source]:
     """The source's own name, and all its pictures, those of people with real masks among them."""
-    path, source = open_source(settings.source)
+    path, source = open_source(settings.source, settings.person_level)
+    if source.layout:
+        print(source.layout)
     if path.suffix in (".rec", ".bin") and path.is_file() and settings.align == "detect":
-        print(f"the faces in {path.name} are mostly aligned already; --align landmarks leaves them as they are")
+        print(f"the faces in {path.name} are mostly aligned already; --align landmarks keeps them as they are")
     if settings.mask_labels:
         source = apply_mask_labels(source, settings.mask_labels)
     if settings.masked_source:
-        worn = list_folder(settings.masked_source, masked=True)
+        worn = list_folder(settings.masked_source, masked=True, person_level=settings.person_level)
+        print(worn.layout)
         source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
     return path.resolve().name, source
 
@@ -104,7 +108,8 @@ def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
 def _fits(outcome: Outcome, file: SourceFile) -> bool:
     if outcome.stamp != file.stamp:
         return False
-    return outcome.status != WRITTEN or (outcome.name, outcome.mask == WORN) == (file.name, file.masked)
+    wanted = file.name, file.person, file.masked
+    return outcome.status != WRITTEN or (outcome.name, outcome.person, outcome.mask == WORN) == wanted
 
 
 def _run(
@@ -133,7 +138,8 @@ def _run(
 def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: int, seconds: float) -> dict:
     outcomes = [journal.outcomes[file.path] for file in source.pictures] + source.other
     failures = [(o.path, o.status, o.reason) for o in outcomes if o.reason or o.status != WRITTEN]
-    write_table(pd.DataFrame(failures, columns=["path", "status", "reason"]), settings.out / "failures.csv")
+    failed = pd.DataFrame(failures, columns=["path", "status", "reason"])
+    write_file(settings.out / "failures.csv", csv_for_people(failed))
     written = [o for o in outcomes if o.status == WRITTEN]
     counts = Counter(o.status for o in outcomes)
     summary = {
@@ -147,7 +153,7 @@ def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: i
         summary |= _write_results(settings, source, written)
     write_file(settings.out / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     if not written:
-        raise InputError(f"none of the {len(outcomes)} files gave a face; see {settings.out / 'failures.csv'}")
+        raise InputError(f"no face was found in any of the {len(outcomes)} files; see {settings.out / 'failures.csv'}")
     return summary
 
 
@@ -199,15 +205,15 @@ def print_report(settings: PrepareSettings, summary: dict) -> None:
     done = summary["files"] - summary["kept_from_before"]
     print(f"{summary['written']} of {summary['files']} files written; {lost}")
     if done:
-        print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} a second)")
+        print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} per second)")
     if "people" in summary:
         pairs = summary["eval_pairs"]
         print(f"people: {', '.join(f'{n} {name}' for name, n in summary['people'].items())}")
         print(f"pairs: {pairs['same']} + {pairs['different']} evaluation, {summary['test_pairs']} test")
         for names in summary["perhaps_one_person"][:10]:
-            print(f"perhaps one person under two names, kept apart: {', '.join(names)}")
+            print(f"possibly one person under two names, kept separate: {in_one_line(', '.join(names))}")
         if len(summary["perhaps_one_person"]) > 10:
             print(f"… {len(summary['perhaps_one_person']) - 10} more in {settings.out / 'summary.json'}")
     else:
-        print(f"pairs: {summary['pairs']}, {summary['lost_pairs']} of them left out for want of a face; see pairs.csv")
-    print(f"look at {settings.out / 'preview.png'}; what was lost and why: {settings.out / 'failures.csv'}")
+        print(f"pairs: {summary['pairs']}, {summary['lost_pairs']} of them left out: no face was found; see pairs.csv")
+    print(f"look at {settings.out / 'preview.png'}; files that were lost, and why: {settings.out / 'failures.csv'}")

@@ -62,7 +62,7 @@ def apply_proposals(faces: pd.DataFrame, proposals: pd.DataFrame) -> tuple[pd.Da
 
 
 def _photo(path: str) -> str:
-    """What plain/X and masked/X have in common."""
+    """The part that plain/X and masked/X share."""
     kind, slash, rest = path.partition("/")
     return rest if slash and kind in ("plain", "masked") else path
 

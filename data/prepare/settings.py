@@ -1,4 +1,4 @@
-"""What ``python -m data.prepare`` can be told."""
+"""The settings of ``python -m data.prepare``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +21,23 @@ class PrepareSettings:
     """Turn raw faces into aligned, masked faces with the CSVs that the training scripts read."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Folder with one sub-folder a person (may be nested deeper); InsightFace's train.rec, or its folder; an
+    """Folder with one sub-folder per person (may be nested deeper); InsightFace's train.rec, or its folder; an
     InsightFace verification .bin; or lfw, which is downloaded."""
     out: Path
-    """Folder to make, or to go on with."""
+    """Folder to make, or to resume."""
+    person_level: int = 0
+    """How deep the people's folders lie: 1 for PHOTOS/<person>, 2 for PHOTOS/train/<person>; 0: as the names say."""
     masked_source: Path | None = None
-    """Folder of real masked photos, one sub-folder a person; the same name as in SOURCE is the same person. They get
-    no simulated mask and are flagged masked."""
+    """Folder of real masked photos, one sub-folder per person; the same name as in SOURCE is the same person. They get
+    no simulated mask and are labelled as masked."""
     mask_labels: Path | None = None
-    """File with a line "name, number, mask type" for each picture of SOURCE, as MFR2 has it: all but no-mask are
-    real masked photos."""
+    """File with a line "name, number, mask type" per picture of SOURCE, as for MFR2: all but no-mask are real masked
+    photos."""
     size: int = 128
     """Side of the aligned faces in pixels: 112, 128 or 160."""
     crop: Crop = "arcface5"
-    """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as facenet-pytorch's weights
-    were made on."""
+    """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as for facenet-pytorch's
+    weights."""
     detector: str = MTCNN
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
@@ -43,8 +45,8 @@ class PrepareSettings:
     """Whose five points faces are aligned by. network: the landmark network's, which a mask does not mislead. detector:
     the detector's own."""
     align: Literal["detect", "landmarks", "none"] = "detect"
-    """detect: find the face and bring it to the crop. The others are for faces that are aligned already. landmarks:
-    only find the five points that masks are fitted by. none: search nothing, so that no masks can be drawn."""
+    """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
+    points that masks are fitted to. none: skip detection, so that no masks can be drawn."""
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
@@ -52,24 +54,24 @@ class PrepareSettings:
     """Put masks on aligned faces, as most papers do: a door, which sees the mask first, aligns less well. Otherwise the
     photograph gets the mask, and the face is found and aligned as it is seen then."""
     mask_kinds: tuple[str, ...] = MASK_KINDS
-    """Simulated masks to draw from: those names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
+    """Simulated masks to draw from: these names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
     picture of the fabric (cloth:tartan.png)."""
     seed: int = 0
     """Seed of masks, people and pairs."""
     train_share: float = 0.9
     """Share of the people for training, 0 to 1."""
     eval_share: float = 0.5
-    """Share of the other people for evaluation, 0 to 1; the rest are for the test."""
+    """Share of the remaining people for evaluation, 0 to 1; the others are for the test."""
     eval_pairs: int = 3_000
-    """Most evaluation pairs, half of the same person."""
+    """Most evaluation pairs, half of them same-person."""
     test_pairs: int = 6_000
-    """Most test pairs, half of the same person."""
+    """Most test pairs, half of them same-person."""
     pairs_per_person: int = 24
-    """Most same pairs a person may be in; twice as many different ones, as each of those has two people."""
+    """Most same-person pairs per person; twice as many different-person pairs, as each of these has two people."""
     proposals: Path | None = None
-    """CSV of corrections from eval.audit: people merged, pictures moved or left out, in the tables alone."""
+    """CSV of corrections from eval.audit: people merged, pictures moved or left out; only the CSVs change."""
     jobs: int = 0
-    """Processes; 0: one for each core."""
+    """Processes; 0: one per core."""
 
     @property
     def alignment(self) -> Alignment:
@@ -87,7 +89,7 @@ class PrepareSettings:
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:
-        """Raise InputError where a setting is impossible."""
+        """Raise InputError if a setting is impossible."""
         if self.size not in SIZES:
             raise InputError(f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
         for name in ("train_share", "eval_share"):
@@ -96,11 +98,11 @@ class PrepareSettings:
         for name in ("eval_pairs", "test_pairs"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name} must be 2 or more, not {getattr(self, name)}")
-        if self.pairs_per_person < 1 or self.jobs < 0:
-            raise InputError("pairs_per_person must be 1 or more, and jobs 0 or more")
+        if self.pairs_per_person < 1 or self.jobs < 0 or self.person_level < 0:
+            raise InputError("pairs_per_person must be 1 or more, jobs and person_level 0 or more")
         check_detector(self.detector, self.crop)
         if self.align == "none" and self.masks != "none":
-            raise InputError("masks are fitted by landmarks: with align none set masks to none, or align to landmarks")
+            raise InputError("masks are fitted to landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)
         if self.proposals is not None:
             read_proposals(self.proposals)
@@ -110,6 +112,6 @@ class PrepareSettings:
         out = self.out.resolve()
         for source in filter(None, (Path(self.source), self.masked_source)):
             if out.is_relative_to(source.resolve()) or source.resolve().is_relative_to(out):
-                raise InputError(f"{self.out} and the source {source} lie one in the other; keep them apart")
+                raise InputError(f"{self.out} and the source {source} are nested; use separate folders")
         if out.exists() and not out.is_dir():
             raise InputError(f"{self.out} is a file; name a folder")

@@ -1,9 +1,11 @@
 """People apart into training, evaluation and test."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
 
+from data.sources.spelling import spelling_key
 from runtime.errors import InputError
 
 # People in each part of a split: neither training nor a pair of different people goes with one.
@@ -13,11 +15,15 @@ _LEAST_PEOPLE = 2
 def split_people(targets: Iterable[str], shares: dict[str, float], seed: int) -> dict[str, list[str]]:
     """Give every person to exactly one part: ``{"train": 0.9, "eval": 0.05, "test": 0.05}`` → names per part.
 
-    The number of people a part gets is its share of all of them, rounded so that the parts add up; a part with a
-    positive share gets at least two people. Raises InputError where the shares are negative, do not add up to 1, or
+    Names that differ in spelling alone may be one person: they go together and count as one. The number of people a
+    part gets is its share of all of them, rounded so that the parts add up; a part with a positive share gets at least
+    two people. Raises InputError if the shares are negative, do not add up to 1, or
     there are fewer people than that.
     """
-    people = sorted(set(targets))
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(targets)):
+        spellings[spelling_key(name)].append(name)
+    people = list(spellings.values())
     if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         given = ", ".join(f"{name} {share:g}" for name, share in shares.items())
         raise InputError(f"the shares of people must be 0 or more and add up to 1, not {given}")
@@ -25,7 +31,9 @@ def split_people(targets: Iterable[str], shares: dict[str, float], seed: int) ->
     order = np.random.default_rng(seed).permutation(len(people))
     ends = np.cumsum(list(counts.values()))
     parts = np.split(order, ends[:-1])
-    return {name: sorted(people[i] for i in part) for name, part in zip(counts, parts, strict=True)}
+    return {
+        name: sorted(spelling for i in part for spelling in people[i]) for name, part in zip(counts, parts, strict=True)
+    }
 
 
 def _whole_counts(people: int, shares: dict[str, float]) -> dict[str, int]:

@@ -1,1 +1,1 @@
-"""What photographs come from: folders of people, InsightFace's files, published lists of pairs."""
+"""The sources of photos: folders of people, InsightFace's files, published lists of pairs."""

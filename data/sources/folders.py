@@ -1,63 +1,53 @@
-"""What lies in a folder of people: which file is whose picture, and what it will be called."""
+"""The pictures in a folder of people: whose each is, and what it will be called."""
 
 import os
-from collections import Counter
+import unicodedata
 from pathlib import Path
 
+from data.sources.layout import understand
 from data.sources.outcome import NO_PICTURE, Outcome
 from data.sources.read_image import IMAGE_SUFFIXES
 from data.sources.source_file import Source, SourceFile, file_stamp
 from runtime.errors import InputError
 
-# CFP keeps a person's pictures in two folders, 001/frontal and 001/profile: these names are views, not people.
-VIEW_FOLDERS = frozenset(("frontal", "profile"))
 
+def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Source:
+    """Every file under ``root``; a picture's person is a folder above it, see ``data.sources.layout``.
 
-def list_folder(root: Path, masked: bool = False) -> Source:
-    """Every file under ``root``; a picture's person is the folder that holds it.
-
-    People are named by their folder; where two folders in different places share a name, by the path from ``root``.
     Linked folders are followed, each folder once. ``masked``: the people wear masks; paths then start with the
-    folder's own name. Raises InputError: no such folder, empty, or no sub-folders.
+    folder's own name. ``person_level``: how deep the people's folders lie; 0: as their names say. Raises InputError:
+    no such folder, empty, no sub-folders, or nobody can tell which of them are people.
     """
     if not root.is_dir():
-        raise InputError(f"the source {root} is not there or no folder; name a folder with one sub-folder a person")
+        raise InputError(f"the source {root} is not there or not a folder; give one with a sub-folder per person")
     if not os.access(root, os.R_OK | os.X_OK):
-        raise InputError(f"the source {root} may not be read; give yourself the right to, or name another folder")
+        raise InputError(f"the source {root} may not be read; change its permissions, or give another folder")
     folders, other = _walk(root)
     if not folders and not other:
-        raise InputError(f"the source {root} is empty; it needs one sub-folder a person with pictures in it")
+        raise InputError(f"the source {root} is empty; it needs one sub-folder of pictures per person")
     loose = folders.pop("", [])
     if not folders:
         raise InputError(
-            f"the source {root} has no sub-folders with pictures ({len(loose)} lie loose, {len(other)} other files); "
+            f"the source {root} has no sub-folders with pictures ({len(loose)} are loose, {len(other)} other files); "
             "put each person's pictures into a sub-folder of their own"
         )
-    other += [(name, "not in a person's folder") for name, _ in loose]
-    base, prefix = (root.resolve().parent, f"{root.resolve().name}/") if masked else (root, "")
-    pictures = []
-    people = _people(folders)
+    name = root.resolve().name
+    base, prefix = (root.resolve().parent, f"{name}/") if masked else (root, "")
+    holders, layout = understand(folders, name, person_level)
+    pictures, outside = [], [file for file, _ in loose]
     for folder, files in folders.items():
-        person, view = people[folder]
-        for (file, stamp), name in zip(files, output_names([name for name, _ in files]), strict=True):
-            pictures.append(
-                SourceFile(f"{prefix}{folder}/{file}", person, f"{person}/{view}{name}", stamp, base, masked)
-            )
-    return Source(pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)])
-
-
-def _people(folders: dict[str, list]) -> dict[str, tuple[str, str]]:
-    """Folder → its person, and the part of its path that is only a view of them ("" or such as "frontal/")."""
-    split = {}
-    for folder in folders:
-        above, _, last = folder.rpartition("/")
-        split[folder] = (above, f"{last}/") if above and last.lower() in VIEW_FOLDERS else (folder, "")
-    # Both views of a person are one place; the same name in two places is two people.
-    times = Counter(place.rpartition("/")[2] for place in {place for place, _ in split.values()})
-    return {
-        folder: (place.rpartition("/")[2] if times[place.rpartition("/")[2]] == 1 else place, view)
-        for folder, (place, view) in split.items()
-    }
+        holder = holders.get(folder)
+        if holder is None:
+            outside += [f"{folder}/{file}" for file, _ in files]
+            continue
+        for (file, stamp), output in zip(files, output_names([file for file, _ in files]), strict=True):
+            output = f"{holder.person}/{holder.kind}{output}"
+            worn = masked or holder.masked
+            pictures.append(SourceFile(f"{prefix}{folder}/{file}", holder.person, output, stamp, base, worn))
+    other += [(path, "not in a person's folder") for path in outside]
+    return Source(
+        pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)], layout=layout
+    )
 
 
 def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
@@ -120,7 +110,7 @@ def output_names(names: list[str]) -> list[str]:
     taken: set[str] = set()
     result = []
     for name in names:
-        wanted = Path(name).stem + ".jpg"
+        wanted = unicodedata.normalize("NFC", Path(name).stem) + ".jpg"
         while wanted.lower() in taken:
             wanted = name + ".jpg" if wanted != name + ".jpg" else "_" + wanted
         taken.add(wanted.lower())

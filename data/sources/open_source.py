@@ -1,4 +1,4 @@
-"""Where faces come from: a folder of people, InsightFace's files, or LFW from the network."""
+"""Open a source of faces: a folder of people, InsightFace's files, or LFW from the network."""
 
 import warnings
 from pathlib import Path
@@ -12,11 +12,12 @@ from runtime.errors import InputError
 LFW = "lfw"
 
 
-def open_source(name: str) -> tuple[Path, Source]:
+def open_source(name: str, person_level: int = 0) -> tuple[Path, Source]:
     """The pictures of a source, and the folder or file it is.
 
-    ``name`` is a folder with one sub-folder a person, InsightFace's ``train.rec`` (or the folder that holds it), a
-    verification ``.bin``, or ``lfw``, which is downloaded where it isn't there yet. Raises InputError.
+    ``name`` is a folder with one sub-folder per person, InsightFace's ``train.rec`` (or the folder that holds it), a
+    verification ``.bin``, or ``lfw``, which is downloaded if it isn't there yet. ``person_level`` as in
+    ``list_folder``. Raises InputError.
     """
     path = Path(name)
     if name == LFW and not path.exists():
@@ -28,7 +29,7 @@ def open_source(name: str) -> tuple[Path, Source]:
             return path, list_records(path)
         if path.is_file() and path.suffix == ".bin":
             return path, list_verification_bin(path)
-        return path, list_folder(path)
+        return path, list_folder(path, person_level=person_level)
     except OSError as error:
         raise InputError(f"the source {path} can't be read: {error.strerror or error}") from None
 
@@ -36,7 +37,7 @@ def open_source(name: str) -> tuple[Path, Source]:
 def fetch_lfw() -> Path:
     """Labeled Faces in the Wild, 250×250 pixels, as scikit-learn's fetcher keeps it (about 200 MB).
 
-    Raises InputError where it isn't there and can't be downloaded.
+    Raises InputError if it isn't there and can't be downloaded.
     """
     from sklearn.datasets import fetch_lfw_people, get_data_home
 
@@ -50,7 +51,7 @@ def fetch_lfw() -> Path:
     except (OSError, EOFError, ValueError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"LFW can't be downloaded ({reason}); unpack lfw.tgz of another machine, so that {folder} holds one "
-            "folder a person, and name that folder as the source"
+            f"LFW can't be downloaded ({reason}); copy lfw.tgz from another machine and unpack it, so that {folder} "
+            "holds one folder per person, and give that folder as the source"
         ) from None
     return folder

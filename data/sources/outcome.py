@@ -1,4 +1,4 @@
-"""What has become of one input file: written, or why not."""
+"""The outcome of one input file: written, or why not."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ LOST_UNDER_MASK = "not found under the mask"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the source's file ``path``: one of STATUSES and the reason; for a written face its ``name``
+    """The outcome of the source's file ``path``: one of STATUSES and the reason; for a written face its ``name``
     under plain/ and masked/, its ``person``, the ten numbers of its landmarks in the aligned image (none where they
     were not searched), and its ``mask``: NO_MASK (plain/ only), WORN (masked/ only), or the kind of the simulated
     one (both). ``masked_landmarks``: where the same ten numbers lie in the masked copy, if that was aligned by itself.
@@ -38,7 +38,7 @@ class Outcome:
 
     @property
     def faces(self) -> tuple[str, ...]:
-        """Where the face lies: paths relative to the output folder, the plain one first."""
+        """The paths of the face, relative to the output folder, the plain one first."""
         if self.status != WRITTEN:
             return ()
         plain, masked = f"plain/{self.name}", f"masked/{self.name}"

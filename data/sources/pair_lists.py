@@ -85,7 +85,7 @@ def read_mask_labels(path: Path) -> dict[str, str]:
 def apply_mask_labels(source: Source, path: Path) -> Source:
     """The source with its pictures flagged masked by a label file; prints how many pictures have no label.
 
-    Raises InputError where no picture has one.
+    Raises InputError if no picture has one.
     """
     labels = read_mask_labels(path)
     found = [labels.get(_key_of(file.person, Path(file.name).stem)) for file in source.pictures]

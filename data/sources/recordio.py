@@ -71,7 +71,7 @@ def _read_index(idx: Path) -> list[tuple[int, int]]:
 def _read_record(data: mmap.mmap, offset: int) -> tuple[float, tuple[tuple[int, int], ...]]:
     """The label, and where the picture lies: (offset, length) of each part; none where there is no picture.
 
-    Raises ValueError where the record is damaged or cut short.
+    Raises ValueError if the record is damaged or cut short.
     """
     parts = _parts(data, offset)
     start, length = parts[0]

@@ -58,14 +58,15 @@ class SourcePair:
 
 @dataclass(frozen=True)
 class Source:
-    """The ``pictures`` of a source; what in it is none, with status and reason (``other``); and the ``pairs`` of a
-    verification set, which has no people."""
+    """The ``pictures`` of a source; what in it is none, with status and reason (``other``); the ``pairs`` of a
+    verification set, which has no people; and in one line how its folders were understood (``layout``)."""
 
     pictures: list[SourceFile]
     other: list[Outcome]
     pairs: list[SourcePair] = field(default_factory=list)
+    layout: str = ""
 
 
 def file_stamp(size: int, modified_ns: int) -> str:
-    """What changes when a file does."""
+    """A stamp that changes when the file does."""
     return f"{size}-{modified_ns}"

@@ -10,7 +10,7 @@ _PARTS = re.compile(r"[^\W_]+")
 
 
 def spelling_key(name: str) -> str:
-    """What two spellings of a name share: letters without accents and case, doubled ones once, words in any order.
+    """The key that two spellings of a name share: no accents, no case, doubled letters once, words in any order.
 
     Only the last part of a path counts. Names with digits keep their order and digits: 007 and 7 are two people.
     """

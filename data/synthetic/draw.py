@@ -167,7 +167,7 @@ def _grain(size: int, seed: int) -> np.ndarray:
 
 
 def _photograph(canvas: np.ndarray, s: Scene, size: int) -> np.ndarray:
-    """What the camera makes of it: white balance, tone curve, blur, noise, JPEG."""
+    """The picture as a camera takes it: white balance, tone curve, blur, noise, JPEG."""
     image = canvas
     if s.blur > 0.2:
         image = cv2.GaussianBlur(canvas, (0, 0), s.blur * size / 128)

@@ -229,7 +229,7 @@ def shade(radius: np.ndarray, s: Scene, rotate: np.ndarray) -> tuple[np.ndarray,
 def look(
     radius: np.ndarray, rotate: np.ndarray, to_units: np.ndarray, cells: int, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each cell of a cells×cells grid over the size×size image sees of the head (orthographic).
+    """The part of the head that each cell of a cells×cells grid over the size×size image sees (orthographic).
 
     ``to_units`` (2, 3): affine map from image pixels to camera units. Returns the chart pixels (column, row), float32
     (cells, cells, 2), and the clearance, float32 (cells, cells): 0 on the surface, more where the ray misses. Both are

@@ -3,8 +3,11 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from data.tables.rows import write_table
 from data.tables.train_csv import LANDMARK_COLUMNS
 from runtime.errors import InputError
 from runtime.files import replace_folder, write_file
+from runtime.processes.children import end_with_parent
 
 SOURCE = "built-in faces"
 _JPEG_QUALITY = 95
@@ -39,7 +43,7 @@ def drawing_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSet:
-    """How many built-in faces, and which. Raises InputError where a number is too small.
+    """How many built-in faces, and which. Raises InputError if a number is too small.
 
     Each picture comes plain and with a random mask, under the same file name. Train, evaluation and test people are
     different ones, and the test and evaluation people stay the same whatever ``train_people``. ``eval_pairs`` and
@@ -65,7 +69,7 @@ class FaceSet:
 def ensure_faces(folder: Path, wanted: FaceSet) -> None:
     """``make_faces`` unless ``folder`` already holds just these faces.
 
-    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError where the folder holds
+    Built-in faces with other numbers, or drawn by other code, are replaced. Raises InputError if the folder holds
     anything else.
     """
     card = read_dataset_card(folder) if folder.is_dir() else None
@@ -80,7 +84,7 @@ def ensure_faces(folder: Path, wanted: FaceSet) -> None:
 def make_faces(folder: Path, wanted: FaceSet) -> None:
     """Draw people who don't exist into ``folder``, with all cores; it appears whole or not at all.
 
-    Raises InputError where the folder can't be written.
+    Raises InputError if the folder can't be written or a process dies.
     """
     parts = {"test": wanted.test_people, "eval": wanted.eval_people, "train": wanted.train_people}
     ends = np.cumsum(list(parts.values())).tolist()
@@ -128,10 +132,21 @@ def _in_parallel(jobs: list[tuple], pictures: int) -> Iterator[list[tuple]]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with multiprocessing.get_context(start).Pool(workers, cv2.setNumThreads, (1,)) as pool:
-            yield from pool.imap_unordered(_draw_person, jobs, chunksize=4)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context(start), _start_worker) as pool:
+            yield from pool.map(_draw_person, jobs, chunksize=4)
+    except BrokenProcessPool:
+        raise InputError(
+            "a process that draws the built-in faces died, perhaps for want of memory; give the command again"
+        ) from None
     finally:
         cv2.setNumThreads(threads)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's business."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _draw_person(job: tuple[Path, int, FaceSet]) -> list[tuple]:

@@ -143,7 +143,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """What differs in one picture. Angles in radians, colours as factors of RGB."""
+    """The nuisance of one picture. Angles in radians, colours as factors of RGB."""
 
     yaw: float = 0.0
     pitch: float = 0.0

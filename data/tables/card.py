@@ -15,7 +15,7 @@ def write_dataset_card(folder: Path, crop: str, size: int, **more: object) -> No
 
 
 def read_dataset_card(folder: Path) -> dict | None:
-    """The card of a folder of faces, or None where it has none (faces made by another tool)."""
+    """The card of a folder of faces, or None if it has none (faces made by another tool)."""
     path = folder / CARD
     if not path.is_file():
         return None

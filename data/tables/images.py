@@ -1,4 +1,4 @@
-"""Where the bytes of a table's images come from: files under a root, or packs."""
+"""The bytes of a table's images, from files under a root or from packs."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ import numpy as np
 
 from data.tables.pack_file import Pack
 from data.tables.text_array import ImagePaths
+from runtime.errors import in_one_line
 
 
 class Images:
@@ -42,11 +43,11 @@ class Images:
 
     def name(self, row: int) -> str:
         """The row's path, and where it lies in a pack, for messages."""
-        image = self.paths.rows[row]
+        image, path = self.paths.rows[row], in_one_line(self.paths[row])
         if not self.packs or self._in_pack[image] < 0:
-            return self.paths[row]
+            return path
         pack, place = self.packs[self._in_pack[image]], self._place[image]
-        return f"{self.paths[row]} ({pack.place(place)})"
+        return f"{path} ({pack.place(place)})"
 
     def read(self, row: int) -> bytes | memoryview:
         """The encoded image. Raises OSError, or ValueError where the bytes in a pack are not what was packed."""
@@ -61,7 +62,7 @@ class Images:
             os.close(file)
 
     def size(self, row: int) -> int:
-        """Bytes of the encoded image. Raises OSError where there is no such file."""
+        """Bytes of the encoded image. Raises OSError if there is no such file."""
         image = self.paths.rows[row]
         if self.packs and self._in_pack[image] >= 0:
             return self.packs[self._in_pack[image]].size(self._place[image])

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data.tables.pack_contents import fault_of_arrays, fault_of_header
 from data.tables.text_array import TextArray
 from runtime.errors import InputError
 
@@ -58,6 +59,7 @@ class Pack:
         header = self._header()
         self.metadata = header.pop("__metadata__")
         self.arrays = {name: self._array(name, entry) for name, entry in header.items()}
+        self._refuse(fault_of_arrays(self.arrays))
         self._images_at = 8 + self._header_size + header["images"]["data_offsets"][0]
         self.paths = TextArray(self.arrays["path.text"], self.arrays["path.ends"])
         self._starts, self._sizes = self.arrays["starts"], self.arrays["sizes"]
@@ -72,11 +74,11 @@ class Pack:
 
     @property
     def card(self) -> dict | None:
-        """The dataset.json of the folder that was packed, None where it had none."""
+        """The dataset.json of the folder that was packed, None if it had none."""
         return json.loads(self.metadata["card"])
 
     def read(self, image: int) -> memoryview:
-        """The encoded image. Raises ValueError where its bytes are not those that were packed."""
+        """The encoded image. Raises ValueError if its bytes are not those that were packed."""
         start = self._images_at + int(self._starts[image])
         data = self._bytes[start : start + int(self._sizes[image])]
         if zlib.crc32(data) != self._crc32[image]:
@@ -116,12 +118,18 @@ class Pack:
                 continue
             texts = self._texts(name)
             if texts is not None and name in categories:
-                values = pd.Categorical.from_codes(values, texts.tolist())
+                values = pd.Categorical.from_codes(values, self._strings(name, texts))
             elif texts is not None:
                 # Taken at −1, the last one is the empty field.
-                values = np.array([*texts.tolist(), None], dtype=object)[values]
+                values = np.array([*self._strings(name, texts), None], dtype=object)[values]
             columns[name] = values
         return pd.DataFrame(columns)
+
+    def _strings(self, column: str, texts: TextArray) -> list[str]:
+        try:
+            return texts.tolist()
+        except UnicodeDecodeError:
+            raise InputError(f"{self.path}: column {column} holds bytes that are no text; {_REMEDY}") from None
 
     def _texts(self, column: str) -> TextArray | None:
         if column in ("path", "pair_path"):
@@ -137,8 +145,9 @@ class Pack:
         try:
             header = json.loads(raw)
             metadata = header["__metadata__"]
-            version, checksum = metadata["pack_version"], metadata["header_crc32"]
-        except (ValueError, KeyError, TypeError):
+            version, checksum = metadata["pack_version"], str(metadata["header_crc32"])
+            json.loads(metadata["card"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise InputError(f"{self.path}: {self._header_place()} are damaged; {_REMEDY}") from None
         if version != VERSION:
             raise InputError(
@@ -147,12 +156,17 @@ class Pack:
             )
         if checksum != header_crc32(raw, checksum):
             raise InputError(f"{self.path}: {self._header_place()} are damaged; {_REMEDY}")
+        self._refuse(fault_of_header(header, DTYPES))
         wanted = 8 + self._header_size + max(e["data_offsets"][1] for n, e in header.items() if n != "__metadata__")
         if wanted != self._size:
             raise InputError(
                 f"{self.path} is cut or grown: it has {self._size:,} bytes, {wanted:,} were written; {_REMEDY}"
             )
         return header
+
+    def _refuse(self, fault: str | None) -> None:
+        if fault is not None:
+            raise InputError(f"{self.path} contradicts itself: {fault}; {_REMEDY}")
 
     def _header_place(self) -> str:
         return f"bytes 0 to {8 + self._header_size:,} (header)"

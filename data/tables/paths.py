@@ -19,7 +19,7 @@ _ODD = ("\\", "\n/", "//", "/.", "\n.", ":", "/\n")
 def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarray:
     """Paths under the root with '/' between their parts, as Python strings; ``path_prefix`` OLD=NEW maps foreign ones.
 
-    Those of a pack are so already. Raises InputError where a path leaves the root.
+    Those of a pack are so already. Raises InputError if a path leaves the root.
     """
     values = column.to_numpy(object)
     if table.suffix == SUFFIX or (not path_prefix and not _any_odd(values)):

@@ -35,6 +35,7 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         # Only the empty field is missing: somebody may be called "NA" or "None".
         missing = {key: [""] for key in _TEXT}
         kinds = dict.fromkeys(_TEXT, object)
+        _refuse_twins(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0], path)
         frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
         # Not by the reader, which takes categories that look like numbers for numbers: "007" would be 7.
         return frame.astype({name: "category" for name in categories if name in frame})
@@ -42,6 +43,13 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
+
+
+def _refuse_twins(names: pd.Series, path: Path) -> None:
+    """A column that stands twice: pandas would take the first, and the user may mean the other."""
+    twice = names[names.duplicated() & (names != "")]
+    if len(twice):
+        raise InputError(f"{path} has the column {twice.iloc[0]} twice; leave one of them out")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

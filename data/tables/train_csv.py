@@ -24,7 +24,7 @@ class FaceTable:
     """Training faces as arrays, so that workers share them without a copy.
 
     ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
-    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None where the
+    ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None if the
     CSV has no such columns.
     """
 
@@ -69,7 +69,7 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
 def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0) -> FaceTable:
     """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
 
-    Identities without such a row drop out. Raises InputError where the CSV does not say who wears a mask, or fewer
+    Identities without such a row drop out. Raises InputError if the CSV does not say who wears a mask, or fewer
     than two identities are left.
     """
     if faces == "all" and not most_images:

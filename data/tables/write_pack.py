@@ -1,4 +1,4 @@
-"""Write a pack, or check one; a stopped writing goes on where it was."""
+"""Write a pack, or check one; writing resumes where it was stopped."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def pack_csv(csv: Path, out: Path, *, root: Path, path_prefix: str = "") -> None
         return
     part, journal = out.with_name(out.name + ".part"), out.with_name(out.name + ".journal")
     images = Images(root, paths)
-    with writing(out, then="make room; the same command goes on from here"):
+    with writing(out, then="make room; the same command resumes from here"):
         out.parent.mkdir(parents=True, exist_ok=True)
         entries = _write_images(part, journal, images, metadata["source"])
         _write_rest(part, entries, arrays, metadata)
@@ -126,7 +126,7 @@ def _write_images(part: Path, journal: Path, images: Images, source: str) -> np.
     """Append what the unfinished file still lacks; returns an entry per image."""
     entries = _resume(part, journal, source)
     if len(entries):
-        print(f"{part}: going on after {len(entries):,} of {len(images):,} images")
+        print(f"{part}: resuming after {len(entries):,} of {len(images):,} images")
     with part.open("r+b") as data, journal.open("ab") as log:
         data.truncate(HEADER_BYTES + int(entries["size"].sum()))
         data.seek(0, os.SEEK_END)
@@ -150,7 +150,7 @@ def _read_all(images: Images, first: int) -> Iterator[bytes]:
                 yield from pool.map(images.read, range(start, min(start + _READ_AT_ONCE, len(images))))
             except OSError as error:
                 raise InputError(
-                    f"can't read {error.filename or 'an image'} ({error.strerror}); the same command goes on from here"
+                    f"can't read {error.filename or 'an image'} ({error.strerror}); the same command resumes from here"
                 ) from None
 
 

@@ -1,8 +1,8 @@
-"""Two or more tested runs beside each other: which is better, and is it luck?
+"""Compare two or more tested runs: which is better, and could it be chance?
 
     python -m eval.compare results/RUN results/RUN2 [RUN3 …] --out DIR
 
-Runs that differ in their seed alone are one model: mean and standard deviation over its seeds. DIR gets compare.html
+Runs that differ only in their seed are one model: mean and standard deviation over its seeds. DIR gets compare.html
 (everything in one file), compare.csv and significance.csv, and the curves over one another. Differences are paired on
 the test pairs that the runs share, with 95 % intervals over people.
 """
@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from eval.compare.models import model_table, open_runs, significance_table
+from eval.compare.differences import model_table, open_runs, significance_table
 from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
 from eval.finished_run import FinishedRun, objective_name
 from eval.plots.comparison import plot_curves, plot_rocs
-from eval.report.page import render
+from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
 from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def compare(settings: CompareSettings) -> list[str]:
     tests = significance_table(runs, models)
     words = sentences(table, tests, models)
     for frame, name in ((table, "compare.csv"), (tests, "significance.csv")):
-        write_file(settings.out / name, frame.to_csv(index=False))
+        write_file(settings.out / name, csv_for_people(frame))
     pictures = _draw(settings.out, runs, models)
     write_file(settings.out / "compare.html", _page(runs, models, table, tests, words, pictures))
     return words
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> dict[str, Path]:
-    """Words → picture."""
+    """The pictures by their captions."""
     names = {f"{model} ({counted(len(of_model), 'run')})": of_model for model, of_model in models.items()}
 
     def curves(key: str) -> dict[str, list]:
@@ -67,20 +68,18 @@ def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]])
             for title, of_model in names.items()
         }
 
-    words = {"title": "IOU by epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
+    words = {"title": "IOU per epoch", "subtitle": "evaluation pairs: lower is better", "label": "IOU"}
     plot_curves(out / "iou.png", curves("iou"), **words)
-    words = {"title": "Training loss by epoch", "subtitle": "of different losses only the shape compares"}
+    words = {"title": "Training loss per epoch", "subtitle": "for different losses, compare only the shape"}
     plot_curves(out / "train_loss.png", curves("loss"), label="training loss", **words)
-    pictures = {"IOU of the evaluation pairs by epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
+    pictures = {"IOU of the evaluation pairs per epoch": out / "iou.png", "Training loss": out / "train_loss.png"}
     if next(iter(runs.values())).pairs is not None:
-        plot_rocs(
-            out / "roc.png", {title: [_distances(runs[n]) for n in of_model] for title, of_model in names.items()}
-        )
+        plot_rocs(out / "roc.png", {title: [_errors(runs[n]) for n in of_model] for title, of_model in names.items()})
         pictures["ROC on the shared test pairs"] = out / "roc.png"
     return pictures
 
 
-def _distances(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
+def _errors(run: FinishedRun) -> tuple[np.ndarray, np.ndarray, float]:
     return run.pairs["distance"].to_numpy(), run.pairs["same"].to_numpy(), run.metrics["threshold"]
 
 

@@ -31,8 +31,10 @@ def balanced_accuracy(distances: np.ndarray, same: np.ndarray, threshold: float)
 def precision_recall_f1(
     distances: np.ndarray, same: np.ndarray, threshold: float
 ) -> tuple[float | None, float | None, float | None]:
-    """Of "same": the share of accepted pairs that are same pairs, the share of same pairs accepted, and the harmonic
-    mean of the two. Precision is 0 where nothing is accepted, as in scikit-learn; all None where a kind is missing.
+    """Precision, recall and F1 of "same".
+
+    The share of accepted pairs that are same pairs, the share of same pairs accepted, and the harmonic mean of the two.
+    Precision is 0 if nothing is accepted, as in scikit-learn; all are None if a kind is missing.
     """
     distances, same = checked(distances, same)
     if one_kind_only(same):

@@ -179,7 +179,7 @@ def tar_name(rate: str) -> str:
 
 
 def interval(values: np.ndarray) -> Interval | None:
-    """The middle 95 % of the values; None where more than 5 % of them are nan."""
+    """The middle 95 % of the values; None if more than 5 % of them are nan."""
     defined = values[np.isfinite(values)]
     return np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) >= 0.95 * len(values) else None
 
@@ -261,7 +261,7 @@ def _auc(counts: np.ndarray, different: np.ndarray) -> np.ndarray:
 
 
 def _eer(accepts: np.ndarray, false_accepts: np.ndarray) -> np.ndarray:
-    """As ``verification.eer``, for each row of the two curves (B, K)."""
+    """As ``roc.eer``, for each row of the two curves (B, K)."""
     start = np.zeros((len(accepts), 1))
     false_accepts = np.concatenate([start, false_accepts], axis=1)
     gap = false_accepts - (1 - np.concatenate([start, accepts], axis=1))
@@ -308,7 +308,7 @@ def _up_to(cumulated: np.ndarray, bins: np.ndarray) -> np.ndarray:
 
 def _fold_accuracy(counts: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """Mean over the folds of the accuracy at the threshold that is best on the others, as
-    ``verification.fold_accuracies``."""
+    ``accuracy.fold_accuracies``; nan where the others of a fold are of one kind, which gives no threshold."""
     held_out = counts.cumsum(-1)
     others = held_out.sum(1, keepdims=True) - held_out
     same, different = others[:, :, 0], others[:, :, 1]
@@ -322,6 +322,7 @@ def _fold_accuracy(counts: np.ndarray, upper: np.ndarray) -> np.ndarray:
     bins = np.where(following < len(upper), np.searchsorted(upper, middle, side="right"), best + 1)
     bins = np.maximum(bins, best + 1)
     right = _up_to(held_out[:, :, 0], bins) + held_out[:, :, 1, -1] - _up_to(held_out[:, :, 1], bins)
+    right = np.where((others[..., -1] > 0).all(-1), right, np.nan)
     pairs = held_out[..., -1].sum(-1)
     shares = np.where(pairs > 0, right / pairs, 0)
     return shares.sum(-1) / (pairs > 0).sum(-1)

@@ -46,9 +46,9 @@ Thresholds = dict[str, dict[str, float]]
 
 
 class OperatingPoint(NamedTuple):
-    """What a threshold, chosen on evaluation pairs by ``rule``, does on the test pairs of ``pairs``.
+    """The results of a threshold, chosen on evaluation pairs by ``rule``, on the test pairs of ``pairs``.
 
-    ``far`` is the share of different pairs accepted, ``tar`` that of same pairs; None where there are none.
+    ``far`` is the share of different pairs accepted, ``tar`` that of same pairs; None if there are none.
     """
 
     pairs: str

@@ -1,4 +1,4 @@
-"""Who wears a mask: the parts of a list of pairs that are reported apart."""
+"""The mask conditions: the parts of a list of pairs that are reported separately."""
 
 import numpy as np
 

@@ -14,7 +14,7 @@ THRESHOLD_METRIC = "balanced_accuracy"
 
 
 class Pairs(Protocol):
-    """What a list of P pairs over N images is, wherever it comes from.
+    """A list of P pairs over N images, from any source.
 
     ``left`` and ``right`` int64 (P,) number the images; ``same`` bool (P,); ``condition`` str (P,), "all" where it is
     not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None.
@@ -53,7 +53,7 @@ class Evaluation:
 
     @property
     def iou(self) -> float | None:
-        """Overlap of the two histograms: lower is better, the rule that selects a checkpoint."""
+        """Overlap of the two histograms: lower is better, and selects the checkpoint."""
         return self.figures["iou"]
 
     @property
@@ -70,7 +70,7 @@ class Evaluation:
 def choose_threshold_and_evaluate(embeddings: np.ndarray, pairs: Pairs) -> Evaluation:
     """Evaluation pairs: the threshold with the best balanced accuracy is chosen on them. Without intervals.
 
-    Embeddings float (N, D), unit rows. Raises InputError where all pairs are of one kind, as there is nothing to
+    Embeddings float (N, D), unit rows. Raises InputError if all pairs are of one kind, as there is nothing to
     choose from, and on NaN.
     """
     distances = pair_distances(embeddings, pairs.left, pairs.right)

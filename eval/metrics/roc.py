@@ -1,4 +1,4 @@
-"""What each threshold accepts: ROC, AUC, EER, and TAR at a FAR (ISO/IEC 19795-1). NumPy only.
+"""Error rates of every threshold: ROC, AUC, EER, and TAR at a FAR (ISO/IEC 19795-1). NumPy only.
 
 Accepting a same (genuine) pair is right, accepting a different (impostor) pair is a false accept. Figures that need
 both kinds of pairs are None where one is missing.
@@ -14,7 +14,7 @@ FALSE_ACCEPT_RATES = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 
 
 class Curve(NamedTuple):
-    """What each threshold accepts: ``same[i]`` and ``different[i]`` pairs have a distance ≤ ``distances[i]``.
+    """The pairs that each threshold accepts: ``same[i]`` and ``different[i]`` pairs have a distance ≤ ``distances[i]``.
 
     ``distances`` (U,) are the distinct ones, ascending; the last entries of the two counts are the totals.
     """
@@ -70,7 +70,7 @@ def threshold_at_far(pairs: Curve, rate: float) -> float | None:
 
 
 def tar_at_far(pairs: Curve, rate: float) -> float | None:
-    """Share of same pairs accepted at ``threshold_at_far``; None where that is None."""
+    """Share of same pairs accepted at ``threshold_at_far``; None if that is None."""
     if lacks_a_kind(pairs) or not _enough(pairs, rate):
         return None
     last = _last_within(pairs, rate)

@@ -1,4 +1,4 @@
-"""Which of two models is better, and is it luck? Paired on the same test pairs.
+"""Which of two models is better, and could it be chance? Paired on the same test pairs.
 
 The difference of two models is taken in every resample of the people (``eval.metrics.bootstrap``); both models see
 the same resample, so what is hard about the pairs cancels. Where a model was trained with several seeds, each resample
@@ -6,10 +6,10 @@ draws seeds, too. McNemar's exact test (McNemar 1947) is given beside it for two
 one judges rightly and the other wrongly, and takes pairs for independent, which people in many pairs make too hopeful.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
 
 from eval.metrics.bootstrap import interval
 
@@ -41,13 +41,14 @@ def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
-    """Pairs that the first alone judges rightly, those that the second alone does, and the exact two-sided p.
+    """The pairs that only the first gets right, those that only the second does, and the exact two-sided p.
 
     ``first_right`` and ``second_right``: bool (P,), the same pairs in the same order.
     """
     first = int(np.sum(first_right & ~second_right))
     second = int(np.sum(second_right & ~first_right))
-    return first, second, _two_sided_binomial(min(first, second), first + second)
+    p = binomtest(first, first + second).pvalue if first + second else 1.0
+    return first, second, float(p)
 
 
 def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,12 +56,3 @@ def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndar
     runs, resamples = figures.shape
     drawn = rng.integers(runs, size=(runs, resamples))
     return np.take_along_axis(figures, drawn, axis=0).mean(axis=0)
-
-
-def _two_sided_binomial(fewer: int, trials: int) -> float:
-    """Chance that heads or tails of a fair coin come ``fewer`` times or less."""
-    if not trials:
-        return 1.0
-    log_terms = [math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) for k in range(fewer + 1)]
-    tail = np.exp(np.logaddexp.reduce(log_terms) - trials * math.log(2))
-    return min(1.0, 2 * float(tail))

@@ -1,4 +1,4 @@
-"""What embeddings say against the names of a set of faces. NumPy and scikit-learn. N faces, C people, D embedding."""
+"""Faces whose embeddings contradict their names. NumPy and scikit-learn. N faces, C people, D embedding."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ DUPLICATE_DISTANCE = 0.35
 
 @dataclass(frozen=True)
 class Levels:
-    """What is near and far in this set with this network: L2 distances of mean embeddings (unit length).
+    """Near and far in this set with this network: L2 distances of mean embeddings (unit length).
 
     ``one_person``: within it lie the two halves of 95 % of the people, and at most 0.1 % (or five) of the pairs of
     people.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from eval.plots.roc_det import errors_of, roc_of
 from eval.plots.style import epoch_axis, headline, house_style, legend_above, line_look, new_figure, save
 
-# Epochs and one value for each, None where there is none.
+# Epochs and one value for each, None if there is none.
 EpochCurve = tuple[Sequence[int], Sequence[float | None]]
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from eval.metrics.conditions import ALL_PAIRS
 from eval.text import has_width
+from runtime.text_tables import aligned_table
 
 TOO_FEW = "too few pairs"
 
@@ -14,13 +15,7 @@ Row = tuple[str, list[str]]
 def figures_table(figures: dict, parts: Literal["by_condition", "by_mask"] = "by_condition") -> str:
     """Lay out the dict of ``eval.metrics.figures`` as text; a figure that can't be given is a dash."""
     columns = {ALL_PAIRS: figures, **figures[parts]}
-    cells = [["", *columns], *([label, *row] for label, row in figure_rows(columns))]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in cells
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return aligned_table(["", *columns], [[label, *row] for label, row in figure_rows(columns)])
 
 
 def figure_rows(columns: Mapping[str, dict]) -> list[Row]:
@@ -64,7 +59,7 @@ def _shown(figures: dict) -> list[tuple[str, Callable[[dict], str]]]:
 
 
 def _interval(figures: dict, name: str) -> list[float] | dict | None:
-    """A figure's interval, or for TAR those of all rates; None where people are too few or not known."""
+    """A figure's interval, or for TAR those of all rates; None if people are too few or not known."""
     return (figures.get("intervals") or {}).get(name)
 
 

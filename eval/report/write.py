@@ -10,7 +10,7 @@ from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.report.figure_tables import TOO_FEW, figure_rows
-from eval.report.page import render
+from eval.report.render import render
 from eval.report.verdict import verdict
 from eval.text import number, percent
 from runtime.files import write_file
@@ -26,7 +26,7 @@ _NAMED = 10
 def write_report(run: Path) -> Path:
     """Write ``report.html`` from the other files of a run folder, and return its path.
 
-    Raises InputError where the folder is no tested run.
+    Raises InputError if the folder is not a tested run.
     """
     config, metrics, log = (read_run_file(run, name) for name in ("config.json", "metrics.json", "log.jsonl"))
     page = render(
@@ -81,7 +81,7 @@ def _figure_lines(columns: dict[str, dict]) -> list[list[str]]:
 
 
 def _confusion(counts: list[list[int]]) -> list[list[str]]:
-    """Rows the truth, columns the judgement: counts, and in brackets shares of the row."""
+    """The confusion matrix, rows actual and columns predicted: counts, and in brackets shares of the row."""
     return [
         [name, *(f"{count:,} ({percent(count / sum(row), 1) if sum(row) else '–'})" for count in row)]
         for name, row in zip(("same person", "different people"), counts, strict=True)

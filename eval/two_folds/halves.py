@@ -102,7 +102,7 @@ def pooled(folds: list[Fold]) -> Evaluation:
 
 
 def _checkpoints(run: Path) -> dict[int, Path]:
-    """Epoch → checkpoint, of all epochs; of an untrained run its only one. Raises InputError where some are gone."""
+    """Epoch → checkpoint, of all epochs; of an untrained run its only one. Raises InputError if some are gone."""
     folder = RunFolder(run)
     epochs = read_config(run).get("epochs")
     if epochs is None:

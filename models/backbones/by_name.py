@@ -11,9 +11,8 @@ from functools import partial
 import torch
 from torch import nn
 
+from models.backbones import iresnet, mobilefacenet
 from models.backbones.efficientnet import EfficientNetFeatures
-from models.backbones.mobilefacenet import IMAGE_SIZE as MOBILEFACENET_SIZE
-from models.backbones.mobilefacenet import MobileFaceNetFeatures
 from models.backbones.timm_networks import TIMM_PREFIX, TimmFeatures
 from runtime.errors import InputError
 
@@ -27,9 +26,18 @@ def _inception_resnet_v1(image_size: int) -> nn.Module:
 
 
 def _mobilefacenet(image_size: int) -> nn.Module:
-    if image_size != MOBILEFACENET_SIZE:
-        raise InputError(f"mobilefacenet takes 112×112 images only; image_size is {image_size}")
-    return MobileFaceNetFeatures()
+    _check_size("mobilefacenet", mobilefacenet.IMAGE_SIZE, image_size)
+    return mobilefacenet.MobileFaceNetFeatures()
+
+
+def _iresnet(name: str, image_size: int) -> nn.Module:
+    _check_size(name, iresnet.IMAGE_SIZE, image_size)
+    return iresnet.IResNetFeatures(name)
+
+
+def _check_size(name: str, only: int, image_size: int) -> None:
+    if image_size != only:
+        raise InputError(f"{name} takes {only}×{only} images only; image_size is {image_size}: set it to {only}")
 
 
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
@@ -37,6 +45,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "seresnext101": partial(TimmFeatures, SERESNEXT101),
     **{f"efficientnet_b{i}": partial(EfficientNetFeatures, f"b{i}") for i in range(8)},
     "mobilefacenet": _mobilefacenet,
+    **{name: partial(_iresnet, name) for name in iresnet.BLOCKS},
 }
 
 BACKBONES = tuple(_BUILDERS)

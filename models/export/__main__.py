@@ -30,7 +30,7 @@ from eval.metrics.roc import auc, curve
 from models.build import NECK_SIZES
 from models.export import formats
 from models.trained_model import TrainedModel, open_model
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint
+from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import write_file
 
@@ -97,7 +97,7 @@ def _checked(opened: TrainedModel, settings: ExportSettings) -> tuple[bytes, flo
 def check_parity(opened: TrainedModel, run: formats.Runner, name: str) -> float:
     """The largest difference between the file's and PyTorch's embeddings of built-in faces.
 
-    Raises InputError where it is above LARGEST_DIFFERENCE or no number.
+    Raises InputError if it is above LARGEST_DIFFERENCE or no number.
     """
     faces = built_in_faces(opened, max(_BATCHES))
     reference = formats.torch_runner(opened.model)
@@ -156,10 +156,10 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
 
 
 def _network(settings: ExportSettings) -> dict:
-    """What the network was built from."""
+    """The settings that the network was built from."""
     if settings.backbone:
         return {"backbone": settings.backbone, "embedding_size": NECK_SIZES[settings.backbone], "pooling": "backbone"}
-    made_with = load_checkpoint(find_checkpoint(Path(settings.model)))["settings"]
+    made_with = load_network(find_checkpoint(Path(settings.model)))["settings"]
     return {name: made_with[name] for name in ("backbone", "embedding_size", "pooling", "image_size")}
 
 

@@ -28,7 +28,7 @@ Runner = Callable[[np.ndarray], np.ndarray]  # float32 (B, 3, H, W) → float32 
 def as_onnx(model: nn.Module, size: int, metadata: dict[str, str]) -> bytes:
     """The network with a free batch axis as one ONNX file.
 
-    Raises InputError where the package onnx or onnxscript is not installed.
+    Raises InputError if the package onnx or onnxscript is not installed.
     """
     onnx = _extra("onnx")
     _extra("onnxscript")

@@ -8,11 +8,12 @@ from torch import Tensor
 from models.build import build_model
 from models.network_run import refuse_existing, write_network_run
 from models.weights.known import read_state
-from models.weights.pickled import StandIn, read_pickled
+from models.weights.pickled import read_pickled
 from models.weights.recognise import ORIGINAL_PREPROCESSING, Imported, recognise
-from runtime.checkpoints.file import load_state
+from runtime.checkpoints.file import load_state, require_finite
 from runtime.errors import InputError
 from runtime.files import sha256
+from runtime.inert_pickle import StandIn
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict")
@@ -31,6 +32,7 @@ def import_file(path: Path, out: Path) -> Imported:
     network = read_network(path)
     settings = {**network.settings, "dropout": 0.0}
     model = build_model(**settings, pretrained="none")
+    require_finite(network.state, str(path))
     load_state(model, network.state, str(path))
     origin = {"file": path.name, "sha256": sha256(path), "kind": network.kind}
     content = {"model": model.state_dict(), "settings": settings, "preprocessing": network.preprocessing}

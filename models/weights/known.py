@@ -18,7 +18,7 @@ from models.backbones.by_name import SERESNEXT101, check_backbone
 from models.backbones.timm_networks import TIMM_PREFIX
 from models.embedder import FaceEmbedder
 from runtime.checkpoints.archive import refuse_bomb
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint, load_state
+from runtime.checkpoints.file import find_checkpoint, load_network, load_state, require_finite
 from runtime.errors import InputError
 
 NONE = "none"
@@ -47,7 +47,7 @@ class WeightFile:
 
 
 def known_weights(backbone: str) -> dict[str, WeightFile]:
-    """Name → file of the published weights for a backbone; empty where there are none."""
+    """Name → file of the published weights for a backbone; empty if there are none."""
     if backbone == "inception_resnet_v1":
         return {name: WeightFile(file, _FACENET_URL + file) for name, file in _FACENET_FILES.items()}
     if backbone.startswith("efficientnet_"):
@@ -66,7 +66,7 @@ def known_weights(backbone: str) -> dict[str, WeightFile]:
 
 
 def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
-    """What the weights' images looked like: dict {"size", "crop", "mean", "std"}, or None: no constraint.
+    """The input that the weights expect: dict {"size", "crop", "mean", "std"}, or None: no constraint.
 
     A run of this project carries its own. None for weights of general images (``imagenet``), which bind no face crop
     and are trained on anyway, and for a local file of InceptionResNetV1 under a name that is not one of
@@ -90,7 +90,7 @@ def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
 def find_weights(backbone: str, pretrained: str) -> Path:
     """The local file for a known name (downloaded on the first use), a path, or a run folder (its best.pt).
 
-    Raises InputError where there is no such name and no such file, and where a download fails.
+    Raises InputError if there is no such name and no such file, and where a download fails.
     """
     known = known_weights(backbone)
     if pretrained in known:
@@ -111,9 +111,9 @@ def own_checkpoint(pretrained: str) -> dict | None:
     """
     path = Path(pretrained)
     if path.is_dir():
-        return load_checkpoint(find_checkpoint(path))
+        return load_network(find_checkpoint(path))
     try:
-        return load_checkpoint(path)
+        return load_network(path)
     except InputError:
         return None
 
@@ -125,9 +125,11 @@ def load_pretrained(embedder: FaceEmbedder, backbone: str, path: Path) -> None:
     """
     own = own_checkpoint(str(path))
     if own is not None:
+        require_finite(own["model"], str(path))
         load_state(embedder, own["model"], str(path))
         return
     state = read_state(path)
+    require_finite(state, str(path))
     optional: tuple[str, ...] = ("pooling.", "neck.")
     if backbone == "mobilefacenet":
         state, optional = mobilefacenet.from_mxnet(state), ()
@@ -145,7 +147,7 @@ def load_pretrained(embedder: FaceEmbedder, backbone: str, path: Path) -> None:
 def read_state(path: Path) -> dict[str, Tensor]:
     """The named tensors of a .safetensors file or of a torch file; no code from the file is run.
 
-    Raises InputError where the file is damaged or holds something else.
+    Raises InputError if the file is damaged or holds something else.
     """
     try:
         if path.suffix == ".safetensors":

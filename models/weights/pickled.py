@@ -1,18 +1,14 @@
 """Pickled networks of other people, read without running any of their code.
 
-A pickle is a program: it may name any function and call it. Here a name gives one of three things: for what a file of
-tensors needs (ALLOWED), a function of this module; for classes of networks, a stand-in, which has the name, keeps the
-state and does nothing; for anything else, an end. Nothing is ever imported by a name in a file, so that neither
-the file's own classes nor the version of torch that wrote it need to be here.
+Names in a file give one of two things: for what a file of tensors needs (ALLOWED), a function of this module; for
+classes of networks, a stand-in. See ``runtime/inert_pickle.py``.
 """
 
 import io
 import pickle
-import pickletools
 import sys
 import zipfile
-from _compat_pickle import IMPORT_MAPPING
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -24,6 +20,7 @@ from torch import Tensor
 
 from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
+from runtime.inert_pickle import NUMPY, Function, InertUnpickler, PlainOrderedDict, Refused, encoded, stand_in
 
 # The first two numbers of a file of torch.save before version 1.6; newer files are zip archives.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -55,57 +52,12 @@ _PLAIN = {
     *(f"torch.{name}" for name in ("device", "float16", "float32", "float64", "bfloat16", "int64", "strided")),
     "torch.serialization._get_layout",
     "functools.partial",
-    "numpy.dtype",
-    "numpy.ndarray",
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *NUMPY,
 }
 
 
-class StandIn:
-    """An object of a class that is not here: what it was made from (``args``), its ``state``, and no behaviour."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> "StandIn":
-        made = super().__new__(cls)
-        made.args, made.state = args, {}
-        return made
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state if isinstance(state, dict) else {}
-
-    def __setitem__(self, key: object, value: object) -> None: ...
-
-    def append(self, value: object) -> None:
-        """Takes what a class derived from list would keep."""
-
-    def extend(self, values: object) -> None:
-        """The same for many values."""
-
-
-class _PlainOrderedDict(OrderedDict):
-    """Takes no attributes: they could stand in the place of its methods."""
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-class _Function:
-    """A function that a pickle may call and nothing else: it can't be changed through it."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable) -> None:
-        self._call = call
-
-    def __call__(self, *args: object) -> object:
-        return self._call(*args)
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("it tries to change a function")
-
-
 def read_pickled(path: Path) -> object:
-    """What ``torch.save`` put into a file: plain containers and values, CPU tensors, and StandIns for all objects.
+    """The content of a file of ``torch.save``: plain containers and values, CPU tensors, and StandIns for all objects.
 
     Zip archives and the format before torch 1.6, saved on any device. Raises InputError: no such file, damaged, not
     of torch.save, or a name in it that no network needs (nothing of the file has run then).
@@ -119,7 +71,7 @@ def read_pickled(path: Path) -> object:
                 return _read_zip(archive)
         with path.open("rb") as file:
             return _read_legacy(file, path.stat().st_size)
-    except _Refused as refused:
+    except Refused as refused:
         raise InputError(
             f"{path} names {refused}, which no network needs: refused, and nothing of it was run; "
             "don't load this file with torch.load"
@@ -129,35 +81,28 @@ def read_pickled(path: Path) -> object:
         raise InputError(f"{path} is damaged or no file of torch.save ({reason}); get it again") from None
 
 
-class _Refused(Exception):
-    """Its text is the name."""
-
-
 def _load(file: BinaryIO, storage: Callable[..., Tensor] | None = None) -> object:
-    """The next pickle of a file. A place of the memo beyond the file's length would fill the memory: refused."""
-    start = file.tell()
-    for opcode, argument, position in pickletools.genops(file):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > position:
-            raise pickle.UnpicklingError("a memo larger than the file")
-    file.seek(start)
-    return _Unpickler(file, storage).load()
+    """The next pickle of a file."""
+    unpickler = _Unpickler(file, storage)
+    content = unpickler.load()
+    if max(unpickler.memo, default=0) > file.tell():
+        raise pickle.UnpicklingError("a memo larger than the file")
+    return content
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(InertUnpickler):
     def __init__(self, file: BinaryIO, storage: Callable[..., Tensor] | None = None) -> None:
-        super().__init__(file, encoding="utf-8")
+        super().__init__(file)
         self._storage = storage
 
-    def find_class(self, module: str, name: str) -> object:
-        module = IMPORT_MAPPING.get(module, module)  # Python 2's names, which protocol 2 still writes
-        full = f"{module}.{name}"
-        if full in ALLOWED:
-            return ALLOWED[full]
-        if module in ("torch", "torch.cuda") and name in _DTYPES:
-            return _DTYPES[name]
-        if full in _PLAIN or full.startswith(_NETWORKS) or _is_the_authors(module):
-            return type(name, (StandIn,), {})
-        raise _Refused(full)
+    def meaning(self, name: str) -> object | None:
+        if name in ALLOWED:
+            return ALLOWED[name]
+        module, _, last = name.rpartition(".")
+        if module in ("torch", "torch.cuda") and last in _DTYPES:
+            return _DTYPES[last]
+        wanted = name in _PLAIN or name.startswith(_NETWORKS) or _is_the_authors(module)
+        return stand_in(name) if wanted else None
 
     def persistent_load(self, saved: tuple) -> object:
         kind, *values = saved
@@ -190,22 +135,19 @@ def _parameter(data: Tensor, *_: object) -> Tensor:
     return data
 
 
-def _bytes(text: str, *_: object) -> bytes:
-    return text.encode("latin1")
-
-
 ALLOWED: dict[str, object] = {
-    "torch._utils._rebuild_tensor": _Function(_tensor),
-    "torch._utils._rebuild_tensor_v2": _Function(_tensor),
-    "torch._utils._rebuild_parameter": _Function(_parameter),
-    "torch._utils._rebuild_parameter_with_state": _Function(_parameter),
-    "torch.Size": _Function(tuple),
-    "collections.OrderedDict": _PlainOrderedDict,
-    "collections.Counter": _Function(Counter),
-    "collections.defaultdict": _Function(lambda *_: {}),
-    "builtins.set": _Function(set),
-    "builtins.dict": _Function(dict),
-    "_codecs.encode": _Function(_bytes),
+    "torch._utils._rebuild_tensor": Function(_tensor),
+    "torch._utils._rebuild_tensor_v2": Function(_tensor),
+    "torch._utils._rebuild_parameter": Function(_parameter),
+    "torch._utils._rebuild_parameter_with_state": Function(_parameter),
+    "torch.Size": Function(tuple),
+    "collections.OrderedDict": PlainOrderedDict,
+    "collections.Counter": Function(Counter),
+    "collections.defaultdict": Function(lambda *_: {}),
+    "builtins.set": Function(set),
+    "builtins.dict": Function(dict),
+    "builtins.bytes": Function(encoded),
+    "_codecs.encode": Function(encoded),
 }
 
 

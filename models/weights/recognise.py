@@ -1,4 +1,4 @@
-"""Whose network a state dict is, told from its names, and its tensors under this project's names.
+"""Recognise whose network a state dict is by its names, and give its tensors under this project's names.
 
 The 2021 system wrapped every backbone as ``model.net``; beside it stood the class centres of ArcFace (``head.weight``),
 a pooling (``global_pool.p``, GeM) and a neck (``neck.0`` linear, ``neck.1`` BatchNorm with eps 1e-3). With

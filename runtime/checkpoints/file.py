@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from runtime.checkpoints.archive import refuse_bomb
+from runtime.checkpoints.content import check_content, check_network
 from runtime.errors import InputError
 from runtime.files import MAKE_ROOM, replace_file
 
@@ -17,7 +18,7 @@ FORMAT = 1
 def save_checkpoint(path: Path, content: dict, *, then: str = MAKE_ROOM) -> None:
     """Write ``content`` (tensors and plain values) so that ``torch.load(weights_only=True)`` reads it back.
 
-    Raises InputError where the disk can't take it, with what to do ``then``.
+    Raises InputError if the disk can't take it, with what to do ``then``.
     """
     with replace_file(path, then=then) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
@@ -35,7 +36,7 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 def load_checkpoint(path: Path) -> dict:
     """Read a checkpoint onto the CPU without running any code from it.
 
-    Raises InputError: no such file, damaged, or not a checkpoint of this project.
+    Raises InputError: no such file, damaged, not a checkpoint of this project, or a part of a wrong kind.
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
@@ -47,7 +48,26 @@ def load_checkpoint(path: Path) -> dict:
         raise InputError(f"{path} is damaged or no checkpoint ({reason}); take another one") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project (format {FORMAT})")
+    try:
+        check_content(content, path)
+    except RecursionError:
+        raise InputError(f"{path} is nested too deep, or contains itself; take another one") from None
     return content
+
+
+def load_network(path: Path) -> dict:
+    """A checkpoint that a network can be built from: ``load_checkpoint``, and nothing that this needs is lacking."""
+    content = load_checkpoint(path)
+    check_network(content, path)
+    return content
+
+
+def require_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raise InputError where weights are NaN or infinite: every embedding would be, and so every distance."""
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        first = ", ".join(broken[:3])
+        raise InputError(f"{source} has weights that are no numbers ({len(broken)} tensors: {first}); take another one")
 
 
 def find_checkpoint(run_or_file: Path, name: str = "best.pt") -> Path:

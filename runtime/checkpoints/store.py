@@ -1,4 +1,4 @@
-"""The checkpoints that a run goes on from: a few at a time, each with its checksum, the newest whole one counts."""
+"""The checkpoints that a run resumes from: a few at a time, each with its checksum; the newest intact one is used."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import flush_folder, sha256, writing
 
 DIGITS = 16  # of SHA-256 in hexadecimal, as torch.hub names its files
@@ -26,14 +26,19 @@ class Position(NamedTuple):
 class CheckpointStore:
     """``checkpoints/epoch0002_batch000040-<start of its SHA-256>.pt`` of one run."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, owner: Path | None = None):
+        """``owner``: a file of the run without which, if it is there now, nothing more is saved: the run is deleted."""
         self.folder = folder
+        self._owner = owner if owner is not None and owner.is_file() else None
 
     def save(self, content: dict, position: Position, *, keep: int, also_keep: Collection[Position] = ()) -> Path:
         """Write a checkpoint, then delete all but the ``keep`` newest and those of ``also_keep``.
 
-        Raises InputError where it can't be written (no room on the disk); nothing is deleted then.
+        Raises InputError if it can't be written (no room on the disk), or if the run was deleted; nothing is deleted
+        then.
         """
+        if self._owner is not None and not self._owner.is_file():
+            raise InputError(f"{self._owner} was deleted while the run trained; start it anew")
         draft = self.folder / "draft.pt"
         then = self._what_to_do()
         with writing(draft, then=then):
@@ -51,20 +56,20 @@ class CheckpointStore:
         return path
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint; None where there is none at all.
+        """The newest whole checkpoint; None if there is none at all.
 
-        Damaged ones are passed over with a line, and renamed: of several processes only one may ask. Raises
+        Damaged ones are skipped with a warning and renamed: of several processes only one may ask. Raises
         InputError where all are damaged.
         """
         paths = self._paths()
         for path in paths:
             if _is_whole(path):
                 return path
-            tqdm.write(f"{path} is damaged (its checksum differs); it is passed over")
+            tqdm.write(in_one_line(f"{path} is damaged (its checksum differs) and is skipped"))
             with writing(path):
                 path.rename(path.with_suffix(".damaged"))
         if paths:
-            raise InputError(f"no checkpoint in {self.folder} is whole; start anew with --resume never")
+            raise InputError(f"no checkpoint in {self.folder} is intact; start a new run with --resume never")
         return None
 
     def load(self, position: Position) -> dict | None:

@@ -1,4 +1,4 @@
-"""What a run will take, from a few steps that leave no trace."""
+"""Estimate a run's time and memory from a few steps that leave no trace."""
 
 import copy
 import sys
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from runtime.precision import Precision
 from runtime.processes.distributed import from_all, from_first
+from runtime.processes.watched_loader import WatchedLoader
 from runtime.seeds import restore_rng_state, rng_state
 
 # A bfloat16 trial costs two steps more: not for runs that are over soon, nor to announce a trifle.
@@ -23,7 +23,7 @@ GAIN_WORTH_A_WORD = 1.2
 
 @dataclass(frozen=True)
 class Trial:
-    """Of one step: seconds of computing, and for reading its batch; peak bytes of memory."""
+    """The cost of one step: seconds of computing, and for reading its batch; peak bytes of memory."""
 
     computing: float
     reading: float
@@ -35,7 +35,7 @@ class Trial:
 
 
 def estimate(
-    loader: DataLoader,
+    loader: WatchedLoader,
     run_step: Callable,
     model: nn.Module,
     optimiser: Optimizer,
@@ -62,8 +62,10 @@ def estimate(
 
 
 def bytes_to_come(optimiser: Optimizer) -> int:
-    """Of what an optimiser keeps beside its parameters from its first step on, such as Adam's two moments; 0 where it
-    has them already. Seen in a step of its kind on a few numbers."""
+    """Bytes that an optimiser will keep from its first step on, such as Adam's two moments; 0 if it has them already.
+
+    Measured in one step of the optimiser on a small tensor.
+    """
     if optimiser.state:
         return 0
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -84,12 +86,12 @@ def in_words(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _try(loader: DataLoader, run_step: Callable, model: nn.Module, precision: Precision) -> Trial | None:
+def _try(loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision) -> Trial | None:
     """The second of two steps, as the first one fills caches. Batch and figures are those of the first batch."""
     generators = rng_state()
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()
-    images, labels, _ = loader.collate_fn(loader.dataset.__getitems__(next(iter(loader.batch_sampler))))
+    images, labels, _ = loader.read(next(iter(loader.batch_sampler)))
     reading = time.perf_counter() - started
     if min(from_all(len(labels))) < 2:
         return None
@@ -108,7 +110,7 @@ def _try(loader: DataLoader, run_step: Callable, model: nn.Module, precision: Pr
 
 
 def _bfloat16_gain(
-    loader: DataLoader, run_step: Callable, model: nn.Module, precision: Precision, trial: Trial
+    loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision, trial: Trial
 ) -> float:
     """How many times faster a step computes in bfloat16 on a CPU with instructions for it; 1 elsewhere."""
     if precision.device.type != "cpu" or precision.dtype != torch.float32 or not _cpu_has_bfloat16():

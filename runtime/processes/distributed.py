@@ -122,6 +122,18 @@ def from_all(value: T) -> list[T]:
     return values
 
 
+@contextmanager
+def failing_together(kind: type[Exception]) -> Iterator[None]:
+    """An exception of this ``kind`` (it pickles) in one process's body is raised in all of them, behind the body."""
+    own = None
+    try:
+        yield
+    except kind as error:
+        own = error
+    for failure in filter(None, from_all(own)):
+        raise failure
+
+
 def most_over_ranks(*values: int) -> list[int]:
     """Each value's maximum over the processes: what one of them wants, all do."""
     return max_over_ranks(torch.tensor(values)).tolist()

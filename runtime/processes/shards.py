@@ -65,7 +65,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 
 
 def _values(gradient: Tensor) -> Tensor:
-    """What is stored of a gradient; its rows must be there once each where it is sparse."""
+    """The stored values of a gradient; its rows must be there once each where it is sparse."""
     return gradient._values() if gradient.is_sparse else gradient
 
 

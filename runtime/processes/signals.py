@@ -15,7 +15,8 @@ class Stopped(SystemExit):
     """A signal ended the program; the exit code is 128 + its number, as shells expect."""
 
     def __init__(self, number: int):
-        super().__init__(128 + number)
+        super().__init__(number)
+        self.code = 128 + number
 
 
 class StopSignals:

@@ -1,1 +1,1 @@
-"""What the engine is made of: state, optimisers, schedule, watch and recovery."""
+"""The parts of the engine: state, optimisers, schedule, watch and recovery."""

@@ -1,4 +1,4 @@
-"""Where an epoch's time goes: waiting for data, or computing."""
+"""Measures an epoch's time: waiting for data, and computing."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Times(Protocol):
-    """What keeps the seconds, so that a resumed epoch goes on counting."""
+    """Holds the seconds, so that a resumed epoch continues the count."""
 
     waited: float
     computed: float

@@ -52,7 +52,7 @@ def optimiser_for(settings: "Settings", modules: Iterable[nn.Module]) -> Optimiz
 
 
 def lr_factor(settings: "Settings", epoch: float) -> float:
-    """What the learning rate is multiplied with after ``epoch`` (fractional) epochs.
+    """The factor of the learning rate after ``epoch`` (fractional) epochs.
 
     A linear warm-up over ``warmup_epochs`` comes first in every schedule. ``multistep``: × lr_decay after each of
     ``milestones``; ``step``: × lr_decay an epoch; ``cosine``: to zero at the last epoch; ``cyclic``: triangles of two
@@ -91,7 +91,7 @@ def scheduler_for(settings: "Settings", optimiser: Optimizer, steps_per_epoch: i
 
 
 def scale_lr(optimiser: Optimizer, scheduler: LambdaLR, factor: float) -> None:
-    """Multiply the learning rate with ``factor``, now and for the rest of the schedule."""
+    """Multiply the learning rate by ``factor``, now and for the rest of the schedule."""
     scheduler.base_lrs = [lr * factor for lr in scheduler.base_lrs]
     for group in optimiser.param_groups:
         group["lr"] *= factor

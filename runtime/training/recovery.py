@@ -1,4 +1,4 @@
-"""After a collapse: back to the last healthy checkpoint, change one thing, go on."""
+"""After a collapse: go back to the last healthy checkpoint, change one thing, continue."""
 
 from tqdm import tqdm
 
@@ -12,7 +12,7 @@ LOWER_LR = 0.1
 
 
 def recover(watch: Watch, reason: str) -> bool:
-    """Put the state where it was healthy last and change one thing, which is said; False where nothing is left.
+    """Return to the last healthy state, change one thing and print it; False if nothing is left to change.
 
     First the objective's own remedy (``criterion.soften``), then lower and lower learning rates. Remedies stay for
     the rest of the run: a checkpoint with the new one takes the place of the healthy one.
@@ -27,7 +27,7 @@ def recover(watch: Watch, reason: str) -> bool:
         scale_lr(state.optimiser, state.scheduler, LOWER_LR)
         remedy = f"learning rate × {LOWER_LR}"
     state.remedies.append(remedy)
-    tqdm.write(f"{reason}; back to {where(state.position)} with one thing changed: {remedy}")
+    tqdm.write(f"{reason}; back to {where(state.position)} with one change: {remedy}")
     watch.save()
     restore_best(state, run)
     run.write_log(state.history)

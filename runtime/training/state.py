@@ -1,4 +1,4 @@
-"""What moves during training: gathered, saved and restored, so that a run goes on from any step to the bit."""
+"""What training changes: gathered, saved and restored, so that a run resumes from any step bit for bit."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class EpochSums:
-    """What an epoch has gathered so far."""
+    """The sums of an epoch so far."""
 
     batches: int = 0  # taken from the loader
     steps: int = 0  # of them those with a finite loss and gradient
@@ -51,12 +51,12 @@ class EpochSums:
 
     @property
     def seconds(self) -> float:
-        """Of the epoch's training so far."""
+        """The seconds of the epoch's training so far."""
         return self.waited + self.computed
 
     @property
     def images_per_second(self) -> float:
-        """Over the epoch so far."""
+        """Images per second over the epoch so far."""
         return self.images / max(self.seconds, 1e-9)
 
 
@@ -83,7 +83,7 @@ class TrainingState:
     identities: list[str]  # (C,) names in the order of their class centres
     epoch: int = 0  # epochs finished
     images_seen: int = 0  # training forward passes, repeats counted
-    history: list[dict] = field(default_factory=list)  # a dict an epoch, as in log.jsonl
+    history: list[dict] = field(default_factory=list)  # a dict per epoch, as in log.jsonl
     sums: EpochSums = field(default_factory=EpochSums)  # of the epoch under way
     remedies: list[str] = field(default_factory=list)  # taken against collapses
     healthy: Position | None = None  # the last checkpoint that was far from any collapse
@@ -150,7 +150,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict, name: str) -> None:
-        """Inverse of ``state_dict``. Raises InputError where model or criterion are of another shape."""
+        """Inverse of ``state_dict``. Raises InputError if model or criterion are of another shape."""
         load_state(unwrap(self.model), state.get("raw_model", state["model"]), name)
         load_state(self.criterion, own_state(self.criterion, state["criterion"]), name)
         if self.ema:
@@ -179,12 +179,12 @@ def resume(state: TrainingState, run: RunFolder) -> None:
     if content["identities"] != state.identities:
         raise InputError(
             f"{path} was trained on other identities than the training CSV has; restore that CSV, "
-            "or start anew with --resume never"
+            "or start a new run with --resume never"
         )
     state.load_state_dict(content, str(path))
     if state.history and not state.sums.batches:
         _publish(state, run, path)  # which a kill may have prevented
-    print(f"{run.path}: going on after {where(state.position)}")
+    print(f"{run.path}: resuming after {where(state.position)}")
 
 
 def where(position: Position) -> str:

@@ -2,14 +2,16 @@
 
 import copy
 import time
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from runtime.errors import InputError
 from runtime.processes.distributed import from_all, is_first, most_over_ranks
 from runtime.processes.signals import Stopped, StopSignals
+from runtime.processes.watched_loader import DataLost, WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.tensorboard import Board
 from runtime.training.collapse import CollapseGuard, embedding_health, is_healthy
@@ -23,6 +25,15 @@ PATHS_SHOWN = 3
 
 class Diverged(Exception):
     """Training can't go on; the message says why and what to try."""
+
+
+class Arrived(NamedTuple):
+    """This process's part of a batch, uint8 (B, H, W, 3) and int64 (B,), and what all processes got of it."""
+
+    images: Tensor
+    labels: Tensor
+    unreadable: list[str]
+    readable: list[int]
 
 
 class Watch:
@@ -40,10 +51,35 @@ class Watch:
         if self.board:
             self.board.batch(self.state.scheduler.last_epoch, images)
 
-    def after_step(self, loader: DataLoader, stats: dict[str, float] | None) -> None:
-        """``stats`` of the step, None where its loss or gradient was not finite.
+    def batches(self, loader: WatchedLoader) -> Iterator[Arrived]:
+        """The loader's batches, as long as every process gets its part.
 
-        Raises Diverged after the third such step in a row, Collapsed, and Stopped once the state is saved.
+        Raises, in all processes and once the state is saved, Stopped if a signal asked one of them to stop, and
+        DataLost if one waits in vain.
+        """
+        batches = iter(loader)
+        while True:
+            batch, outcome = None, None
+            try:
+                with self.signals.at_once():  # the state is whole, and data may be long in coming
+                    batch = next(batches, None)
+                if batch is not None:
+                    outcome = batch.unreadable, len(batch.labels)
+            except (Stopped, DataLost) as reason:
+                outcome = reason
+            outcomes = from_all(outcome)
+            for reason in outcomes:
+                if isinstance(reason, Stopped | DataLost):
+                    self.leave(reason)
+            if batch is None:
+                return
+            unreadable = [path for paths, _ in outcomes for path in paths]
+            yield Arrived(batch.images, batch.labels, unreadable, [readable for _, readable in outcomes])
+
+    def after_step(self, loader: WatchedLoader, stats: dict[str, float] | None) -> None:
+        """``stats`` of the step, None if its loss or gradient was not finite.
+
+        Raises Diverged after the third such step in a row, and Collapsed.
         """
         sums = self.state.sums
         if stats is None:
@@ -54,20 +90,21 @@ class Watch:
             if self.board:
                 self.board.step(self.state.scheduler.last_epoch, {**stats, "lr": sums.lr})
         overdue = time.monotonic() - self._saved >= self.settings.checkpoint_minutes * 60
-        signal, overdue = most_over_ranks(self.signals.received or 0, overdue)  # all do the same
-        if signal:
-            self.stop(signal)
+        (overdue,) = most_over_ranks(overdue)  # all do the same
         if overdue:
             try:
                 self.save()
             except InputError as error:  # the epoch's end will have it, or end the run
-                tqdm.write(f"training goes on, but {error}")
+                tqdm.write(f"training continues, but {error}")
 
-    def stop(self, signal: int) -> None:
-        """Save and leave, as a signal asked for."""
+    def leave(self, reason: Stopped | DataLost) -> NoReturn:
+        """Save and raise the reason, which is the same in all processes; the first one says it."""
         self.save()
-        tqdm.write(f"{self.run.path}: saved after {where(self.state.position)}; the same command goes on from there")
-        raise Stopped(signal)
+        saved = f"saved after {where(self.state.position)}; the same command resumes from there"
+        if isinstance(reason, Stopped):
+            tqdm.write(f"{self.run.path}: {saved}")
+            raise reason
+        raise DataLost(f"{reason} ({self.run.path}: {saved})") if is_first() else SystemExit(2)
 
     def before_start(self) -> None:
         """A run that may have to go back needs somewhere to go back to from the first step on."""
@@ -76,7 +113,7 @@ class Watch:
             self.save()
 
     def save(self) -> None:
-        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError where it can't be written."""
+        """A checkpoint now; the next one is due in checkpoint_minutes. Raises InputError if it can't be written."""
         self._saved = time.monotonic()
         if self.state.sums.embeddings is not None:
             self._note_health([embedding_health(self.state.sums.embeddings)])
@@ -94,7 +131,7 @@ class Watch:
         if self.settings.on_collapse == "recover" and all(map(is_healthy, healths)):
             self.state.healthy = self.state.position
 
-    def _report_skip(self, loader: DataLoader) -> None:
+    def _report_skip(self, loader: WatchedLoader) -> None:
         sums, epoch = self.state.sums, self.state.epoch + 1
         place = f"epoch {epoch}, step {sums.batches}, lr {sums.lr:.3g}"
         paths = self._batch_paths(loader, epoch, sums.batches - 1)
@@ -107,7 +144,7 @@ class Watch:
                 "kept; lower the learning rate or lengthen the warm-up"
             )
 
-    def _batch_paths(self, loader: DataLoader, epoch: int, batch: int) -> list[str]:
+    def _batch_paths(self, loader: WatchedLoader, epoch: int, batch: int) -> list[str]:
         sampler = copy.deepcopy(loader.batch_sampler)  # the one in use goes on undisturbed
         sampler.set_epoch(epoch, batch)
         own = [loader.dataset.name(key.index) for key in next(iter(sampler))]

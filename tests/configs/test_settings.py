@@ -86,7 +86,7 @@ def test_a_resumed_run_brings_its_own_settings_and_options_count_on_top(tmp_path
     assert settings == dataclasses.replace(saved, epochs=12, resume=str(tmp_path))
     with pytest.raises(InputError, match="of the other script"):
         parse_settings(main_triplet.SETTINGS, "text", ["--resume", str(tmp_path)])
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         parse_settings(main_arcface.SETTINGS, "text", ["--resume", str(tmp_path / "none")])
 
 

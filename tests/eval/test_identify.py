@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.enrolled import Gallery
-from eval.identify import IdentifySettings, identify
+from eval.identify.__main__ import IdentifySettings, identify
+from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures
 from models import build_model
 from runtime.checkpoints.file import save_checkpoint
@@ -40,11 +40,11 @@ def unit(*values: float) -> np.ndarray:
 
 
 def test_an_enrolment_is_saved_extended_and_a_person_removed(tmp_path):
-    gallery = Gallery("network")
+    enrolment = Enrolment("network")
     for person, picture, row in (("Bo", "1", unit(0, 1)), ("Ann", "1", unit(1, 0)), ("Ann", "2", unit(1, 1))):
-        gallery.add(person, picture, row)
-    gallery.save(tmp_path / "people.npz")
-    again = Gallery.load(tmp_path / "people.npz", "network")
+        enrolment.add(person, picture, row)
+    enrolment.save(tmp_path / "people.npz")
+    again = Enrolment.load(tmp_path / "people.npz", "network")
     assert again.people == ["Ann", "Bo"]
     np.testing.assert_allclose(again.templates(), [unit(*(unit(1, 0) + unit(1, 1))), unit(0, 1)], atol=1e-6)
     again.add("Ann", "2", unit(1, 0))  # the same picture again takes its own place
@@ -54,10 +54,10 @@ def test_an_enrolment_is_saved_extended_and_a_person_removed(tmp_path):
     with pytest.raises(InputError, match="nobody is enrolled as 'Ann'"):
         again.remove("Ann")
     with pytest.raises(InputError, match="another network"):
-        Gallery.load(tmp_path / "people.npz", "other")
+        Enrolment.load(tmp_path / "people.npz", "other")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "people.npz").read_bytes()[:90])
     with pytest.raises(InputError, match="damaged"):
-        Gallery.load(tmp_path / "cut.npz", "network")
+        Enrolment.load(tmp_path / "cut.npz", "network")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_command_on_prepared_faces(run, drawn_faces, tmp_path):
     people = tmp_path / "people.npz"
     settings = {"people": people, "gallery": drawn_faces / "plain", "device": "cpu"}
     identify(IdentifySettings(str(run), pictures=1, **settings))
-    everybody = Gallery.load(people, np.load(people)["network"].item()).people
+    everybody = Enrolment.load(people, np.load(people)["network"].item()).people
     assert len(everybody) == 14
     stranger = everybody[0]
     probe = {"people": people, "probe": drawn_faces / "masked", "device": "cpu"}
@@ -83,7 +83,7 @@ def test_the_command_on_prepared_faces(run, drawn_faces, tmp_path):
     # Three pictures each: the enrolled photograph's masked copy is left out, all three of the stranger count.
     assert (found["enrolled_people"], found["probes"], found["strangers"]) == (13, 26, 3)
     assert found["left_out_as_enrolled"] == 13 and 0 <= found["rank_1"] <= found["rank_5"] <= 1
-    again = Gallery.load(people, np.load(people)["network"].item())
+    again = Enrolment.load(people, np.load(people)["network"].item())
     assert again.people == everybody[1:] and len(again.person) == 13
 
 
@@ -100,6 +100,14 @@ def test_what_cant_be_done_is_said_in_one_line(run, drawn_faces, tmp_path, chang
     changes = {key: drawn_faces / value for key, value in changes.items()}
     with pytest.raises(InputError, match=words):
         identify(IdentifySettings(str(run), people=tmp_path / "people.npz", **changes))
+
+
+def test_pictures_without_a_face_are_said(run, drawn_faces, tmp_path):
+    identify(IdentifySettings(str(run), gallery=drawn_faces / "plain", people=tmp_path / "people.npz", device="cpu"))
+    (tmp_path / "probe" / "Ann").mkdir(parents=True)
+    (tmp_path / "probe" / "Ann" / "1.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"no picture of .*probe shows a face"):
+        identify(IdentifySettings(str(run), probe=tmp_path / "probe", people=tmp_path / "people.npz", device="cpu"))
 
 
 def test_a_known_name_of_published_weights_is_looked_for_as_such(drawn_faces, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_settings(settings):
     assert open_run(settings).path not in (first.path, second.path)
 
 
-def test_a_named_run_goes_on_or_is_refused(settings):
+def test_a_named_run_resumes_or_is_refused(settings):
     named = replace(settings, run_name="mine")
     run = open_run(named)
     assert open_run(named).path == run.path
@@ -50,7 +50,7 @@ def test_a_named_run_goes_on_or_is_refused(settings):
     with pytest.raises(InputError, match="exists"):
         open_run(named)
     assert open_run(replace(named, resume=str(run.path))).path == run.path
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         open_run(replace(named, resume=str(run.path.parent)))
 
 
@@ -103,7 +103,7 @@ def test_of_two_that_want_one_name_the_later_is_told_to_choose_another(settings,
     assert not list(Path(settings.results_dir).glob(".*"))
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/b", "..", "/abs"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", "/abs", "a\\b", "a\nb", "\x1b[2J"])
 def test_a_run_never_leaves_the_results_folder(settings, name):
     with pytest.raises(InputError, match="must be a plain name"):
         open_run(replace(settings, run_name=name))
@@ -132,7 +132,7 @@ def test_a_pipe_for_a_config_is_not_waited_for(settings, capsys):
     bad.mkdir(parents=True)
     os.mkfifo(bad / "config.json")
     open_run(settings)
-    assert f"{bad} is passed over: its config.json can't be read" in capsys.readouterr().out
+    assert f"{bad} is skipped: its config.json can't be read" in capsys.readouterr().out
 
 
 def test_a_resumed_run_takes_the_new_settings_and_is_unfinished_again(settings):

@@ -81,7 +81,7 @@ def test_batches_that_are_kept_stay_as_they_were(drawn_faces, workers, monkeypat
 
     kept = list(loader(workers))
     # Without slots every batch has memory of its own.
-    monkeypatch.setattr(TrainFaces, "reuse_memory", lambda *_: None)
+    monkeypatch.setattr(TrainFaces, "share_memory", lambda *_: None)
     expected = list(loader(0))
     assert len(kept) == len(expected) > 8
     for got, wanted in zip(kept, expected, strict=True):

@@ -245,11 +245,12 @@ def test_a_folder_that_can_not_be_opened_is_listed(source, tmp_path, detector, m
 
 def test_equal_names_in_one_folder_or_of_two_folders_stay_apart(tmp_path, detector):
     source = tmp_path / "raw"
-    for folder in ("x/Ann", "y/Ann", "y/Bob"):
+    for folder in ("train/Ann", "val/Ann", "val/Bob"):
         save(source / folder / "1.jpg", picture(1))
         save(source / folder / "1.png", picture(2))
     files = list_folder(source).pictures
-    assert [f.person for f in files] == ["x/Ann"] * 2 + ["y/Ann"] * 2 + ["Bob"] * 2
+    assert [f.person for f in files] == ["Ann"] * 4 + ["Bob"] * 2
+    assert [f.name for f in files][:4:2] == ["Ann/train/1.jpg", "Ann/val/1.jpg"]
     assert [f.name for f in files][-2:] == ["Bob/1.jpg", "Bob/1.png.jpg"]
     assert run(source, tmp_path / "out", detector, train_share=1.0)["written"] == 6
     assert len(contents(tmp_path / "out")) == 12
@@ -332,7 +333,7 @@ def test_nothing_usable_is_an_error_with_the_list_written(tmp_path, detector):
 
 def test_folders_one_in_the_other_are_refused(source, tmp_path, detector):
     for out in (source / "out", source, tmp_path):
-        with pytest.raises(InputError, match="keep them apart"):
+        with pytest.raises(InputError, match="use separate folders"):
             run(source, out, detector)
     assert not (source / "out").exists()
 
@@ -386,7 +387,7 @@ def test_the_command_with_two_processes(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: none of the 41 files gave a face")
+    assert done.stderr.splitlines()[-1].startswith("error: no face was found in any of the 41 files")
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     statuses = pd.read_csv(tmp_path / "out" / "failures.csv")["status"].value_counts()
     assert statuses.to_dict() == {"unreadable": 40, "no face found": 1}

@@ -230,7 +230,7 @@ def test_nothing_searched_no_masks(tmp_path):
 def test_masks_left_out_pairs_are_plain(tmp_path):
     run(people(tmp_path / "raw"), tmp_path / "out", masks="none", train_share=0.0)
     assert set(read_pair_csvs([tmp_path / "out" / "test.csv"]).condition) == {"plain-plain"}
-    with pytest.raises(InputError, match="masks are fitted by landmarks"):
+    with pytest.raises(InputError, match="masks are fitted to landmarks"):
         run(tmp_path / "raw", tmp_path / "other", align="none")
     with pytest.raises(InputError, match="begun with masks none"):
         run(tmp_path / "raw", tmp_path / "out")

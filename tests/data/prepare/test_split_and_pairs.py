@@ -112,6 +112,17 @@ def test_split_depends_on_the_seed():
     assert split_people(names, halves, 1) != split_people(names, halves, 2)
 
 
+@given(st.integers(0, 50))
+def test_people_who_may_be_one_are_never_parted_nor_called_different(seed):
+    names = [name for i in range(12) for name in (f"Ann{chr(97 + i)} Lee", f"lee_ann{chr(97 + i)}")]
+    for part in split_people(names, {"train": 0.5, "eval": 0.25, "test": 0.25}, seed).values():
+        assert len({name.replace("_", " ").split()[name[0] == "l"].lower() for name in part}) * 2 == len(part)
+    drawn = sample_pairs(faces(dict.fromkeys(names[:4], (2, 0))), 200, seed, False, 200)
+    assert len(drawn) == 16  # two spellings of two people, two pictures each: 2·2·2·2 pairs, and none of spellings
+    same = {frozenset(names[:2]), frozenset(names[2:4])}
+    assert not same & {frozenset(pair) for pair in zip(drawn["target"], drawn["pair_target"], strict=True)}
+
+
 @pytest.mark.parametrize("shares", [{"a": 0.5, "b": 0.4}, {"a": 1.5, "b": -0.5}])
 def test_split_refuses_impossible_shares(shares):
     with pytest.raises(InputError, match="add up to 1"):

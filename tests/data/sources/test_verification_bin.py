@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,30 @@ def blobs(path: Path) -> list[bytes]:
     return [
         raw[offset : offset + length] for f in list_verification_bin(path).pictures for offset, length in f.stretches
     ]
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_pictures_written_as_text_are_refused_with_what_to_do(tmp_path, protocol):
+    """Python 3 writes no bytes in protocols 0 to 2."""
+    with pytest.raises(InputError, match="write it again with pickle protocol 4"):
+        list_verification_bin(dump(tmp_path, (BLOBS, np.array(SAME)), protocol))
+
+
+def test_the_pictures_stay_in_the_file(tmp_path):
+    path = dump(tmp_path, ([bytes(2**20)] * 2 + [bytes(2**20 + i) for i in range(10)], [True] * 6))
+    tracemalloc.start()
+    source = list_verification_bin(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(source.pictures) == 12 and most < 300_000
+
+
+@pytest.mark.parametrize("call", [b"cnumpy.core.multiarray\nscalar\n)R", b"cnumpy\nndarray\n)R", b"cnumpy\ndtype\n"])
+def test_arrays_without_content_are_refused(tmp_path, call):
+    for content in (b"\x80\x02](%sC\x01ae](\x88e\x86." % call, b"\x80\x03](C\x01aC\x01be]%sa\x86." % call):
+        (tmp_path / "x.bin").write_bytes(content)
+        with pytest.raises(InputError, match=r"x.bin"):
+            list_verification_bin(tmp_path / "x.bin")
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

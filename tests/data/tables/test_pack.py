@@ -212,7 +212,7 @@ def test_packing_goes_on_where_it_was_stopped(drawn_faces, tmp_path, monkeypatch
 
     monkeypatch.setattr(Images, "read", failing)
     for stop_at[0] in (0, 10, 11, 25):
-        with pytest.raises(InputError, match="disk on fire.*goes on from here"):
+        with pytest.raises(InputError, match="disk on fire.*resumes from here"):
             pack_csv(drawn_faces / "train.csv", out, root=drawn_faces)
         # A torn last write, and bytes behind what the journal knows.
         part.write_bytes(part.read_bytes() + b"torn")
@@ -257,7 +257,7 @@ def test_the_command_packs_checks_and_says_what_is_wrong_in_a_line(drawn_faces, 
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     assert f"{out}: 40 rows" in run(drawn_faces / "test.csv", "--out", out).stdout
-    assert "every byte as it was packed" in run(out).stdout
+    assert "all bytes match their checksums" in run(out).stdout
     _flip(out, HEADER_BYTES + 100)
     damaged = run(out)
     assert damaged.returncode == 2

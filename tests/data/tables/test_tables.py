@@ -166,3 +166,12 @@ def test_the_card_of_a_folder_round_trips_and_a_broken_one_is_said(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):
         read_dataset_card(tmp_path)
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    for header in ("path,target,path", "path,target,target"):
+        (tmp_path / "twice.csv").write_text(f"{header}\na.jpg,x,y\nb.jpg,y,y\n")
+        with pytest.raises(InputError, match=f"the column {header.split(',')[-1]} twice"):
+            read_train_csv(tmp_path / "twice.csv")
+    (tmp_path / "nameless.csv").write_text(",,path,target\n0,0,a.jpg,x\n1,1,b.jpg,y\n")
+    assert len(read_train_csv(tmp_path / "nameless.csv").targets) == 2, "two indices without names are no harm"

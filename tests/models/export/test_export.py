@@ -54,6 +54,7 @@ def expected(run: Path, images: torch.Tensor) -> np.ndarray:
         ("mobilefacenet", 112, {"embedding_size": 128, "pooling": "backbone"}),
         ("efficientnet_b0", 48, {"pooling": "average"}),
         ("inception_resnet_v1", 80, {}),
+        ("iresnet18", 112, {"pooling": "backbone"}),
     ],
 )
 def test_onnx_gives_the_embeddings_for_any_batch(tmp_path, backbone, size, changes):

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.weights.pickled import StandIn, read_pickled
+from models.weights.pickled import read_pickled
 from runtime.errors import InputError
+from runtime.inert_pickle import StandIn
 
 
 class Calls:
@@ -99,6 +100,7 @@ def opcodes(path: Path, program: bytes) -> Path:
         b"csys\nmodules\n.",
         b"c__builtin__\neval\n.",  # Python 2's name
         b"(S'storage'\nS'torch.FloatStorage'\nS'0'\nS'cpu'\nK\x03tQ.",  # a storage type that is no type
+        b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00.",  # a bytearray of 64 GB
         b"K\x01r\x00\x00\x00\x01.",  # a place of the memo for which 256 MB are needed
         b"\x80\x02X\x0f\x00\x00\x00.",  # cut off
         b"",
@@ -124,6 +126,19 @@ def test_tensors_cant_leave_their_storage(tmp_path):
                 data = data.replace(b"K\x06\x85", b"K\xff\x85")
             bad.writestr(name, data)
     refused(tmp_path / "bad.pt")
+
+
+def test_a_tensor_takes_no_state(tmp_path):
+    """Its own __setstate__ would make its storage as large as it is told."""
+    torch.save({"weight": torch.arange(6.0)}, tmp_path / "good.pt")
+    with zipfile.ZipFile(tmp_path / "good.pt") as good, zipfile.ZipFile(tmp_path / "bad.pt", "w") as bad:
+        for name in good.namelist():
+            data = good.read(name)
+            if name.endswith("data.pkl"):
+                assert data.count(b"s.") == 1  # the end of {"weight": tensor}
+                data = data.replace(b"s.", b"(h\x00K\x00J\x00\x00\x00\x7f\x85K\x01\x85tbs.")
+            bad.writestr(name, data)
+    assert "no state" in refused(tmp_path / "bad.pt")
 
 
 def test_a_storage_that_unpacks_to_more_than_its_bytes_is_refused(tmp_path):

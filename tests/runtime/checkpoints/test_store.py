@@ -2,6 +2,7 @@ import errno
 import hashlib
 import multiprocessing
 import resource
+import shutil
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from runtime.checkpoints.file import load_checkpoint
 from runtime.checkpoints.store import CheckpointStore, Position
 from runtime.errors import InputError
+from runtime.run_folder import RunFolder
 
 
 def _store(tmp_path, positions=(), keep=2, also_keep=None):
@@ -103,3 +105,12 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_says_so(tmp_path):
     assert "\n" not in said
     assert load_checkpoint(store.newest())["at"] == [1, 0]
     assert len(list(store.folder.iterdir())) == 1
+
+
+def test_a_run_that_was_deleted_ends_in_a_line_and_is_not_made_anew(tmp_path):
+    run = RunFolder.create(tmp_path, "run", {})
+    run.store.save({}, Position(1, 0), keep=1)
+    shutil.rmtree(run.path)
+    with pytest.raises(InputError, match="was deleted while the run trained"):
+        run.store.save({}, Position(2, 0), keep=1)
+    assert not run.path.exists()

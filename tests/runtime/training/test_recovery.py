@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from torch.utils.data import DataLoader
 
 import train
 from data.datasets import Batch
@@ -16,6 +15,7 @@ from data.samplers import PKBatchSampler, ShuffledBatchSampler
 from losses import ArcFaceLoss, TripletLoss
 from runtime.checkpoints.store import Position
 from runtime.precision import make_precision
+from runtime.processes.watched_loader import WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.seeds import seed_everything
 from runtime.training.collapse import embedding_health
@@ -94,7 +94,7 @@ def _start(tmp_path, objective):
     scheduler = scheduler_for(settings, optimiser, len(sampler))
     precision = make_precision("float32", torch.device("cpu"))
     state = TrainingState(model, criterion, optimiser, scheduler, precision, settings, preprocessing_of(_normalise), [])
-    loader = DataLoader(_Points(), batch_sampler=sampler, collate_fn=lambda b: b, generator=torch.Generator())
+    loader = WatchedLoader(_Points(), batch_sampler=sampler, collate_fn=lambda b: b, generator=torch.Generator())
     run = RunFolder(tmp_path / "run")
     run.path.mkdir(exist_ok=True)
     return state, loader, run
@@ -119,7 +119,7 @@ def test_recover_ends_far_above_chance(tmp_path, capsys, objective, remedies):
     best = torch.load(run.best, weights_only=True)
     assert best["history"][-1]["auc"] > 0.85
     said = capsys.readouterr().out
-    assert all(f"with one thing changed: {remedy}" in said for remedy in remedies)
+    assert all(f"with one change: {remedy}" in said for remedy in remedies)
     lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
     assert lines[-1]["remedies"] == state.remedies

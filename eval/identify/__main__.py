@@ -22,11 +22,11 @@ from data.faces import check_card
 from data.sources.read_image import IMAGE_SUFFIXES
 from data.tables.card import CARD, read_dataset_card
 from eval.embed import Embedder
-from eval.enrolled import Gallery
+from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import sha256, write_json
 
 
@@ -66,35 +66,35 @@ def identify(settings: IdentifySettings) -> dict | None:
     if not (settings.gallery or settings.probe or settings.remove):
         raise InputError("nothing to do: give --gallery, --probe or --remove")
     path = enrolment_file(settings)
-    gallery = Gallery.load(path, _fingerprint(settings.model, settings.backbone))
+    enrolment = Enrolment.load(path, _fingerprint(settings.model, settings.backbone))
     for person in settings.remove:
-        gallery.remove(person)
+        enrolment.remove(person)
     if settings.gallery or settings.probe:
         embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
     if settings.gallery:
         listed = _pictures(settings.gallery, settings.pictures)
         for (person, picture), embedding in _embed(embedder, settings.gallery, listed):
-            gallery.add(person, picture, embedding)
+            enrolment.add(person, picture, embedding)
     if settings.gallery or settings.remove:
-        gallery.save(path)
-        print(f"{len(gallery.people)} people, {len(gallery.person)} pictures enrolled in {path}")
+        enrolment.save(path)
+        print(f"{len(enrolment.people)} people, {len(enrolment.person)} pictures enrolled in {path}")
     if not settings.probe:
         return None
-    if not gallery.people:
+    if not enrolment.people:
         raise InputError(f"nobody is enrolled in {path}; enrol with --gallery")
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
-    return _recognise(embedder, gallery, settings.probe, threshold)
+    return _recognise(embedder, enrolment, settings.probe, threshold)
 
 
 def enrolment_file(settings: IdentifySettings) -> Path:
-    """Where the enrolment is kept."""
+    """The file of the enrolment."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     return settings.people or folder / "enrolment.npz"
 
 
-def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: float | None) -> dict:
+def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None) -> dict:
     # The masked copy of an enrolled photograph would be recognised by its background.
-    enrolled = {(person, Path(name).stem) for person, name in zip(gallery.person, gallery.picture, strict=True)}
+    enrolled = {(person, Path(name).stem) for person, name in zip(enrolment.person, enrolment.picture, strict=True)}
     everything = _pictures(folder, 0)
     listed = [(person, name) for person, name in everything if (person, Path(name).stem) not in enrolled]
     if not listed:
@@ -103,10 +103,12 @@ def _recognise(embedder: Embedder, gallery: Gallery, folder: Path, threshold: fl
             "(--people)"
         )
     found = list(_embed(embedder, folder, listed))
-    column = {name: number for number, name in enumerate(gallery.people)}
+    if not found:
+        raise InputError(f"no picture of {folder} shows a face; give other pictures, or faces made by data.prepare")
+    column = {name: number for number, name in enumerate(enrolment.people)}
     truth = np.array([column.get(person, -1) for (person, _), _ in found])
     rows = np.stack([embedding for _, embedding in found])
-    cosines = rows.astype(np.float64) @ gallery.templates().T
+    cosines = rows.astype(np.float64) @ enrolment.templates().T
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
     return {**figures, "left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
@@ -134,14 +136,14 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
         loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
         rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
         for row in loader.unreadable:
-            tqdm.write(f"left out: {paths[row]} can't be read")
+            tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
         yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
         return
     for person, name in tqdm(listed, desc="embedding", leave=False):
         try:
             face = embedder.face(folder / person / name)
         except InputError as error:
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {in_one_line(error)}")
             continue
         yield (person, name), embedder.embed_aligned(face.image[None])[0]
 

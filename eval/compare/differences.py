@@ -79,7 +79,7 @@ def model_table(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> p
 
 
 def significance_table(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> pd.DataFrame:
-    """A row for each two models, part of the pairs and figure; empty where the runs share no test pairs."""
+    """A row for each two models, part of the pairs and figure; empty if the runs share no test pairs."""
     columns = ["first", "second", "pairs", "figure", "difference", "low", "high", "p"]
     columns += ["only_first_right", "only_second_right", "mcnemar_p"]
     pairs = next(iter(runs.values())).pairs
@@ -96,7 +96,7 @@ def significance_table(runs: dict[str, FinishedRun], models: dict[str, list[str]
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A run on a part of the shared pairs: figures as they are, in each resample, and which pairs it judges rightly."""
+    """A run on a part of the shared pairs: its results, those of each resample, and which pairs it gets right."""
 
     figures: dict[str, float]
     resampled: dict[str, np.ndarray]

@@ -9,7 +9,7 @@ from runtime.errors import InputError
 from runtime.files import replace_file
 
 
-class Gallery:
+class Enrolment:
     """``person`` and ``picture``: lists of N names; ``embeddings`` float32 (N, D), unit rows; ``network``: whose."""
 
     def __init__(self, network: str) -> None:
@@ -19,25 +19,25 @@ class Gallery:
         self.embeddings: list[np.ndarray] = []
 
     @classmethod
-    def load(cls, path: Path, network: str) -> "Gallery":
-        """The gallery of a file, or an empty one where there is no such file.
+    def load(cls, path: Path, network: str) -> "Enrolment":
+        """The enrolment of a file, or an empty one if there is no such file.
 
         Raises InputError: damaged, or made with another network, whose embeddings can't be compared.
         """
-        gallery = cls(network)
+        enrolment = cls(network)
         if not path.exists():
-            return gallery
+            return enrolment
         try:
             refuse_bomb(path)
             with np.load(path, allow_pickle=False) as file:
                 made_with = str(file["network"])
-                gallery.person, gallery.picture = file["person"].tolist(), file["picture"].tolist()
-                gallery.embeddings = list(file["embeddings"])
+                enrolment.person, enrolment.picture = file["person"].tolist(), file["picture"].tolist()
+                enrolment.embeddings = list(file["embeddings"])
         except Exception as error:  # a damaged zip can fail with anything
             raise InputError(f"{path} is no enrolment, or damaged ({type(error).__name__}); enrol anew") from None
         if made_with != network:
             raise InputError(f"{path} was enrolled with another network; enrol anew into another file (--people)")
-        return gallery
+        return enrolment
 
     def save(self, path: Path) -> None:
         """Write the file as a whole or not at all."""
@@ -56,7 +56,7 @@ class Gallery:
         self.embeddings.append(embedding)
 
     def remove(self, person: str) -> None:
-        """Forget a person and all their pictures. Raises InputError where nobody is enrolled under that name."""
+        """Forget a person and all their pictures. Raises InputError if nobody is enrolled under that name."""
         if person not in self.person:
             more = f" and {len(self.people) - 10} more" if len(self.people) > 10 else ""
             names = ", ".join(self.people[:10]) or "none"

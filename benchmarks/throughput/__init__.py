@@ -1,0 +1,1 @@
+"""Speed of training, from JPEG to weights; see __main__."""

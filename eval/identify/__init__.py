@@ -1,0 +1,1 @@
+"""``python -m eval.identify``: enrol people, and recognise them."""

@@ -1,0 +1,71 @@
+"""The engine on the GPU where there is one; on a CPU the same must hold."""
+
+import pytest
+import torch
+from torch import nn
+
+from runtime.devices import _Replicated, to_device
+from runtime.precision import make_precision
+from runtime.training.state import resume
+from tests.engine import FOUR, Network, Softmax, evaluation, fit, lines, setup
+
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if GPU else "cpu")
+needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU")
+
+
+class Float32(Network):
+    """Float32 embeddings under autocast too, as every network of the project gives."""
+
+    def forward(self, x):
+        return super().forward(x).float()
+
+
+def on_device(tmp_path, name="run", precision="float32", spoiled=(), network=Float32):
+    state, loader, run = setup(tmp_path, name, criterion=lambda: Softmax(spoiled), network=network)
+    state.model.to(DEVICE)
+    state.criterion.to(DEVICE)
+    state.precision = make_precision(precision, DEVICE)
+    return state, loader, run
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", pytest.param("fp16", marks=needs_gpu)])
+def test_a_run_skips_what_is_not_finite_and_goes_on(tmp_path, precision):
+    state, loader, run = on_device(tmp_path, precision=precision, spoiled={6})
+    assert fit(state, loader, run, evaluation(FOUR)) is None
+    assert lines(run)[1]["skipped_steps"] >= 1 and len(lines(run)) == 4
+    assert lines(run)[3]["loss"] < lines(run)[0]["loss"]
+    assert all(p.isfinite().all() for p in state.model.parameters())
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    whole, loader, run = on_device(tmp_path, "whole")
+    fit(whole, loader, run, evaluation(FOUR))
+    half, loader, run = on_device(tmp_path, "half")
+    fit(half, loader, run, evaluation(FOUR), epochs=2)
+    again, loader, run = on_device(tmp_path, "half")
+    resume(again, run)
+    fit(again, loader, run, evaluation(FOUR))
+    for ours, theirs in zip(again.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@needs_gpu
+def test_replicas_give_what_the_network_gives_in_the_precision_of_the_caller():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(4)).to(DEVICE)
+    images = torch.randn(6, 3, 8, 8, device=DEVICE)
+    with torch.autocast("cuda", torch.bfloat16):
+        expected = network(images)
+        split = _Replicated(network, device_ids=[0, 0])(images)  # two threads on one GPU
+    assert split.dtype == torch.bfloat16
+    torch.testing.assert_close(split, expected, rtol=0, atol=0.05)
+    split.float().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+@needs_gpu
+def test_a_compiled_network_gives_the_same():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.Flatten(), nn.Linear(288, 4))
+    images = torch.randn(6, 3, 8, 8, device=DEVICE)
+    expected = network.to(DEVICE)(images)
+    torch.testing.assert_close(to_device(network, DEVICE, (0,), compiled=True)(images), expected, rtol=0, atol=1e-4)
