@@ -47,6 +47,8 @@ class Settings:
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     most_images: int
     """Most training images per identity, the first in the CSV; 0: all."""
+    least_images: int = 0
+    """Identities with fewer training faces (after train_faces and most_images) are left out; 0: none."""
     mask_probability: float
     """Share of plain training faces that get a new simulated mask when they are drawn (needs landmarks in the CSV)."""
     mask_kinds: tuple[str, ...]
@@ -57,8 +59,8 @@ class Settings:
     jitter: bool
     """Small random rotations, shifts and changes of size and light in training, to reduce overfitting."""
     alignment_errors: bool = False
-    """Move a training face that gets a new mask as masks moved the alignment when data.prepare measured it; faces
-    prepared with masks after alignment are not moved."""
+    """Move a training face that gets a new mask as masks moved the alignment when data.prepare --mask-then-align
+    measured it; without such a measurement no face is moved."""
     max_unreadable: float
     """Share of an epoch's images that may be unreadable before the run stops."""
     mirror: bool
@@ -195,6 +197,8 @@ class Settings:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above zero")
         for name in (
+            "most_images",
+            "least_images",
             "weight_decay",
             "warmup_epochs",
             "clip_grad_norm",
@@ -204,6 +208,10 @@ class Settings:
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be below zero")
+        if self.seed >= 2**63:
+            raise InputError(f"seed is {self.seed}; torch takes numbers below 2**63")
+        if not self.eval_csvs:
+            raise InputError("eval_csvs is empty; name the evaluation pairs, which choose checkpoint and threshold")
         if not -1 <= self.workers <= MOST_WORKERS:
             raise InputError(
                 f"workers is {self.workers}; choose a number of processes up to {MOST_WORKERS}, or -1 to let the cores "

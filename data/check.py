@@ -21,7 +21,7 @@ import tyro
 from data.sources.spelling import spelling_key
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
-from data.tables.people import listed_images, people_of
+from data.tables.people import listed_images, part_of, people_of
 from data.tables.rows import read_rows
 from runtime.errors import InputError, in_one_line, one_line_errors
 
@@ -101,11 +101,7 @@ def _read_parts(settings: CheckSettings) -> dict[str, Part]:
     pairs = [path for path, frame in frames.items() if "pair_path" in frame]
     parts: dict[str, Part] = defaultdict(lambda: Part([], set()))
     for path, frame in frames.items():
-        name = path.stem
-        if path in pairs:
-            name = name.removesuffix("_same").removesuffix("_diff")
-        elif pairs:
-            name = TRAINING
+        name = part_of(path) if path in pairs else TRAINING if pairs else path.stem
         listed = listed_images(frame, path, settings.path_prefix)
         packs = [Pack(path)] if path.suffix == SUFFIX else []
         part = parts[name]

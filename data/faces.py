@@ -1,15 +1,17 @@
 """Everything a run reads: the tables of a folder of faces, checked before training starts."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from configs.settings import BUILT_IN, Settings
 from data.alignment.alignment import Alignment
 from data.alignment.errors import AlignmentErrors
+from data.alignment.unaligned import raw_photographs, refuse_not_square
 from data.synthetic import FaceSet, ensure_faces
 from data.synthetic.make import SOURCE
-from data.tables.card import read_dataset_card
+from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
@@ -18,7 +20,7 @@ from data.tables.paths import require_files
 from data.tables.train_csv import FaceTable, choose_faces, read_train_csv
 from data.transforms import Preprocessing, make_preprocessing
 from runtime.errors import InputError
-from runtime.processes.distributed import first_goes_ahead
+from runtime.processes.distributed import first_goes_ahead, is_first
 
 # Enough pairs that a point of accuracy is more than chance, few enough that an evaluation takes seconds.
 EVALUATION_PEOPLE = 60
@@ -63,14 +65,19 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
         with first_goes_ahead():
             root = built_in_faces(settings.builtin_people, settings.builtin_images, settings.image_size)
     train_path = _table(root, settings.train_csv)
-    train = choose_faces(read_train_csv(train_path, settings.path_prefix), settings.train_faces, settings.most_images)
-    _refuse_masks_without_landmarks(train, settings)
+    train = _chosen(read_train_csv(train_path, settings.path_prefix), settings)
     packs = _packs([train_path])
-    disk_size = _check_cards(root, packs, preprocessing.crop) or preprocessing.size
+    stated_size = _check_cards(root, packs, preprocessing.crop)
+    disk_size = stated_size or preprocessing.size
+    if settings.mask_probability > 0:
+        _refuse_masks_without_landmarks(train, settings, disk_size)
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
     preprocessing = replace(preprocessing, alignment=alignment_of(train_images) or Alignment())
+    refuse_not_square(train_images, settings.train_csv)
+    if stated_size is None and preprocessing.crop == "arcface5":
+        _name_photographs(train, train_images, settings.train_csv)
     eval_root = Path(settings.eval_root) if settings.eval_root else root
     how = preprocessing.crop, preprocessing.alignment
     evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, *how)
@@ -85,13 +92,47 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     )
 
 
-def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings) -> None:
+def _chosen(table: FaceTable, settings: Settings) -> FaceTable:
+    chosen = choose_faces(table, settings.train_faces, settings.most_images, settings.least_images)
+    lost = len(table.names) - len(chosen.names)
+    if settings.least_images and lost and is_first():
+        print(f"{settings.train_csv}: {lost} of {len(table.names)} identities left out for too few faces", flush=True)
+    return chosen
+
+
+def _name_photographs(train: FaceTable, images: Images, csv: str) -> None:
+    """Say so if faces that no card speaks of don't lie as aligned ones: in a mask the detector is not to be trusted."""
+    rows = np.arange(len(images)) if train.masked is None else np.flatnonzero(~train.masked)
+    raw, found, first = raw_photographs(images, rows)
+    if 2 * raw > found and is_first():
+        print(
+            f"{csv}: {raw} of {found} faces looked at don't lie as aligned faces do (such as {first}); align "
+            "photographs with python -m data.prepare",
+            flush=True,
+        )
+
+
+def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_size: int) -> None:
     """A fresh mask is fitted to the landmarks of a plain face."""
-    if settings.mask_probability > 0 and train.landmarks is None and (train.masked is None or not train.masked.all()):
+    plain = np.arange(len(train.targets)) if train.masked is None else np.flatnonzero(~train.masked)
+    if train.landmarks is None and len(plain):
         raise InputError(
             f"mask_probability is {settings.mask_probability}, but {settings.train_csv} has no landmarks to fit to "
             "(columns x1, y1 … x5, y5); prepare the faces with python -m data.prepare, or set mask_probability to 0"
         )
+    unfit = plain[~_lie_in_pictures(train.landmarks[plain], disk_size)] if len(plain) else plain
+    if len(unfit):
+        raise InputError(
+            f"{settings.train_csv}: the landmarks of {len(unfit):,} plain faces (first: {train.paths[unfit[0]]}) are "
+            f"one point, or lie outside a picture of {disk_size} pixels (the size in dataset.json, else image_size), "
+            "so that no mask fits; mend them, or set mask_probability to 0"
+        )
+
+
+def _lie_in_pictures(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Of (N, 5, 2) points in pixels, bool (N,): whether their middle lies in the picture, and they are not all one."""
+    middle, apart = landmarks.mean(1), landmarks.min(1) < landmarks.max(1)
+    return ((middle >= 0) & (middle <= size)).all(1) & apart.any(1)
 
 
 def _refuse_one_kind(pairs: PairTable, csvs: tuple[str, ...]) -> None:
@@ -136,34 +177,6 @@ def alignment_of(images: Images) -> Alignment | None:
     """How the faces of a table were aligned, by their (first) card; None if they have none, or were drawn."""
     card, _ = _cards(images.root, list(images.packs))[0]
     return None if card is None or card.get("source") == SOURCE else Alignment.of(card)
-
-
-def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
-    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
-
-    Warns if it states another way to find faces than ``alignment``, that of the network's training faces. Raises
-    InputError if it states another crop than ``crop``.
-    """
-    if card is None:
-        return None
-    if card["crop"] != crop:
-        raise InputError(
-            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
-            "set crop, or prepare the faces again"
-        )
-    if alignment is not None and not alignment.finds_as(Alignment.of(card)):
-        warn_of_alignment(f"the faces in {place}", Alignment.of(card), alignment)
-    return card["size"]
-
-
-def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
-    """One line, when a network meets ``faces`` that were found in another way than its training faces."""
-    print(
-        f"warning: {faces}: aligned by {found.detector} with the {found.landmarks}'s points; the network was trained "
-        f"with {trained.detector} and the {trained.landmarks}'s points: expect more errors",
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 def built_in_faces(people: int, images: int, image_size: int) -> Path:

@@ -1,7 +1,8 @@
 """Published lists of pairs as pair CSVs: ``python -m data.protocols pairs.txt --root DIR --out pairs.csv``.
 
 Read are LFW's ``pairs.txt`` (a head line of counts; then ``name n m`` for a same pair and ``name n name m`` for a
-different one) and the same beside a file of labels, one line ``name, number, mask type`` a picture, as MFR2 has it.
+different one), lists of two paths a line, both also with a last column 1 (same) or 0, and the same beside a file of
+labels, one line ``name, number, mask type`` a picture, as MFR2 has it.
 DIR is a folder made by data.prepare, or any folder with one sub-folder per person. Faces that DIR lacks are counted,
 and their pairs left out. If a face exists both plain and with a simulated mask, its pair is in the CSV once for
 each condition: plain–plain, plain–masked, masked–masked.
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import tyro
 
 from data.sources.pair_lists import find_faces, pair_list, read_mask_labels, read_pairs_file
@@ -47,8 +49,11 @@ def write_protocol(settings: ProtocolSettings) -> tuple[int, int, int]:
     table, lost = pair_list(pairs, find_faces(settings.root, people, labels))
     if table.empty:
         raise InputError(f"{settings.root} has no face of {settings.pairs}, such as {pairs[0].name}")
-    for side in ("", "pair_"):
-        table[f"{side}target"] = [Path(path).parent.name for path in table[f"{side}path"]]
+    targets = {f"{side}target": [Path(path).parent.name for path in table[f"{side}path"]] for side in ("", "pair_")}
+    named = pd.DataFrame(targets)
+    # Where the list says otherwise, its pictures' folders are no people.
+    if ((named["target"] == named["pair_target"]) == (table["same"] == 1)).all():
+        table = table.assign(**targets)
     write_table(table, settings.out)
     return len(pairs), lost, len(table)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -122,12 +122,21 @@ class PKBatchSampler(_EpochBatchSampler):
     identities. An identity with fewer than K images gives each of them, then repeats some (never fewer than two
     distinct ones: a positive pair must exist).
 
-    Raises InputError: fewer identities than P, or an identity with a single image.
+    ``names`` are the identities', for a message. Raises InputError: fewer identities than P, or an identity with a
+    single image.
     """
 
-    def __init__(self, targets: np.ndarray, people: int, images: int, seed: int, epoch_mode: EpochMode = "all"):
+    def __init__(
+        self,
+        targets: np.ndarray,
+        people: int,
+        images: int,
+        seed: int,
+        epoch_mode: EpochMode = "all",
+        names: Sequence[str] = (),
+    ):
         self.counts = np.bincount(targets)
-        self._check(people, images)
+        self._check(people, images, names)
         self.people, self.images, self.epoch_mode = people, images, epoch_mode
         self.by_target = _rows_by_target(targets)
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
@@ -138,7 +147,7 @@ class PKBatchSampler(_EpochBatchSampler):
         """Raises InputError if the identities of a batch can't be shared out evenly over so many processes."""
         _check_equal_parts("people_per_batch", self.people, ranks)
 
-    def _check(self, people: int, images: int) -> None:
+    def _check(self, people: int, images: int, names: Sequence[str]) -> None:
         if people < 2 or images < 2:
             raise InputError(f"P×K needs at least 2 people × 2 images per batch, not {people} × {images}")
         if people > len(self.counts):
@@ -147,9 +156,10 @@ class PKBatchSampler(_EpochBatchSampler):
             )
         single = np.flatnonzero(self.counts == 1)
         if len(single):
+            first = names[single[0]] if names else f"number {single[0]}"
             raise InputError(
-                f"{len(single)} identities have one image only (first: number {single[0]}); triplets need two: "
-                "leave them out of the training CSV"
+                f"{len(single)} identities have one image only (first: {first}); triplets need two: leave them out of "
+                "the training CSV, or set --least-images 2"
             )
 
     def _indices(self, rng: np.random.Generator) -> Iterator[np.ndarray]:

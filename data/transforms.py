@@ -95,6 +95,13 @@ def make_preprocessing(
     return Preprocessing(size, crop, mean, std)
 
 
+def resize_face(image: np.ndarray, size: int) -> np.ndarray:
+    """A square face uint8 (S, S, 3) at another size (size, size, 3): the template stays."""
+    if len(image) == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if len(image) > size else cv2.INTER_LINEAR)
+
+
 def flip_horizontally(image: np.ndarray) -> None:
     """Mirror uint8 (H, W, 3) left to right, in place: OpenCV takes a twentieth of the time of a reversed copy."""
     cv2.flip(image, 1, dst=image)

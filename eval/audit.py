@@ -11,7 +11,7 @@ Masked faces are left out where the CSV says who wears one: their plain original
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,13 +19,14 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from data.faces import check_card
 from data.prepare.proposals import COLUMNS
-from data.tables.card import read_dataset_card
+from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.paths import relative_paths, require_files
+from data.tables.people import names_of, part_of
 from data.tables.rows import read_flags, read_rows, write_table
+from data.tables.targets import is_number
 from eval.evaluators import embed_images
 from eval.metrics.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
 from eval.plots.style import FAINT, headline, house_style, new_figure, save
@@ -34,13 +35,20 @@ from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError, one_line_errors
 
-TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
+RENAMED, TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
+    "one picture under two names",
     "one person under two names",
     "two people under one name",
     "one picture twice",
     "one person in train and pairs",
 )
-_SHEETS = {TWO_NAMES: "two_names", TWO_PEOPLE: "two_people", TWICE: "twice", LEAK: "train_and_pairs"}
+_SHEETS = {
+    RENAMED: "renamed",
+    TWO_NAMES: "two_names",
+    TWO_PEOPLE: "two_people",
+    TWICE: "twice",
+    LEAK: "train_and_pairs",
+}
 _FACES_A_SIDE, _ROWS_A_SHEET = 4, 12
 
 # Row → its face, uint8 (H, W, 3).
@@ -82,29 +90,52 @@ class Finding:
 
 
 class Faces:
-    """Distinct faces of some CSVs: ``path``, ``name`` (person), ``sides`` ("train", "pairs") of each person."""
+    """Distinct faces of some CSVs: ``path``, ``label`` (person), ``sides`` ("train", "pairs") of each of ``people``;
+    ``renamed``: (row, name) of a face that stands there under a second name."""
 
     def __init__(self, csvs: tuple[Path, ...]) -> None:
-        named: dict[str, str] = {}
-        self.sides: dict[str, set[str]] = defaultdict(set)
-        for csv in csvs:
-            for path, name, side in _rows(csv):
-                named.setdefault(path, name)
-                self.sides[name].add(side)
-        if len(set(named.values())) < 2:
+        listed = _listed(csvs)
+        first = listed.drop_duplicates("path")
+        if first["name"].nunique() < 2:
             raise InputError(f"{', '.join(map(str, csvs))}: faces of two people at least are needed")
-        self.path, name = np.array(list(named)), np.array(list(named.values()))
-        self.people, self.label = np.unique(name, return_inverse=True)
+        self.path = first["path"].to_numpy(str)
+        self.people, self.label = np.unique(first["name"].to_numpy(str), return_inverse=True)
+        row = pd.Index(first["path"]).get_indexer(listed["path"])
+        by_face, names = first.iloc[row].reset_index(drop=True), listed["name"]
+        sides = pd.concat([listed[["name", "side"]], by_face[["name"]].assign(side=listed["side"])])
+        self.sides = sides.groupby("name")["side"].agg(set).to_dict()
+        # Of two lists that number their people, one picture has two numbers and no second name.
+        renamed = (names != by_face["name"]) & ((listed["list"] == by_face["list"]) | ~(listed["own"] | by_face["own"]))
+        self.renamed = list(dict.fromkeys(zip(row[renamed].tolist(), names[renamed], strict=True)))
 
     def of(self, person: int) -> np.ndarray:
         """Rows of a person's faces."""
         return np.flatnonzero(self.label == person)
 
 
-def _rows(csv: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, target, side) of the plain faces of a CSV or pack."""
+def _listed(csvs: tuple[Path, ...]) -> pd.DataFrame:
+    """Path, name, side and list of each plain face of the CSVs, more than once where it has several names.
+
+    Of several lists the numbers are told apart (``own``), as each may count anew: ``names_of``.
+    """
+    lists: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
+    for csv in csvs:
+        rows, side = _rows(csv)
+        lists[side, part_of(csv) if side == "pairs" else csv.stem].append(rows)
+    tables = []
+    for (side, part), frames in lists.items():
+        rows = pd.concat(frames, ignore_index=True).drop_duplicates()
+        name = names_of(rows, part) if len(lists) > 1 else rows["target"]
+        own = rows["target"].map(is_number) & (name != rows["target"]) & name.str.endswith(f" of {part}")
+        tables.append(rows.assign(side=side, list=f"{side} {part}", name=name, own=own))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _rows(csv: Path) -> tuple[pd.DataFrame, str]:
+    """Path and target of the plain faces of a CSV or pack, and its side."""
     frame = read_rows(csv, ["path"])
     side = "pairs" if "pair_path" in frame else "train"
+    faces = []
     for prefix in ("", "pair_") if side == "pairs" else ("",):
         lacking = [name for name in (f"{prefix}path", f"{prefix}target") if name not in frame]
         if lacking:
@@ -113,7 +144,8 @@ def _rows(csv: Path) -> Iterator[tuple[str, str, str]]:
         plain = frame[~read_flags(frame, masked, csv)] if masked in frame else frame
         plain = plain.dropna(subset=[f"{prefix}path", f"{prefix}target"])
         paths = relative_paths(plain[f"{prefix}path"], csv, "")
-        yield from ((path, str(name), side) for path, name in zip(paths, plain[f"{prefix}target"], strict=True))
+        faces.append(pd.DataFrame({"path": paths, "target": plain[f"{prefix}target"].to_numpy()}))
+    return pd.concat(faces, ignore_index=True), side
 
 
 def audit(settings: AuditSettings) -> list[Finding]:
@@ -127,6 +159,7 @@ def audit(settings: AuditSettings) -> list[Finding]:
     level = levels(embeddings, faces.label, centres)
     twice = _twice(faces, embeddings, centres, pixels)
     findings = [
+        *_renamed(faces)[: settings.most],
         *_two_names(faces, centres, level.one_person)[: settings.most],
         *_by_name(faces)[: settings.most],
         *_two_people(faces, embeddings, centres, level)[: settings.most],
@@ -183,8 +216,18 @@ def _two_names(faces: Faces, centres: np.ndarray, limit: float) -> list[Finding]
     return found
 
 
+def _renamed(faces: Faces) -> list[Finding]:
+    """A face that stands in the CSVs under two names gets the one that it had first."""
+    return [
+        Finding(RENAMED, "move", str(faces.path[row]), name, str(faces.people[person]), 0.0, [row], rows)
+        for row, name in faces.renamed
+        for person in [faces.label[row]]
+        for rows in [faces.of(person).tolist()]
+    ]
+
+
 def _by_name(faces: Faces) -> list[Finding]:
-    """The same name in a train and a pair CSV: the pictures leave the training."""
+    """The same person, or picture, in a train and a pair CSV: the pictures leave the training."""
     both = [p for p, name in enumerate(faces.people) if len(faces.sides[name]) > 1]
     return [
         Finding(LEAK, "remove", faces.path[row], faces.people[p], "", 0.0, [int(row)], faces.of(p).tolist())

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.alignment.alignment import LANDMARKS, Alignment
-from data.alignment.finder import detector_name
+from data.alignment.finder import MTCNN, detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
-from data.faces import warn_of_alignment
+from data.tables.card import warn_of_alignment
 from data.transforms import Preprocessing
 from models.trained_model import open_model
 from runtime.devices import pick_device, to_device
@@ -91,12 +91,15 @@ class Embedder:
     faces are aligned, ``arcface5`` or ``mtcnn_box``; ``alignment``, how the training faces were found.
     """
 
-    def __init__(self, run: str, backbone: str = "", device: str = "auto", detector: str = "mtcnn") -> None:
+    def __init__(
+        self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int = 0
+    ) -> None:
         """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
         ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda. ``detector``: what
-        finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind.
+        finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind. ``least_face``: side in pixels of the
+        smallest face that is taken from a photograph; 0: any.
 
-        Raises InputError (a ValueError of one line) where one of them is missing, damaged or of another architecture.
+        Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
         opened = open_model(str(run), backbone)
         needed = Preprocessing.from_dict(opened.preprocessing)
@@ -105,7 +108,8 @@ class Embedder:
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
         self._normalise, self._mirror = needed.normalise, opened.mirror
-        self._detector, self._reader = detector, None
+        self._detector, self._least_face = detector, least_face
+        self._reader: PhotoReader | None = None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
         """Photographs, each a path or uint8 (H, W, 3) RGB of any size → float32 (N, D), rows of length 1, in order.
@@ -128,10 +132,10 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            door = Alignment(detector_name(self._detector), LANDMARKS)
-            if not door.finds_as(self.alignment):
-                warn_of_alignment("photographs", door, self.alignment)
-            self._reader = PhotoReader(self.size, self.crop, self._detector)
+            used = Alignment(detector_name(self._detector), LANDMARKS)
+            if not used.finds_as(self.alignment):
+                warn_of_alignment("photographs", used, self.alignment)
+            self._reader = PhotoReader(self.size, self.crop, self._detector, least_face=self._least_face)
         return self._reader(image)
 
 

@@ -16,7 +16,7 @@ from eval.plots.roc_det import plot_det, plot_roc
 from eval.plots.test_result import plot_conditions, plot_test_result
 from eval.plots.worst_pairs import plot_worst_pairs
 from eval.report.write import LEFT_OUT_FILE, write_report
-from eval.text import has_width, number
+from eval.text import TOO_FEW_ERRORS, has_width, number
 from runtime.checkpoints.file import load_checkpoint, load_state
 from runtime.devices import unwrap
 from runtime.files import write_file
@@ -106,7 +106,10 @@ def _test_text(evaluation: Evaluation, report_text: str, counts: np.ndarray) -> 
 
 
 def _spread(figures: dict) -> str:
-    interval = (figures["intervals"] or {}).get("accuracy")
+    intervals = figures["intervals"] or {}
+    interval = intervals.get("accuracy")
+    if intervals and interval is None:
+        return f" ({TOO_FEW_ERRORS})"
     return f" ({interval[0]:.1%} to {interval[1]:.1%})" if has_width(interval) else ""
 
 

@@ -28,6 +28,7 @@ from runtime.kinds import (
     require,
     table_of,
     whole,
+    with_fields,
 )
 
 PAIR_FILE = "test_pairs.csv"
@@ -51,21 +52,43 @@ _REMEDY = "take another run, or train and test it again"
 _SHARE = Kind(lambda value: NUMBER.holds(value) and 0 <= value <= 1, "a number from 0 to 1")
 
 # Of all pairs, and of each condition and mask. Older runs lack some: who asks for those gets the line of Found.
+# Of an epoch: a mean over nothing is NaN, and JSON as Python writes it has that.
+_FIGURE = Kind(lambda value: value is None or isinstance(value, int | float), "a number")
+_INTERVAL = or_none(list_of(NUMBER, 2))
+_INTERVALS = Kind(
+    lambda value: (
+        TABLE.holds(value) and all(_INTERVAL.holds(x) or table_of(_INTERVAL).holds(x) for x in value.values())
+    ),
+    "names, each with two ends",
+)
 _FIGURES: Fields = {
-    "pairs": whole(),
+    **dict.fromkeys(("pairs", "same_pairs", "different_pairs", "people"), whole()),
     "threshold": or_none(NUMBER),
-    **dict.fromkeys(("accuracy", "fold_accuracy", "auc", "eer", "iou"), or_none(_SHARE)),
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "precision", "recall", "f1"), or_none(_SHARE)),
+    **dict.fromkeys(("fold_accuracy", "fold_accuracy_std", "auc", "eer", "iou"), or_none(_SHARE)),
     "tar_at_far": table_of(or_none(_SHARE)),
-    "intervals": or_none(TABLE),
+    "threshold_at_far": table_of(or_none(NUMBER)),
+    "intervals": or_none(_INTERVALS),
+}
+_POINT: Fields = {
+    **dict.fromkeys(("pairs", "rule"), TEXT),
+    "threshold": NUMBER,
+    **dict.fromkeys(("accuracy", "tar", "far"), or_none(_SHARE)),
 }
 _KINDS: dict[str, Fields] = {
     "metrics.json": {
         "epoch": whole(),
         "by_condition": table_of(TABLE),
         "by_mask": table_of(TABLE),
-        "left_out": table_of(TABLE),
-        "operating_points": list_of(TABLE),
-        "confusion_matrix": list_of(list_of(whole(), 2), 2),
+        "left_out": table_of(table_of(whole())),
+        "lost_pairs": whole(),
+        "images_seen": whole(),
+        "mirror": FLAG,
+        "stopped": or_none(TEXT),
+        "threshold_metric": TEXT,
+        "losses_against_plain": table_of(with_fields({"loss": NUMBER, "interval": _INTERVAL})),
+        "operating_points": list_of(with_fields(_POINT)),
+        "confusion_matrix": or_none(list_of(list_of(whole(), 2), 2)),
         **_FIGURES,
     },
     "config.json": {
@@ -78,6 +101,8 @@ _KINDS: dict[str, Fields] = {
         "epoch": whole(1),
         **dict.fromkeys(("loss", "lr", "iou", "seconds", "evaluation_seconds"), NUMBER),
         **dict.fromkeys(("images_seen", "skipped_steps", "unreadable"), whole()),
+        "thresholds": TABLE,
+        "remedies": list_of(TEXT),
     },
 }
 _VERIFICATION: Fields = {"model": TEXT, "pairs_csv": TEXT, "mirror": FLAG, **_KINDS["metrics.json"]}
@@ -122,7 +147,8 @@ def _log(text: str, path: Path) -> list[dict]:
     if not lines:
         raise InputError(f"{path} has no epoch; {_REMEDY}")
     for number, line in enumerate(lines, 1):
-        require(line, _KINDS["log.jsonl"], f"{path}, line {number}", _REMEDY, optional=True)
+        others = dict.fromkeys(line, _FIGURE) if TABLE.holds(line) else {}
+        require(line, others | _KINDS["log.jsonl"], f"{path}, line {number}", _REMEDY, optional=True)
     return lines
 
 

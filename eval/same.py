@@ -16,6 +16,7 @@ import tyro
 
 from data.alignment.photos import FacePhoto
 from eval.embed import Embedder
+from eval.metrics.choose_threshold import checked_threshold
 from eval.plots.style import DIFFERENT, FAINT, SAME, headline, house_style, new_figure, save
 from runtime.errors import InputError, in_one_line, one_line_errors
 
@@ -38,6 +39,8 @@ class SameSettings:
     """Picture to write."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
+    least_face: int = 0
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -58,12 +61,11 @@ class Comparison:
 
 def compare(settings: SameSettings) -> Comparison:
     """Raises InputError: no model, no threshold, a photograph that can't be read or shows no face."""
-    embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
+    embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if threshold is None:
         raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
-    if not 0 <= threshold <= 2:
-        raise InputError(f"threshold is {threshold}, but distances are from 0 to 2")
+    threshold = checked_threshold(threshold)
     faces = embedder.face(settings.a), embedder.face(settings.b)
     a, b = embedder.embed_aligned(np.stack([face.image for face in faces]))
     return Comparison(faces, float(np.linalg.norm(a - b)), threshold)

@@ -1,5 +1,7 @@
 """Figures as text: rounded numbers, percentages, counts."""
 
+TOO_FEW_ERRORS = "too few errors for an interval"
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """Fixed digits, or powers of ten where those would show zeros only; a dash for None."""
@@ -14,7 +16,7 @@ def percent(value: float | None, digits: int) -> str:
 
 
 def has_width(interval: list[float] | None) -> bool:
-    """Whether an interval says something: where no resample errs, resampling can't tell how sure that is."""
+    """Whether an interval says something: if all resamples agree, resampling can't tell how certain that is."""
     return interval is not None and interval[0] < interval[1]
 
 

@@ -22,7 +22,7 @@ from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
 from eval.evaluators import named_here, open_pair_evaluator
 from eval.metrics.accuracy import confusion, report
-from eval.metrics.choose_threshold import BALANCED
+from eval.metrics.choose_threshold import BALANCED, checked_threshold
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.evaluation import Evaluation, evaluate_pairs
 from eval.report.figure_tables import figures_table
@@ -144,7 +144,7 @@ def _crop_is_stated(settings: VerifySettings) -> bool:
 def _threshold(opened: TrainedModel, settings: VerifySettings) -> tuple[float | None, str | None]:
     """The threshold to apply, and where it comes from."""
     if settings.threshold is not None:
-        return settings.threshold, "given"
+        return checked_threshold(settings.threshold), "given"
     if not settings.far:
         return opened.threshold, opened.threshold_source
     stored = opened.thresholds.get(ALL_PAIRS, {})

@@ -5,7 +5,7 @@
 FILE is what its training wrote: a dict {model, optimizer, scheduler} of pickled objects, a whole pickled network,
 or {model_state_dict, optimizer_state_dict}; or a bare state dict of facenet-pytorch's InceptionResnetV1, or
 InsightFace's MobileFaceNet under its MXNet names. The run is then used as any other: eval.threshold chooses its
-threshold anew, eval.verify tests it, models.export exports it, and --pretrained results/RUN starts a training from
+threshold anew, eval.verify tests it, models.export exports it, and --pretrained results/RUN starts training from
 it (not --resume: the optimiser's state is left behind, as it belongs to other faces).
 """
 

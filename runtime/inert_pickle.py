@@ -98,6 +98,15 @@ class InertUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="utf-8")
         self.file = file
 
+    def load(self) -> object:
+        """The value that the pickle builds."""
+        try:
+            return super().load()
+        except KeyError as error:
+            if isinstance(error.args[0], int):  # Python's interpreter looks its instructions and the memo up by number
+                raise pickle.UnpicklingError("no such instruction, or no such value") from None
+            raise
+
     def meaning(self, name: str) -> object | None:
         """What ``name`` (module and name, with a dot between) stands for; None where it is not needed."""
         raise NotImplementedError

@@ -61,6 +61,14 @@ def table_of(kind: Kind) -> Kind:
     return Kind(lambda value: TABLE.holds(value) and all(map(kind.holds, value.values())), f"names, each {kind.words}")
 
 
+def with_fields(fields: Fields) -> Kind:
+    """Names, among them all of ``fields``."""
+    words = ", ".join(f"{name} ({kind.words})" for name, kind in fields.items())
+    return Kind(
+        lambda value: TABLE.holds(value) and all(n in value and k.holds(value[n]) for n, k in fields.items()), words
+    )
+
+
 def require(values: object, fields: Fields, place: str, remedy: str, *, optional: bool = False) -> None:
     """Raise InputError with the first of ``fields`` that ``values`` lack (unless ``optional``) or have as another kind.
 

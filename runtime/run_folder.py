@@ -71,7 +71,7 @@ class RunFolder:
         ``numbered``: if the name is taken, it gets a number behind it. Raises InputError if the folder can't be made
         or written, if ``name`` leaves ``results``, or if it is taken.
         """
-        if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\", ":"}:
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
             raise InputError(f"run_name is {name!r}; it must be a plain name, as the run's folder lies in {results}")
         draft = cls(results / f".{name}.{uuid.uuid4().hex}.making")  # others may make one of the same name
         try:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from eval.compare.differences import model_table, resample, share_pairs, significance_table
 from eval.finished_run import FinishedRun, read_pair_file, read_run_file
-from eval.metrics.bootstrap import interval
 from eval.metrics.conditions import parts
 from eval.metrics.significance import mean_of_drawn_runs
+from eval.metrics.spread import Resamples, interval_of_difference
 from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
@@ -164,13 +164,23 @@ def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str
         if first is None or first.figures["accuracy"] == 1:
             continue
         shares = [1 - (1 - sample.figures["accuracy"]) / (1 - first.figures["accuracy"]) for sample in own]
-        accuracy = mean_of_drawn_runs(
-            np.stack([sample.resampled["accuracy"] for sample in own]), np.random.default_rng(0)
-        )
-        errors_before = 1 - first.resampled["accuracy"]
-        drawn = 1 - (1 - accuracy) / np.where(errors_before > 0, errors_before, np.nan)
-        found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval(drawn)}
+        accuracy = mean_of_drawn_runs([sample.resampled["accuracy"] for sample in own], np.random.default_rng(0))
+        removed = _share_removed(accuracy, first.resampled["accuracy"])
+        found[name] = {"seeds": shares, "mean": float(np.mean(shares)), "interval": interval_of_difference(removed)}
     return found
+
+
+def _share_removed(accuracy: Resamples, before: Resamples) -> Resamples:
+    """1 − errors / errors before, with the spread of a ratio (Cochran 1977, 6.4): few resampled errors before do not
+    make it grow beyond all bounds."""
+    errors = 1 - before.value
+    left = (1 - accuracy.value) / errors
+
+    def removed(now: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+        return 1 - left - ((1 - now) - left * (1 - earlier)) / errors
+
+    by_people = removed(accuracy.by_people, before.by_people)
+    return Resamples(1 - left, by_people, removed(accuracy.by_pairs, before.by_pairs), before.people)
 
 
 def _parts(figures: dict) -> dict[str, dict]:

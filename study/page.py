@@ -110,18 +110,19 @@ def _choice(answer: dict) -> str:
     """The arm with the lowest IOU on each half of the people; if arms were selected, results on the other half."""
     first, second = (f"`{name}`" for name in answer["lowest_iou"])
     text = f"Best by IOU: {first} on the first half of the people, {second} on the second.\n\n"
-    if chosen := answer["chosen"]:
-        figures = "; ".join(
-            f"{condition} {percent(chosen['accuracy'][condition])}"
-            + f", {_removed(chosen['errors_removed'][condition])} of the errors removed" * (condition in MASKED)
-            for condition in CONDITIONS
-        )
-        of_first, of_second = (f"`{name}`" for name in chosen["arms"])
-        text += (
-            f"With the recipe selected on one half and tested on the other (the first half selects {of_first}, the "
-            f"second {of_second}): {figures}.\n\n"
-        )
-    return text
+    return text + (_crosswise(answer["chosen"]) if answer["chosen"] else "")
+
+
+def _crosswise(chosen: dict) -> str:
+    """Each half tested with the arm selected on the other half."""
+    of_first, of_second = (f"`{name}`" for name in chosen["arms"])
+    head = [*CONDITIONS, *(f"errors removed {condition}" for condition in MASKED)]
+    row = [percent(chosen["accuracy"][condition]) for condition in CONDITIONS]
+    row += [_removed(chosen["errors_removed"][condition]) for condition in MASKED]
+    return (
+        f"Each half tested with the recipe selected on the other half (the first half selects {of_first}, the second "
+        f"{of_second}):\n\n{markdown_table(head, [row])}\n"
+    )
 
 
 def _removed(share: dict | None) -> str:

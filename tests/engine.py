@@ -92,7 +92,7 @@ class Report:
         pass
 
 
-def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, network=Network):
+def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, network=Network, faces=Faces):
     seed_everything(7, deterministic=True)
     model = network()
     criterion = (criterion or Softmax)()
@@ -104,7 +104,7 @@ def setup(tmp_path, name="run", epochs=4, criterion=None, lr=0.1, ema=0.0, netwo
     state = TrainingState(
         model, criterion, optimiser, scheduler, precision, settings, preprocessing_of(normalise), IDENTITIES
     )
-    loader = WatchedLoader(Faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
+    loader = WatchedLoader(faces(), batch_sampler=sampler, collate_fn=lambda batch: batch, generator=torch.Generator())
     run = RunFolder(tmp_path / name)
     (tmp_path / name).mkdir(exist_ok=True)
     return state, loader, run

@@ -20,17 +20,28 @@ OPTIONS = {
 PARTS = ["--accumulate-steps", 2, "--clip-grad-norm", 1.0, "--ema-decay", 0.9]
 DYING = """
 import os, runpy, signal, sys
+from data.datasets import TrainFaces
 from losses import ArcFaceLoss
+from torch.utils.data import get_worker_info
 
-real, calls = ArcFaceLoss.forward, []
+forward, draw, calls = ArcFaceLoss.forward, TrainFaces._draw, []
 
-def forward(self, *batch):
-    calls.append(batch)
-    if len(calls) == 8 and (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
+def die_in_life(number):
+    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", number):
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, *batch)
 
-ArcFaceLoss.forward = forward
+def forward_or_die(self, *batch):
+    calls.append(batch)
+    if len(calls) == 8:
+        die_in_life("0")
+    return forward(self, *batch)
+
+def draw_or_die(self, key, face):
+    if get_worker_info() and key.epoch == 3:
+        die_in_life("1")
+    return draw(self, key, face)
+
+ArcFaceLoss.forward, TrainFaces._draw = forward_or_die, draw_or_die
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -44,11 +55,11 @@ def options(script: str, faces: Path, *more: object) -> list[str]:
 
 
 def torchrun(*arguments: object) -> str:
-    """Two processes, started again once where one fails; what was said on both streams."""
+    """Two processes, started again up to twice where one fails; what was said on both streams."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*map(str, command), "--max-restarts", "1", *map(str, arguments)],
+        [*map(str, command), "--max-restarts", "2", *map(str, arguments)],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,14 +71,16 @@ def log(run: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
-def test_a_killed_process_is_started_again_and_the_run_ends_the_same(tmp_path, monkeypatch, drawn_faces):
+def test_after_a_killed_process_and_a_killed_loader_worker_the_run_ends_the_same(tmp_path, monkeypatch, drawn_faces):
     monkeypatch.chdir(tmp_path)
     Path("dying.py").write_text(DYING)
     script = ROOT / "main_arcface.py"
     both = options("main_arcface.py", drawn_faces, "--epochs", 3, "--dropout", 0.2)
     script_in_processes(2, script, *both, "--run-name", "whole")
-    said = torchrun("dying.py", script, *both, "--run-name", "killed", "--checkpoint-minutes", 0)
+    said = torchrun("dying.py", script, *both, "--run-name", "killed", "--checkpoint-minutes", 0, "--workers", 1)
     assert "resuming after epoch 1 and 2 batches of the next" in said
+    assert said.count("error: worker 0 of the data loader was killed by SIGKILL") == 1
+    assert "resuming after epoch 2\n" in said
     whole, killed = Path("results/whole"), Path("results/killed")
     assert log(killed) == log(whole) and len(log(whole)) == 3
     ends = [torch.load(run / "last.pt", weights_only=True) for run in (whole, killed)]

@@ -13,7 +13,6 @@ import train
 from data.datasets import Batch
 from losses import ArcFaceLoss, TripletLoss
 from runtime.errors import InputError
-from runtime.processes.watched_loader import WatchedLoader
 from tests.engine import FOUR, IMAGES, NAMES, Faces, Softmax, evaluation, fit, lines, normalise, settings_of, setup
 
 
@@ -117,16 +116,14 @@ def test_a_batch_with_one_readable_image_is_too_few_whatever_is_allowed(tmp_path
             batch = super().__getitems__(keys)
             return Batch(batch.images[:1], batch.labels[:1], [f"{key.index}.jpg" for key in keys[1:]])
 
-    state, loader, run = setup(tmp_path, epochs=1)
-    loader = WatchedLoader(Lost(), batch_sampler=loader.batch_sampler, collate_fn=lambda batch: batch)
+    state, loader, run = setup(tmp_path, epochs=1, faces=Lost)
     with pytest.raises(InputError, match="can't be read"):
         fit(state, loader, run, evaluation(FOUR), epochs=1, max_unreadable=1.0)
 
 
 @pytest.mark.parametrize(("allowed", "stops"), [(0.0, True), (0.05, False)])
 def test_unreadable_images_are_counted_and_named_up_to_the_share_allowed(tmp_path, capsys, allowed, stops):
-    state, loader, run = setup(tmp_path, epochs=1)
-    loader = WatchedLoader(_Damaged(), batch_sampler=loader.batch_sampler, collate_fn=lambda batch: batch)
+    state, loader, run = setup(tmp_path, epochs=1, faces=_Damaged)
     if stops:
         with pytest.raises(InputError, match="5.jpg.*max_unreadable"):
             fit(state, loader, run, evaluation(FOUR), epochs=1, max_unreadable=allowed)

@@ -13,7 +13,7 @@ from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from runtime.training import state as training_state
 from runtime.training.state import resume
-from tests.engine import FOUR, Softmax, evaluation, fit, lines, setup
+from tests.engine import FOUR, Faces, Softmax, evaluation, fit, lines, setup
 from tests.processes import in_processes
 
 
@@ -109,7 +109,7 @@ def test_without_time_for_a_checkpoint_a_run_goes_on_from_the_end_of_the_last_ep
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("where", ["step", "evaluation"])
+@pytest.mark.parametrize("where", ["step", "waiting", "evaluation"])
 def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_path, number, code, where):
     state, loader, whole = setup(tmp_path, "whole")
     fit(state, loader, whole, evaluation(FOUR))
@@ -120,20 +120,27 @@ def test_a_signal_ends_the_step_saves_and_exits_and_the_same_again_goes_on(tmp_p
                 os.kill(os.getpid(), number)
             return super().forward(embeddings, labels)
 
+    class Waiting(Faces):
+        def __getitems__(self, keys):
+            if where == "waiting" and len(state.criterion.progress) == 6:
+                os.kill(os.getpid(), number)
+                raise AssertionError("waiting is left at once")
+            return super().__getitems__(keys)
+
     def evaluate(model, epoch):
         if where == "evaluation" and epoch == 2:
             os.kill(os.getpid(), number)
             raise AssertionError("an evaluation is left at once")
         return evaluation(FOUR)(model, epoch)
 
-    state, loader, cut = setup(tmp_path, "cut", criterion=Signalled)
+    state, loader, cut = setup(tmp_path, "cut", criterion=Signalled, faces=Waiting)
     with pytest.raises(SystemExit) as stop:
         fit(state, loader, cut, evaluate)
     assert stop.value.code == code
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     state, loader, cut = setup(tmp_path, "cut")
     resume(state, cut)
-    assert state.position == ((1, 2) if where == "step" else (1, 4))
+    assert state.position == ((1, 4) if where == "evaluation" else (1, 2))
     fit(state, loader, cut, evaluation(FOUR))
     _assert_same_end(cut, whole)
 

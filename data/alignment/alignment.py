@@ -13,7 +13,7 @@ LANDMARKS: Landmarks = "detector"
 @dataclass(frozen=True)
 class Alignment:
     """The ``detector`` (mtcnn, yunet, or the name of an ONNX file), whose ``landmarks`` count, and whether simulated
-    ``masks`` were put on before faces were detected and aligned, as at a door, or after.
+    ``masks`` were put on before faces were detected and aligned, as in use, or after.
 
     The values that nothing is said of are those of all faces and networks from before there was a choice.
     """

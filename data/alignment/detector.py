@@ -22,6 +22,11 @@ class Detection:
     weights: np.ndarray | None = None
     refined: bool = False
 
+    @property
+    def side(self) -> float:
+        """The shorter side of the box in pixels."""
+        return float(min(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
 
 @dataclass(frozen=True)
 class Search:

@@ -15,7 +15,7 @@ from data.alignment.landmark_network import CROP_SIZE, MIRRORED, LandmarkNetwork
 from data.transforms import template
 from runtime.errors import InputError
 
-# The trained file that comes with the project; its card lies beside it.
+# Where the trained file has to lie; none is included.
 TRAINED = Path(__file__).with_name("landmarks.safetensors")
 # A crop is a face from this probability on, and its points are sure where the rounds differ by no more than this share
 # of the eyes' distance.
@@ -114,14 +114,24 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
     return np.column_stack([back, -back @ matrix[:, 2]])
 
 
+def check_trained(file: Path = TRAINED) -> None:
+    """Raise InputError if nobody has trained a landmark network."""
+    if not file.is_file():
+        raise InputError(
+            f"there is no trained landmark network {file}; train it with python -m data.landmarks train, with --out at "
+            "that place, or set landmarks to detector"
+        )
+
+
 def load_network(file: Path) -> LandmarkNetwork:
     """A trained network, ready to use. Raises InputError where the file is missing, damaged or another network's."""
+    check_trained(file)
     network = LandmarkNetwork()
     try:
         network.load_state_dict({name: value.float() for name, value in load_file(file).items()}, strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(
-            f"{file} is no trained landmark network ({reason}); train one with python -m data.landmarks"
+            f"{file} is no trained landmark network ({reason}); train one with python -m data.landmarks train"
         ) from None
     return network.eval().to(memory_format=torch.channels_last)

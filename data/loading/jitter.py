@@ -1,4 +1,4 @@
-"""A training face a little elsewhere and in another light each time, so that photographs are not learned by heart."""
+"""Small random shifts, rotations and changes of light of training faces, to reduce overfitting."""
 
 import cv2
 import numpy as np

@@ -1,6 +1,7 @@
 """The CSVs of a prepared folder: training faces, evaluation and test pairs of other people, a verification list."""
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from data.sources.pair_lists import Face, pair_list
 from data.sources.source_file import SourcePair
 from data.tables.rows import write_table
 from data.tables.train_csv import LANDMARK_COLUMNS
+from runtime.errors import InputError
 
 
 def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -> dict:
@@ -36,6 +38,7 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
     write_table(different, settings.out / "eval_diff.csv")
     test = pd.concat(_both_pairs(part["test"], settings.test_pairs, settings), ignore_index=True)
     write_table(test, settings.out / "test.csv")
+    _require_same_pairs({name: part[name] for name in ("eval", "test")}, faces)
     return {
         "people": {name: len(names) for name, names in people.items()},
         "train_faces": len(part["train"]),
@@ -43,6 +46,25 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
         "test_pairs": len(test),
         **applied,
     }
+
+
+def _require_same_pairs(parts: dict[str, pd.DataFrame], faces: pd.DataFrame) -> None:
+    """Raise InputError if nobody of a part has two photographs: then there is no pair of the same person."""
+    for name, part in parts.items():
+        if len(part) and not _with_two_photos(part):
+            where = {"eval": "evaluation", "test": "test"}[name]
+            people, two = faces["target"].nunique(), _with_two_photos(faces)
+            remedy = "set other shares or another seed" if two else "add pictures"
+            raise InputError(
+                f"no {where} person has two pictures, so that there is no {where} pair of the same person ({two} of "
+                f"all {people} people have two); {remedy}, or set --train-share 1 if these faces are for training alone"
+            )
+
+
+def _with_two_photos(faces: pd.DataFrame) -> int:
+    """People with two photographs: a masked copy is none of its own."""
+    photos = faces.assign(photo=faces["path"].map(lambda path: PurePosixPath(path).stem))
+    return int((photos.groupby("target")["photo"].nunique() > 1).sum())
 
 
 def write_pair_table(settings: PrepareSettings, written: Sequence[Outcome], pairs: Sequence[SourcePair]) -> dict:

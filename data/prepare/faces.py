@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -19,9 +18,11 @@ from data.alignment.align import align_face, eye_distance
 from data.alignment.detector import Detection
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
+from data.sources.headers import is_jpeg, lies_upright
 from data.sources.outcome import LOST_UNDER_MASK, NO_FACE, NO_MASK, TOO_SMALL, UNREADABLE, WORN, WRITTEN, Outcome
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
+from data.transforms import resize_face
 from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.files import write_file
@@ -147,17 +148,12 @@ def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile
     for (file, image), detection in zip(pictures, detections, strict=True):
         if detection is None:
             lost.append(_no_face(file, image))
-        elif (side := _side(detection)) < MIN_FACE_PIXELS:
-            lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {side:.0f} pixels"))
+        elif detection.side < MIN_FACE_PIXELS:
+            lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels"))
         else:
             found.append(_Found(file, image, detection))
     masked = _mask_and_align(settings, found) if settings.alignment.masks == "before alignment" else {}
     return lost + [_align(settings, face, masked) for face in found]
-
-
-def _side(detection: Detection) -> float:
-    left, top, right, bottom = detection.box.tolist()
-    return min(right - left, bottom - top)
 
 
 def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked | None]) -> Outcome:
@@ -185,7 +181,7 @@ def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np
 
 
 def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
-    """Path → the masked copy of a face as a door gets it: mask first, then detector and landmarks. None where the
+    """Path → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
     detector misses it, or takes something else for it."""
     bare = [face for face in faces if _gets_mask(settings, face.file)]
     drawn = [_draw_mask(settings, face.file, face.image, face.detection.landmarks) for face in bare]
@@ -243,25 +239,38 @@ def _no_face(file: SourceFile, image: np.ndarray) -> Outcome:
 
 
 def _keep(settings: PrepareSettings, file: SourceFile, image: np.ndarray, landmarks: Sequence) -> Outcome:
-    """A face that was aligned before: only its size changes, which keeps the template."""
+    """A face that was aligned before: only its size changes, which keeps the template; of the right size, nothing."""
     height, width = image.shape[:2]
     if min(height, width) < MIN_FACE_PIXELS:
         return _no_face(file, image)
     if height != width:
         reason = f"{width}×{height} pixels: no aligned face, which is square"
         return Outcome(file.path, file.stamp, UNREADABLE, reason)
-    if width != settings.size:
-        how = cv2.INTER_AREA if width > settings.size else cv2.INTER_LINEAR
-        image = cv2.resize(image, (settings.size, settings.size), interpolation=how)
+    landmarks = np.asarray(landmarks, np.float32)
+    if width == settings.size:
+        masked = _mask_aligned(settings, file, image, landmarks)
+        return _write(settings, file, image, landmarks, masked, _plain_jpeg(file))
     # Pixel centres: new = (old + 0.5) · factor − 0.5.
-    factor = settings.size / width
-    points = (np.asarray(landmarks, np.float32) + 0.5) * factor - 0.5
-    return _write(settings, file, image, points, _mask_aligned(settings, file, image, points))
+    points, face = (landmarks + 0.5) * (settings.size / width) - 0.5, resize_face(image, settings.size)
+    return _write(settings, file, face, points, _mask_aligned(settings, file, face, points))
+
+
+def _plain_jpeg(file: SourceFile) -> bytes | None:
+    """The file's own bytes, which a second JPEG of its pixels would only make worse; None if it is no such file."""
+    data = file.encoded()
+    colours = simplejpeg.decode_jpeg_header(data)[2] if is_jpeg(data) else ""
+    return data if colours in ("YCbCr", "Gray") and lies_upright(data) else None
 
 
 def _write(
-    settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray, masked: _Masked | None
+    settings: PrepareSettings,
+    file: SourceFile,
+    face: np.ndarray,
+    landmarks: np.ndarray,
+    masked: _Masked | None,
+    encoded: bytes | None = None,
 ) -> Outcome:
+    """Write the face, from its JPEG ``encoded`` if there is one, and its masked copy."""
     lost = masked is None and _gets_mask(settings, file)
     outcome = Outcome(
         file.path,
@@ -275,7 +284,8 @@ def _write(
         _numbers(masked.landmarks) if masked and masked.landmarks is not landmarks else (),
     )
     for path in outcome.faces:
-        _write_jpeg(settings.out / path, masked.face if masked and path.startswith("masked/") else face)
+        data = _jpeg(masked.face) if masked and path.startswith("masked/") else encoded or _jpeg(face)
+        write_file(settings.out / path, data, flush=False)
     return outcome
 
 
@@ -283,5 +293,5 @@ def _numbers(landmarks: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(v), 2) for v in landmarks.ravel())
 
 
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    write_file(path, simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY), flush=False)
+def _jpeg(image: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=JPEG_QUALITY)

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from data.alignment.errors import FILE as ERRORS
 from data.alignment.errors import error_quantiles, measure_errors
-from data.alignment.finder import open_finder
+from data.alignment.finder import MTCNN, open_detector, open_finder
 from data.prepare.csvs import write_pair_table, write_people_tables
 from data.prepare.faces import JPEG_QUALITY, Detector, prepare_files
 from data.prepare.journal import Journal
 from data.prepare.preview import contact_sheet
-from data.prepare.settings import PrepareSettings
+from data.prepare.settings import DEFAULT_SIZE, SIZES, PrepareSettings
 from data.sources.folders import list_folder
 from data.sources.open_source import open_source
 from data.sources.outcome import LOST_UNDER_MASK, STATUSES, WORN, WRITTEN, Outcome
@@ -46,9 +46,14 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | N
     ``open_source`` and ``Journal``; an impossible setting; a folder that can't be written; no usable face at all.
     """
     settings.check()
-    make_detector = make_detector or partial(open_finder, settings.detector, settings.landmarks)
+    if make_detector is None:
+        make_detector = partial(open_finder, settings.detector, settings.landmarks)
+        if settings.detector != MTCNN:
+            # A file that is missing or damaged is named here; in a worker it would only end the process.
+            open_detector(settings.detector)
     started = time.monotonic()
     name, source = _open(settings)
+    settings = replace(settings, size=settings.size or _own_size(source))
     try:
         journal = Journal(settings.out, {"source": name, **settings.made_with()})
         kept = _forget_changed(journal, source, settings.out)
@@ -75,6 +80,16 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
         print(worn.layout)
         source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
     return path.resolve().name, source
+
+
+def _own_size(source: Source) -> int:
+    """The side of the faces in an InsightFace file, which are aligned already, or DEFAULT_SIZE."""
+    first = source.pictures[0] if source.pictures else None
+    if first and first.stretches:
+        with contextlib.suppress(UnreadableImage):
+            side = first.read().shape[0]
+            return side if side in SIZES else DEFAULT_SIZE
+    return DEFAULT_SIZE
 
 
 def _renamed(pictures: list[SourceFile], source: Source) -> list[SourceFile]:

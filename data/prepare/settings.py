@@ -8,12 +8,14 @@ import tyro
 
 from data.alignment.alignment import LANDMARKS, Alignment, Landmarks
 from data.alignment.finder import MTCNN, check_detector, detector_name
+from data.alignment.landmarks import check_trained
 from data.masks.render import MASK_KINDS, check_mask_kinds
 from data.prepare.proposals import read_proposals
 from data.transforms import Crop
 from runtime.errors import InputError
 
 SIZES = (112, 128, 160)
+DEFAULT_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class PrepareSettings:
     mask_labels: Path | None = None
     """File with a line "name, number, mask type" per picture of SOURCE, as for MFR2: all but no-mask are real masked
     photos."""
-    size: int = 128
-    """Side of the aligned faces in pixels: 112, 128 or 160."""
+    size: int | None = None
+    """Side of the aligned faces in pixels: 112, 128 or 160; unless set, that of the pictures in a .rec or .bin, and
+    128 for folders."""
     crop: Crop = "arcface5"
     """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as for facenet-pytorch's
     weights."""
@@ -42,17 +45,17 @@ class PrepareSettings:
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
     landmarks: Landmarks = LANDMARKS
-    """Whose five points faces are aligned by. network: the landmark network's, which a mask does not mislead. detector:
-    the detector's own."""
+    """Whose five points faces are aligned by. detector: the detector's own. network: those of a landmark network, which
+    has to be trained first (data.landmarks)."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
-    masks_after_alignment: bool = False
-    """Put masks on aligned faces, as most papers do: a door, which sees the mask first, aligns less well. Otherwise the
-    photograph gets the mask, and the face is found and aligned as it is seen then."""
+    mask_then_align: bool = False
+    """Draw the mask on the photograph, then detect and align the masked face, as a camera in use has to. Otherwise
+    masks are drawn on aligned faces, as in most papers."""
     mask_kinds: tuple[str, ...] = MASK_KINDS
     """Simulated masks to draw from: these names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
     picture of the fabric (cloth:tartan.png)."""
@@ -77,9 +80,9 @@ class PrepareSettings:
     def alignment(self) -> Alignment:
         """How the faces are aligned, for cards."""
         # Aligned faces keep their place, and get their masks there.
-        after = self.masks_after_alignment or self.align != "detect"
+        before = self.mask_then_align and self.align == "detect"
         return Alignment(
-            detector_name(self.detector), self.landmarks, "after alignment" if after else "before alignment"
+            detector_name(self.detector), self.landmarks, "before alignment" if before else "after alignment"
         )
 
     def made_with(self) -> dict:
@@ -90,7 +93,7 @@ class PrepareSettings:
 
     def check(self) -> None:
         """Raise InputError if a setting is impossible."""
-        if self.size not in SIZES:
+        if self.size not in (None, *SIZES):
             raise InputError(f"size must be one of {', '.join(map(str, SIZES))}, not {self.size}")
         for name in ("train_share", "eval_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -101,6 +104,8 @@ class PrepareSettings:
         if self.pairs_per_person < 1 or self.jobs < 0 or self.person_level < 0:
             raise InputError("pairs_per_person must be 1 or more, jobs and person_level 0 or more")
         check_detector(self.detector, self.crop)
+        if self.landmarks == "network":
+            check_trained()
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted to landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)

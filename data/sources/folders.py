@@ -6,9 +6,12 @@ from pathlib import Path
 
 from data.sources.layout import understand
 from data.sources.outcome import NO_PICTURE, Outcome
-from data.sources.read_image import IMAGE_SUFFIXES
+from data.sources.read_image import is_picture
 from data.sources.source_file import Source, SourceFile, file_stamp
 from runtime.errors import InputError
+
+# Copies and thumbnails that macOS, Synology and Jupyter keep beside the pictures.
+_SYSTEM_FOLDERS = frozenset(("__MACOSX", "@eaDir", ".ipynb_checkpoints", ".thumbnails", ".AppleDouble"))
 
 
 def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Source:
@@ -67,7 +70,10 @@ def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str,
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        stack += reversed([f"{folder}/{e.name}".lstrip("/") for e in inside if _is_folder(e)])
+        inner = [entry.name for entry in inside if _is_folder(entry)]
+        stack += reversed([f"{folder}/{name}".lstrip("/") for name in inner if name not in _SYSTEM_FOLDERS])
+        passed = [f"{folder}/{name}/".lstrip("/") for name in inner if name in _SYSTEM_FOLDERS]
+        other += [(path, "a folder of the system") for path in passed]
         for entry in (e for e in inside if not _is_folder(e)):
             path = f"{folder}/{entry.name}".lstrip("/")
             reason = _no_picture(path, entry)
@@ -95,8 +101,8 @@ def _no_picture(path: str, entry: os.DirEntry) -> str:
             return "a broken link or no regular file"
     except OSError as error:
         return error.strerror or str(error)
-    if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
-        return "not a picture by its ending"
+    if not is_picture(entry.name):
+        return "macOS's notes on another file" if entry.name.startswith("._") else "not a picture by its ending"
     return ""
 
 

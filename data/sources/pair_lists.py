@@ -2,14 +2,17 @@
 
 import os
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
-from data.sources.read_image import IMAGE_SUFFIXES
+from data.sources.file_names import as_on_disk
+from data.sources.read_image import IMAGE_SUFFIXES, is_picture
 from data.sources.source_file import Source, SourcePair
 from runtime.errors import InputError
 
@@ -18,6 +21,9 @@ NO_MASK_LABEL = "no-mask"
 _COLUMNS = ["path", "pair_path", "same", "masked", "pair_masked", "mask_kind", "pair_mask_kind"]
 
 _NUMBER = re.compile(r"(\d+)$")
+# A mask's name ends with a number, too; and after a picture's number _0 counts the faces in it.
+_MASKS_NUMBER = re.compile(r"(?:k?n95|ffp[1-3])$", re.IGNORECASE)
+_FIRST_FACE = re.compile(r"(\d{3,})_0$")
 
 
 class Face(NamedTuple):
@@ -51,22 +57,65 @@ def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) 
 
 
 def read_pairs_file(path: Path) -> list[SourcePair]:
-    """LFW's format; a picture's name is ``person/number``. Raises InputError with the line that is wrong."""
-    pairs = []
-    for number, line in _lines(path):
-        fields = line.split("\t") if "\t" in line else line.split()
-        fields = [field.strip() for field in fields if field.strip()]
-        if not pairs and len(fields) <= 2 and all(field.isdigit() for field in fields):
-            continue
-        if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
-            pairs.append(SourcePair(_key(fields[0], fields[1]), _key(fields[0], fields[2]), True))
-        elif len(fields) == 4 and fields[1].isdigit() and fields[3].isdigit():
-            pairs.append(SourcePair(_key(fields[0], fields[1]), _key(fields[2], fields[3]), fields[0] == fields[2]))
-        else:
-            raise InputError(f"{path}, line {number}: {line[:60]!r} is neither 'name n m' nor 'name n name m'")
-    if not pairs:
+    """The pairs of a list, one a line, its columns apart by tabs, commas or spaces:
+
+    - ``name n m`` (the same person) and ``name n name m``, as in LFW's pairs.txt; a picture is called ``name/n``;
+    - two paths of pictures; each is called ``folder/file.``, without ending.
+
+    A last column may say 1 (same) or 0; of paths without one, those in folders of one name are the same person. A head
+    line is passed over. Raises InputError with the line that is wrong.
+    """
+    rows = [(number, _fields(line)) for number, line in _lines(path)]
+    if rows and _is_head(rows[0][1]):
+        rows = rows[1:]
+    if not rows:
         raise InputError(f"{path} holds no pair")
-    return pairs
+    labelled = _have_labels([fields for _, fields in rows])
+    return [_pair(fields, labelled, f"{path}, line {number}") for number, fields in rows]
+
+
+def _fields(line: str) -> list[str]:
+    separator = next((mark for mark in "\t," if mark in line), None)
+    return [field.strip() for field in line.split(separator) if field.strip()]
+
+
+def _is_head(fields: list[str]) -> bool:
+    """Counts of pairs, or the columns' names."""
+    if len(fields) <= 2 and all(field.isdigit() for field in fields):
+        return True
+    return not any(field.isdigit() or _is_path(field) for field in fields) and len(fields) > 1
+
+
+def _is_path(field: str) -> bool:
+    return Path(field).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _have_labels(rows: list[list[str]]) -> bool:
+    """Whether the last column says same or not: with it, ``name n m 1`` looks like two people, of whom one is m."""
+    if any(fields[-1] not in ("0", "1") for fields in rows):
+        return False
+    return any(len(fields) == 5 or _is_path(fields[0]) for fields in rows) or all(
+        len(fields) == 4 and fields[2].isdigit() and fields[3] == "1" for fields in rows
+    )
+
+
+def _pair(fields: list[str], labelled: bool, where: str) -> SourcePair:
+    said = {"1": True, "0": False}.get(fields[-1]) if labelled else None
+    columns = fields[:-1] if labelled else fields
+    if len(columns) == 2 and all(map(_is_path, columns)):
+        one, other = (PurePosixPath(column.replace("\\", "/")) for column in columns)
+        same = one.parent.name == other.parent.name if said is None else said
+        return SourcePair(f"{one.parent.name}/{one.stem}.", f"{other.parent.name}/{other.stem}.", same)
+    if len(columns) == 3 and columns[1].isdigit() and columns[2].isdigit():
+        columns = [*columns[:2], columns[0], columns[2]]
+    if len(columns) != 4 or not (columns[1].isdigit() and columns[3].isdigit()):
+        raise InputError(
+            f"{where}: {' '.join(fields)[:60]!r} is neither 'name n m', 'name n name m', nor two paths of pictures"
+        )
+    same = columns[0] == columns[2]
+    if said not in (None, same):
+        raise InputError(f"{where}: the last column says {fields[-1]}, but the names are {columns[0]} and {columns[2]}")
+    return SourcePair(_key(*columns[:2]), _key(*columns[2:]), same)
 
 
 def read_mask_labels(path: Path) -> dict[str, str]:
@@ -97,7 +146,7 @@ def apply_mask_labels(source: Source, path: Path) -> Source:
         replace(file, masked=file.masked or label not in (None, NO_MASK_LABEL))
         for file, label in zip(source.pictures, found, strict=True)
     ]
-    return Source(pictures, source.other, source.pairs)
+    return replace(source, pictures=pictures)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -105,7 +154,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as text ({error})") from None
-    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = unicodedata.normalize("NFC", text).splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _key(person: str, number: str) -> str:
@@ -113,31 +163,38 @@ def _key(person: str, number: str) -> str:
 
 
 def _key_of(person: str, stem: str) -> str | None:
-    """The key of a picture by the number its name ends with."""
-    match = _NUMBER.search(stem)
-    return _key(person, match[1]) if match else None
+    """The key of a picture by the number that its name ends with, or that stands before words or a mask at its end."""
+    match = _FIRST_FACE.search(stem) or (None if _MASKS_NUMBER.search(stem) else _NUMBER.search(stem))
+    if match:
+        return _key(person, match[1])
+    numbers = [part for part in re.split(r"[\W_]+", stem) if part.isdigit()]
+    return _key(person, numbers[-1]) if numbers else None
 
 
 # ==== faces on disk ====
 
 
 def find_faces(root: Path, people: Iterable[str], labels: Mapping[str, str]) -> dict[str, list[Face]]:
-    """Each person's faces under ``root`` by ``person/number``, the plain one first.
+    """Each person's faces under ``root`` by ``person/number`` and by ``person/file.``, the plain one first.
 
     What lies in masked/ or has a label other than no-mask wears a mask.
     """
     prepared = [kind for kind in ("plain", "masked") if (root / kind).is_dir()]
-    faces: dict[str, list[Face]] = {}
+    faces: dict[str, list[Face]] = defaultdict(list)
     for person in dict.fromkeys(people):
         for kind in prepared or [""]:
-            folder = Path(kind) / person
-            if not (root / folder).is_dir():
+            found = as_on_disk(root, (Path(kind) / person).as_posix())
+            if found is None or not (root / found).is_dir():
                 continue
+            folder = Path(found)
             for file in sorted(os.listdir(root / folder)):
+                if not is_picture(file):
+                    continue
                 key = _key_of(person, Path(file).stem)
-                if key and Path(file).suffix.lower() in IMAGE_SUFFIXES:
-                    label = labels.get(key, NO_MASK_LABEL)
-                    worn = "" if label == NO_MASK_LABEL else label
-                    path = (folder / file).as_posix()
-                    faces.setdefault(key, []).append(Face(path, kind == "masked" or bool(worn), worn))
+                label = labels.get(key, NO_MASK_LABEL)
+                worn = "" if label == NO_MASK_LABEL else label
+                face = Face((folder / file).as_posix(), kind == "masked" or bool(worn), worn)
+                stem = unicodedata.normalize("NFC", Path(file).stem)
+                for name in filter(None, (key, f"{person}/{stem}.")):
+                    faces[name].append(face)
     return faces

@@ -9,14 +9,24 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
+from data.sources.headers import is_jpeg, lies_upright
+
 # A picture this large is no portrait, and may be a decompression bomb; it is refused from its header alone.
 MAX_PIXELS = 100_000_000
 # Faces need no more; larger pictures are reduced, so that a batch of them fits into memory.
 MAX_SIDE = 2_000
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
+IMAGE_SUFFIXES = frozenset((".heic", ".heif")) | frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif")
+)
 
-_ORIENTATION_TAG = 0x0112
+# What a HEIC file, an iPhone's photograph, begins with: its kind, from byte 8 on.
+_HEIC_KINDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by its name: ._1.jpg is what macOS notes of 1.jpg."""
+    return not name.startswith("._") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 class UnreadableImage(ValueError):
@@ -56,6 +66,8 @@ def decode_image(data: bytes) -> np.ndarray:
 
 
 def _decode(data: bytes) -> np.ndarray:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_KINDS:
+        _learn_heic()
     try:
         picture = Image.open(io.BytesIO(data))
     except Image.UnidentifiedImageError:
@@ -63,10 +75,18 @@ def _decode(data: bytes) -> np.ndarray:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise UnreadableImage(f"too many pixels ({width}×{height})")
-    upright = picture.getexif().get(_ORIENTATION_TAG, 1) == 1
-    if picture.format == "JPEG" and picture.mode in ("RGB", "L") and upright:
+    if is_jpeg(data) and picture.mode in ("RGB", "L") and lies_upright(data):
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     return np.array(_to_rgb(ImageOps.exif_transpose(picture)))
+
+
+def _learn_heic() -> None:
+    """Let Pillow read HEIC. Raises UnreadableImage where the package for it is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnreadableImage("HEIC: pip install pillow-heif, or turn it into JPEG") from None
+    pillow_heif.register_heif_opener()
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data.sources.outcome import Outcome
-from data.sources.read_image import UnreadableImage, decode_image, read_image
+from data.sources.read_image import UnreadableImage, decode_image
 
 # Between the stretches of one RecordIO record stood this word, which the writer took out (see data/recordio.py).
 RECORD_MAGIC = b"\x0a\x23\xd7\xce"
@@ -32,14 +32,17 @@ class SourceFile:
 
     def read(self) -> np.ndarray:
         """The picture as uint8 (H, W, 3) RGB, see ``read_image``. Raises UnreadableImage."""
-        if not self.stretches:
-            return read_image(self.root / self.path)
+        return decode_image(self.encoded())
+
+    def encoded(self) -> bytes:
+        """The picture as it lies there, a JPEG or such. Raises UnreadableImage."""
         try:
+            if not self.stretches:
+                return (self.root / self.path).read_bytes()
             with self.root.open("rb") as file:
-                parts = [_stretch(file, *stretch) for stretch in self.stretches]
+                return RECORD_MAGIC.join(_stretch(file, *stretch) for stretch in self.stretches)
         except OSError as error:
             raise UnreadableImage(error.strerror or str(error)) from None
-        return decode_image(RECORD_MAGIC.join(parts))
 
 
 def _stretch(file, offset: int, length: int) -> bytes:

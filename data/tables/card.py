@@ -1,12 +1,16 @@
 """The card of a folder of faces, ``dataset.json``: how they were made."""
 
-import json
+import sys
 from pathlib import Path
 
+from data.alignment.alignment import Alignment
 from runtime.errors import InputError
 from runtime.files import write_json
+from runtime.kinds import TEXT, Fields, parse_json, require, whole
 
 CARD = "dataset.json"
+CARD_KINDS: Fields = {"crop": TEXT, "size": whole(1), "source": TEXT}
+_REMEDY = "make the folder again, or delete the file"
 
 
 def write_dataset_card(folder: Path, crop: str, size: int, **more: object) -> None:
@@ -20,6 +24,50 @@ def read_dataset_card(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); make the folder again or delete the file") from None
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); {_REMEDY}") from None
+    card = parse_json(text, path, _REMEDY)
+    require(card, CARD_KINDS, str(path), _REMEDY, optional=True)
+    return card
+
+
+def card_above(photo: Path) -> tuple[dict, Path] | None:
+    """The card of the folder of faces in which a file lies, and that folder, at most four folders up."""
+    for folder in list(photo.absolute().parents)[:4]:
+        try:
+            card = read_dataset_card(folder)
+        except InputError:
+            # Somebody else's file of that name.
+            continue
+        if isinstance(card, dict) and {"crop", "size"} <= card.keys():
+            return card, folder
+    return None
+
+
+def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
+    """The size in pixels that the card of the faces at ``place`` states, None if they have none.
+
+    Warns if it states another way to find faces than ``alignment``, that of the network's training faces. Raises
+    InputError if it states another crop than ``crop``.
+    """
+    if card is None:
+        return None
+    if card["crop"] != crop:
+        raise InputError(
+            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
+            "set crop, or prepare the faces again"
+        )
+    if alignment is not None and not alignment.finds_as(Alignment.of(card)):
+        warn_of_alignment(f"the faces in {place}", Alignment.of(card), alignment)
+    return card["size"]
+
+
+def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
+    """One line, when a network meets ``faces`` that were found in another way than its training faces."""
+    print(
+        f"warning: {faces}: aligned by {found.detector} with the {found.landmarks}'s points; the network was trained "
+        f"with {trained.detector} and the {trained.landmarks}'s points: expect more errors",
+        file=sys.stderr,
+        flush=True,
+    )

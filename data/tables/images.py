@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.sources.file_names import as_on_disk
 from data.tables.pack_file import Pack
 from data.tables.text_array import ImagePaths
 from runtime.errors import in_one_line
@@ -55,7 +56,11 @@ class Images:
         if self.packs and self._in_pack[image] >= 0:
             return self.packs[self._in_pack[image]].read(self._place[image])
         # A third of the time of Path.read_bytes, which counts beside a decoder of 90 µs.
-        file = os.open(self._folder + self.paths.distinct.encoded(image), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        path, flags = self._folder + self.paths.distinct.encoded(image), os.O_RDONLY | getattr(os, "O_BINARY", 0)
+        try:
+            file = os.open(path, flags)
+        except FileNotFoundError:
+            file = os.open(self._on_disk(image), flags)
         try:
             return os.read(file, os.fstat(file).st_size)
         finally:
@@ -66,7 +71,15 @@ class Images:
         image = self.paths.rows[row]
         if self.packs and self._in_pack[image] >= 0:
             return self.packs[self._in_pack[image]].size(self._place[image])
-        return os.stat(self._folder + self.paths.distinct.encoded(image)).st_size
+        try:
+            return os.stat(self._folder + self.paths.distinct.encoded(image)).st_size
+        except FileNotFoundError:
+            return os.stat(self._on_disk(image)).st_size
+
+    def _on_disk(self, image: int) -> Path:
+        """The file of an image whose name has another Unicode form there than in the table."""
+        path = self.paths.distinct[image]
+        return Path(self.root) / (as_on_disk(Path(self.root), path) or path)
 
     def prefetch(self, rows: Iterable[int]) -> None:
         """Say what is read next, so that a pack on a slow disk is asked for many images at once."""

@@ -29,9 +29,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data.tables.card import CARD_KINDS
 from data.tables.pack_contents import fault_of_arrays, fault_of_header
 from data.tables.text_array import TextArray
 from runtime.errors import InputError
+from runtime.kinds import require
 
 SUFFIX = ".pack"
 VERSION = "1"
@@ -146,7 +148,7 @@ class Pack:
             header = json.loads(raw)
             metadata = header["__metadata__"]
             version, checksum = metadata["pack_version"], str(metadata["header_crc32"])
-            json.loads(metadata["card"])
+            card = json.loads(metadata["card"])
         except (ValueError, KeyError, TypeError, RecursionError):
             raise InputError(f"{self.path}: {self._header_place()} are damaged; {_REMEDY}") from None
         if version != VERSION:
@@ -156,6 +158,8 @@ class Pack:
             )
         if checksum != header_crc32(raw, checksum):
             raise InputError(f"{self.path}: {self._header_place()} are damaged; {_REMEDY}")
+        if card is not None:
+            require(card, CARD_KINDS, f"{self.path} (its dataset.json)", _REMEDY, optional=True)
         self._refuse(fault_of_header(header, DTYPES))
         wanted = 8 + self._header_size + max(e["data_offsets"][1] for n, e in header.items() if n != "__metadata__")
         if wanted != self._size:

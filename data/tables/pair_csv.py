@@ -14,6 +14,7 @@ import pandas as pd
 from data.tables.pair_faults import COLUMNS, MISSING, none_left_out, split_empty, split_repeats
 from data.tables.paths import missing_files, missing_line, relative_paths, require_folder
 from data.tables.rows import read_flags, read_rows
+from data.tables.targets import refuse_numbers_in_two_forms, refuse_paths_of_two_people
 from runtime.errors import InputError
 
 CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
@@ -64,9 +65,12 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
     Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
-    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, or a path that leaves the root.
+    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, a path that leaves the root, one
+    number as a target in two forms, an image with two targets in one CSV, or a ``same`` that contradicts the targets.
     """
     read = [_read_pair_frame(Path(path), path_prefix) for path in paths]
+    targets = pd.unique(np.concatenate([rows[c] for rows, _ in read for c in ("target", "pair_target")]))
+    refuse_numbers_in_two_forms(targets, ", ".join(map(str, paths)))
     frame, repeats = split_repeats(pd.concat([rows for rows, _ in read], ignore_index=True))
     lost = pd.concat([*(empty for _, empty in read), repeats], ignore_index=True)
     if frame.empty:
@@ -113,7 +117,7 @@ def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.Dat
     flags = ["masked", "pair_masked"] if {"masked", "pair_masked"} <= set(frame.columns) else []
     needed = ["path", "pair_path", *(["same"] if "same" in frame else ["target", "pair_target"]), *flags]
     frame, empty = split_empty(frame.assign(csv=path.name, line=np.arange(len(frame)) + 2), needed)
-    same = read_flags(frame, "same", path) if "same" in frame else (frame["target"] == frame["pair_target"]).to_numpy()
+    same = _same(frame, path, by_targets)
     condition = np.full(len(frame), "all", dtype=object)
     if flags:
         masks = read_flags(frame, "masked", path).astype(int) + read_flags(frame, "pair_masked", path)
@@ -133,7 +137,33 @@ def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.Dat
             "pair_mask_kind": frame["pair_mask_kind"].fillna("") if kinds else None,
         }
     )
+    if by_targets:
+        _refuse_two_targets(whole, path)
     return whole, empty
+
+
+def _same(frame: pd.DataFrame, path: Path, by_targets: bool) -> np.ndarray:
+    """Which rows are pairs of the same person: bool (P,)."""
+    equal = (frame["target"] == frame["pair_target"]).to_numpy() if by_targets else None
+    if "same" not in frame:
+        return equal
+    same = read_flags(frame, "same", path)
+    if by_targets:
+        contradicts = (same != equal) & frame[["target", "pair_target"]].notna().all(axis=1).to_numpy()
+        if contradicts.any():
+            row = frame[contradicts].iloc[0]
+            raise InputError(
+                f"{path}, line {row['line']}: same is {row['same']}, but the targets are {row['target']} and "
+                f"{row['pair_target']} ({int(contradicts.sum())} such rows); mend them, or delete one of the columns"
+            )
+    return same
+
+
+def _refuse_two_targets(whole: pd.DataFrame, path: Path) -> None:
+    images, paths = pd.factorize(np.concatenate([whole["path"], whole["pair_path"]]))
+    people, names = pd.factorize(np.concatenate([whole["target"], whole["pair_target"]]))
+    known = people >= 0
+    refuse_paths_of_two_people(images[known], people[known], paths, names, path)
 
 
 def _linked_people(left: np.ndarray, right: np.ndarray, same: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from data.sources.file_names import as_on_disk
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
@@ -26,7 +27,7 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
         return values
     paths = column.astype(object).str.replace("\\", "/", regex=False)
     if path_prefix:
-        old, equals, new = path_prefix.partition("=")
+        old, equals, new = path_prefix.replace("\\", "/").partition("=")
         if not (old and equals):
             raise InputError(f"path_prefix must be OLD=NEW, not {path_prefix!r}")
         old, new = old.rstrip("/") + "/", new.strip("/") + "/" if new.strip("/") else ""
@@ -60,7 +61,10 @@ def _any_odd(paths: np.ndarray) -> bool:
 
 
 def missing_files(root: Path, paths: Iterable[str]) -> list[str]:
-    """Paths with no file under ``root``. Folders are listed once each, which is far quicker than a look per file."""
+    """Paths with no file under ``root``, in either Unicode form.
+
+    Folders are listed once each, which is far quicker than a look per file.
+    """
     wanted: dict[str, set[str]] = defaultdict(set)
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -71,7 +75,8 @@ def missing_files(root: Path, paths: Iterable[str]) -> list[str]:
             lacking = names.difference(os.listdir(root / folder))
         except OSError:
             lacking = names
-        missing += [f"{folder}/{name}".lstrip("/") for name in lacking]
+        paths = [f"{folder}/{name}".lstrip("/") for name in lacking]
+        missing += [path for path in paths if path.isascii() or as_on_disk(root, path) is None]
     return sorted(missing)
 
 

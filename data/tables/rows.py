@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from data.tables.pack_file import SUFFIX, Pack
+from data.tables.targets import refuse_numbers_in_two_forms, tidy_targets
 from runtime.errors import InputError
 from runtime.files import replace_file
 
-# Targets and paths stay text: "007" and "7" are two people, and a column of names is no number.
+# Targets and paths stay text: "007" is a name of its own, and a column of names is no number.
 _TEXT = ("path", "target", "pair_path", "pair_target", "mask_kind", "pair_mask_kind")
 
 
@@ -18,7 +19,8 @@ def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) ->
     """All columns of a CSV or a pack, text as Python strings, empty fields as missing.
 
     Columns of few different values, named in ``categories``, become a pandas category, which spares millions of rows a
-    string each. Raises InputError: no such file, not readable, one of ``columns`` is lacking, or no rows.
+    string each. Targets come without the space around them. Raises InputError: no such file, not readable, one of
+    ``columns`` is lacking, no rows, or one number as a target in two forms.
     """
     frame = Pack(path).frame(categories) if path.suffix == SUFFIX else _read_csv(path, categories)
     lacking = [c for c in columns if c not in frame.columns]
@@ -27,6 +29,10 @@ def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) ->
         raise InputError(f"{path} lacks the column {', '.join(lacking)} (it has: {have})")
     if frame.empty:
         raise InputError(f"{path} has a header and no rows; make it again, or point the setting to another CSV")
+    targets = [name for name in ("target", "pair_target") if name in frame]
+    for name in targets:
+        frame[name] = tidy_targets(frame[name])
+    refuse_numbers_in_two_forms((target for name in targets for target in frame[name].unique()), str(path))
     return frame
 
 

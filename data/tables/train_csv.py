@@ -13,6 +13,7 @@ import pandas as pd
 
 from data.tables.paths import image_paths
 from data.tables.rows import read_flags, read_rows
+from data.tables.targets import refuse_paths_of_two_people
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
 
@@ -47,7 +48,8 @@ class FaceTable:
 def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names.
 
-    Raises InputError: no such file, a missing column, no rows, a single identity, or a path that leaves the root.
+    Raises InputError: no such file, a missing column, no rows, a single identity, one number as a target in two
+    forms, an image of two identities, or a path that leaves the root.
     """
     frame = read_rows(path, ["path", "target"], categories=["target"])
     _refuse_empty(frame, ["path", "target"], path)
@@ -63,16 +65,19 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     if landmarks is not None:
         _refuse_unknown_landmarks(landmarks, masked, path)
     paths = image_paths(frame["path"], path, path_prefix)
+    refuse_paths_of_two_people(paths.rows, targets, paths.distinct, names, path)
     return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
 
 
-def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0) -> FaceTable:
+def choose_faces(
+    table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0, least_images: int = 0
+) -> FaceTable:
     """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
 
-    Identities without such a row drop out. Raises InputError if the CSV does not say who wears a mask, or fewer
-    than two identities are left.
+    Identities without such a row, or with fewer than ``least_images``, drop out. Raises InputError if the CSV does not
+    say who wears a mask, or fewer than two identities are left.
     """
-    if faces == "all" and not most_images:
+    if faces == "all" and not most_images and not least_images:
         return table
     rows = np.arange(len(table.targets))
     if faces != "all":
@@ -81,8 +86,11 @@ def choose_faces(table: FaceTable, faces: Literal["all", "plain", "masked"], mos
         rows = np.flatnonzero(table.masked == (faces == "masked"))
     if most_images:
         rows = rows[_place_in_group(table.targets[rows]) < most_images]
+    rows = rows[np.bincount(table.targets[rows], minlength=len(table.names))[table.targets[rows]] >= least_images]
     kept, targets = np.unique(table.targets[rows], return_inverse=True)
     if len(kept) < 2:
+        if least_images:
+            faces = f"{least_images} or more {faces}"
         raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
     landmarks = None if table.landmarks is None else table.landmarks[rows]
     masked = None if table.masked is None else table.masked[rows]

@@ -9,11 +9,16 @@ import pandas as pd
 
 from eval.finished_run import PAIR_FILE, FinishedRun, read_pair_file, read_run_file
 from eval.metrics.accuracy import accuracy
-from eval.metrics.bootstrap import LEAST_PEOPLE, resampled_figures, tar_name
+from eval.metrics.bootstrap import LEAST_PEOPLE, resampled_figures
 from eval.metrics.conditions import parts
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far
 from eval.metrics.significance import difference, mcnemar
+from eval.metrics.spread import Resamples
+from eval.metrics.weighted_figures import tar_name
 from runtime.errors import InputError
+from runtime.kinds import NUMBER, Fields, require, whole
+
+_CURVES: Fields = {"epoch": whole(1), "iou": NUMBER, "loss": NUMBER}
 
 
 def open_runs(folders: tuple[Path, ...]) -> dict[str, FinishedRun]:
@@ -29,6 +34,8 @@ def open_runs(folders: tuple[Path, ...]) -> dict[str, FinishedRun]:
     for name, folder in zip(names, folders, strict=True):
         config, metrics, log = (read_run_file(folder, n) for n in ("config.json", "metrics.json", "log.jsonl"))
         pairs = read_pair_file(folder) if (folder / PAIR_FILE).is_file() else None
+        for line in log:  # what the curves show, before anything is written
+            require(line, _CURVES, str(folder / "log.jsonl"), "train it again")
         runs[name] = FinishedRun(name, config["settings"], log, metrics, pairs)
     return share_pairs(runs)
 
@@ -99,7 +106,7 @@ class Sample:
     """A run on a part of the shared pairs: its results, those of each resample, and which pairs it gets right."""
 
     figures: dict[str, float]
-    resampled: dict[str, np.ndarray]
+    resampled: dict[str, Resamples]
     right: np.ndarray
 
 
@@ -123,8 +130,7 @@ def _differences(first: list[Sample], second: list[Sample]) -> list[dict]:
     rows = []
     for figure in first[0].figures:
         value = float(np.mean([s.figures[figure] for s in first]) - np.mean([s.figures[figure] for s in second]))
-        stacked = (np.stack([s.resampled[figure] for s in model]) for model in (first, second))
-        found = difference(*stacked, value)
+        found = difference(*([s.resampled[figure] for s in model] for model in (first, second)), value)
         low, high = found.interval or (None, None)
         row = {"figure": figure, "difference": found.value, "low": low, "high": high, "p": found.p}
         if figure == "accuracy" and len(first) == len(second) == 1:

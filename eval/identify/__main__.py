@@ -6,10 +6,13 @@
 
 PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.prepare (its plain/ and masked/).
 People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
-file (--people), is extended by each --gallery, and is never touched by --probe.
+file (--people), is extended by each --gallery, and is never touched by --probe. A picture is known by its content,
+whatever its file is called.
 """
 
 import dataclasses
+import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,12 +20,13 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from data.alignment.photos import SMALL_FACE
 from data.datasets import image_loader
-from data.faces import check_card
-from data.sources.read_image import IMAGE_SUFFIXES
-from data.tables.card import CARD, read_dataset_card
+from data.sources.folders import list_folder
+from data.tables.card import CARD, card_above, check_card, read_dataset_card
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
+from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
@@ -54,6 +58,8 @@ class IdentifySettings:
     """JSON file of the figures; otherwise identify.json beside the enrolment."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
+    least_face: int = 0
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -65,16 +71,16 @@ def identify(settings: IdentifySettings) -> dict | None:
     """
     if not (settings.gallery or settings.probe or settings.remove):
         raise InputError("nothing to do: give --gallery, --probe or --remove")
+    if settings.threshold is not None:
+        checked_threshold(settings.threshold)
     path = enrolment_file(settings)
     enrolment = Enrolment.load(path, _fingerprint(settings.model, settings.backbone))
     for person in settings.remove:
         enrolment.remove(person)
     if settings.gallery or settings.probe:
-        embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
+        embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     if settings.gallery:
-        listed = _pictures(settings.gallery, settings.pictures)
-        for (person, picture), embedding in _embed(embedder, settings.gallery, listed):
-            enrolment.add(person, picture, embedding)
+        _enrol(enrolment, embedder, settings.gallery, settings.pictures)
     if settings.gallery or settings.remove:
         enrolment.save(path)
         print(f"{len(enrolment.people)} people, {len(enrolment.person)} pictures enrolled in {path}")
@@ -86,6 +92,36 @@ def identify(settings: IdentifySettings) -> dict | None:
     return _recognise(embedder, enrolment, settings.probe, threshold)
 
 
+def _enrol(enrolment: Enrolment, embedder: Embedder, folder: Path, most: int) -> None:
+    before, replaced = len(enrolment.person), []
+    for (person, path), embedding in _embed(embedder, folder, _pictures(folder, most)):
+        picture = path.removeprefix(f"{person}/")
+        if again := enrolment.add(person, picture, _digest(folder / path), embedding):
+            replaced.append(again if again == f"{person}/{picture}" else f"{again} (now {person}/{picture})")
+    added = len(enrolment.person) - before
+    if before:
+        more = ", …" if len(replaced) > 5 else ""
+        again = f": {', '.join(map(in_one_line, replaced[:5]))}{more}" if replaced else ""
+        print(f"{added} pictures added, {len(replaced)} were enrolled before and are replaced{again}")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def _contents(file: Path) -> set[str]:
+    """Digests of a picture and, of a face made by data.prepare, of its plain original or masked copy.
+
+    The masked copy of an enrolled photograph would be recognised by its background.
+    """
+    found, files = card_above(file), [file]
+    if found is not None:
+        kind, _, rest = file.absolute().relative_to(found[1]).as_posix().partition("/")
+        if kind in ("plain", "masked"):
+            files = [found[1] / each / rest for each in ("plain", "masked")]
+    return {_digest(each) for each in files if each.is_file()}
+
+
 def enrolment_file(settings: IdentifySettings) -> Path:
     """The file of the enrolment."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
@@ -93,10 +129,10 @@ def enrolment_file(settings: IdentifySettings) -> Path:
 
 
 def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None) -> dict:
-    # The masked copy of an enrolled photograph would be recognised by its background.
-    enrolled = {(person, Path(name).stem) for person, name in zip(enrolment.person, enrolment.picture, strict=True)}
     everything = _pictures(folder, 0)
-    listed = [(person, name) for person, name in everything if (person, Path(name).stem) not in enrolled]
+    listed = [
+        (person, path) for person, path in everything if not enrolment.holds(person, path, _contents(folder / path))
+    ]
     if not listed:
         raise InputError(
             f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures) in a new file "
@@ -115,37 +151,45 @@ def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold
 
 
 def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
-    """(person, file name) under ``folder``, at most ``most`` of a person unless 0."""
+    """(person, path under ``folder``), at most ``most`` of a person unless 0."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
-    listed = []
-    for person in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        names = sorted(file.name for file in person.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        listed += [(person.name, name) for name in names[: most or None]]
-    if not listed:
-        raise InputError(f"{folder} has no sub-folders with pictures; put each person's into one of their own")
+    listed, times = [], Counter()
+    for file in list_folder(folder).pictures:
+        times[file.person] += 1
+        if not most or times[file.person] <= most:
+            listed.append((file.person, file.path))
     return listed
 
 
 def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
-    """Yield ((person, picture), embedding) for all that show a face; the others are named."""
+    """Yield ((person, path), embedding) for all that show a face; the others are named."""
     card_folder = next((place for place in (folder, folder.resolve().parent) if (place / CARD).is_file()), None)
     if card_folder is not None:
         check_card(read_dataset_card(card_folder), card_folder, embedder.crop, embedder.alignment)
-        paths = np.array([f"{person}/{name}" for person, name in listed])
+        paths = np.array([path for _, path in listed])
         loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
         rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
         for row in loader.unreadable:
             tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
         yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
         return
-    for person, name in tqdm(listed, desc="embedding", leave=False):
+    small = []
+    for who in tqdm(listed, desc="embedding", leave=False):
         try:
-            face = embedder.face(folder / person / name)
+            face = embedder.face(folder / who[1])
         except InputError as error:
             tqdm.write(f"left out: {in_one_line(error)}")
             continue
-        yield (person, name), embedder.embed_aligned(face.image[None])[0]
+        if face.is_small:
+            small.append(f"{who[1]} ({face.side:.0f})")
+        yield who, embedder.embed_aligned(face.image[None])[0]
+    if small:
+        more = ", …" if len(small) > 5 else ""
+        print(
+            f"{len(small)} faces have fewer than {SMALL_FACE} pixels, where strangers look alike: "
+            f"{', '.join(map(in_one_line, small[:5]))}{more}; --least-face {SMALL_FACE} leaves them out"
+        )
 
 
 def _fingerprint(model: str, backbone: str) -> str:

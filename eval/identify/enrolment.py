@@ -8,14 +8,18 @@ from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 from runtime.files import replace_file
 
+_COLUMNS = ("person", "picture", "content", "embeddings")
+
 
 class Enrolment:
-    """``person`` and ``picture``: lists of N names; ``embeddings`` float32 (N, D), unit rows; ``network``: whose."""
+    """``person`` and ``picture``: lists of N names; ``content``: digests of their files, "" in an enrolment from before
+    they were kept; ``embeddings`` float32 (N, D), unit rows; ``network``: whose."""
 
     def __init__(self, network: str) -> None:
         self.network = network
         self.person: list[str] = []
         self.picture: list[str] = []
+        self.content: list[str] = []
         self.embeddings: list[np.ndarray] = []
 
     @classmethod
@@ -33,6 +37,7 @@ class Enrolment:
                 made_with = str(file["network"])
                 enrolment.person, enrolment.picture = file["person"].tolist(), file["picture"].tolist()
                 enrolment.embeddings = list(file["embeddings"])
+                enrolment.content = file["content"].tolist() if "content" in file else [""] * len(enrolment.person)
         except Exception as error:  # a damaged zip can fail with anything
             raise InputError(f"{path} is no enrolment, or damaged ({type(error).__name__}); enrol anew") from None
         if made_with != network:
@@ -41,19 +46,32 @@ class Enrolment:
 
     def save(self, path: Path) -> None:
         """Write the file as a whole or not at all."""
-        arrays = {"person": np.array(self.person, dtype=str), "picture": np.array(self.picture, dtype=str)}
+        arrays = {name: np.array(getattr(self, name), dtype=str) for name in ("person", "picture", "content")}
         with replace_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, network=np.array(self.network), embeddings=np.array(self.embeddings), **arrays)
 
-    def add(self, person: str, picture: str, embedding: np.ndarray) -> None:
-        """Enrol one picture; a picture of that name of this person is replaced."""
-        for row, known in enumerate(zip(self.person, self.picture, strict=True)):
-            if known == (person, picture):
-                self.embeddings[row] = embedding
-                return
-        self.person.append(person)
-        self.picture.append(picture)
-        self.embeddings.append(embedding)
+    def add(self, person: str, picture: str, content: str, embedding: np.ndarray) -> str | None:
+        """Enrol one picture, known by its ``content`` whatever its file's name.
+
+        Returns what it replaces, as "person/picture": itself from before, also under another person; or None.
+        """
+        replaced = None
+        if content in self.content:
+            row = self.content.index(content)
+            replaced = f"{self.person[row]}/{self.picture[row]}"
+            for name in _COLUMNS:
+                del getattr(self, name)[row]
+        for name, value in zip(_COLUMNS, (person, picture, content, embedding), strict=True):
+            getattr(self, name).append(value)
+        return replaced
+
+    def holds(self, person: str, picture: str, contents: set[str]) -> bool:
+        """Whether one of the ``contents`` is enrolled, or, in an enrolment without digests, a picture of this name."""
+        if not contents.isdisjoint(self.content):
+            return True
+        stem = Path(picture).stem
+        old = zip(self.person, self.picture, self.content, strict=True)
+        return any((who, Path(name).stem, known) == (person, stem, "") for who, name, known in old)
 
     def remove(self, person: str) -> None:
         """Forget a person and all their pictures. Raises InputError if nobody is enrolled under that name."""
@@ -62,7 +80,7 @@ class Enrolment:
             names = ", ".join(self.people[:10]) or "none"
             raise InputError(f"nobody is enrolled as {person!r}; enrolled are {names}{more}")
         kept = [row for row, name in enumerate(self.person) if name != person]
-        for name in ("person", "picture", "embeddings"):
+        for name in _COLUMNS:
             values = getattr(self, name)
             setattr(self, name, [values[row] for row in kept])
 

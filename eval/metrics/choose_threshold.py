@@ -12,6 +12,14 @@ import numpy as np
 from eval.metrics.conditions import parts
 from eval.metrics.distances import checked
 from eval.metrics.roc import FALSE_ACCEPT_RATES, Curve, curve, lacks_a_kind, threshold_at_far
+from runtime.errors import InputError
+
+
+def checked_threshold(threshold: float) -> float:
+    """A threshold that somebody gave. Raises InputError if it is no distance of unit vectors."""
+    if not 0 <= threshold <= 2:
+        raise InputError(f"threshold is {threshold}, but distances are from 0 to 2")
+    return threshold
 
 
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float | None:

@@ -6,12 +6,14 @@ draws seeds, too. McNemar's exact test (McNemar 1947) is given beside it for two
 one judges rightly and the other wrongly, and takes pairs for independent, which people in many pairs make too hopeful.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtr
 from scipy.stats import binomtest
 
-from eval.metrics.bootstrap import interval
+from eval.metrics.spread import Interval, Resamples, interval_of_difference
 
 
 class Difference(NamedTuple):
@@ -19,29 +21,26 @@ class Difference(NamedTuple):
     if there were none (two-sided)."""
 
     value: float
-    interval: list[float] | None
+    interval: Interval | None
     p: float | None
 
 
-def difference(first: np.ndarray, second: np.ndarray, value: float, seed: int = 0) -> Difference:
-    """Compare a figure of two models. ``first`` and ``second``: (runs, resamples), the same resamples for both.
+def difference(first: Sequence[Resamples], second: Sequence[Resamples], value: float, seed: int = 0) -> Difference:
+    """Compare a figure of two models, each a sequence of its runs; all have the same resamples.
 
     ``value`` is the difference on the pairs as they are. Each resample draws the runs of a model with replacement. No
-    interval where a figure is missing in more than 5 % of the resamples.
+    interval if a figure is missing in more than 5 % of the resamples.
     """
     rng = np.random.default_rng(seed)
-    differences = mean_of_drawn_runs(first, rng) - mean_of_drawn_runs(second, rng)
-    ends = interval(differences)
-    if ends is None:
-        return Difference(value, None, None)
-    defined = differences[np.isfinite(differences)]
-    # One more on both sides: so many resamples can't show a chance of zero (Davison & Hinkley 1997, 4.2).
-    sides = [(np.sum(defined <= 0) + 1) / (len(defined) + 1), (np.sum(defined >= 0) + 1) / (len(defined) + 1)]
-    return Difference(value, ends, min(1.0, 2 * float(min(sides))))
+    one, other = mean_of_drawn_runs(first, rng), mean_of_drawn_runs(second, rng)
+    by_people, by_pairs = one.by_people - other.by_people, one.by_pairs - other.by_pairs
+    found = Resamples(value, by_people, by_pairs, one.people)
+    ends = interval_of_difference(found)
+    return Difference(value, ends, ends and _chance_of_none(found))
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
-    """The pairs that only the first gets right, those that only the second does, and the exact two-sided p.
+    """Pairs that the first alone judges rightly, those that the second alone does, and the exact two-sided p.
 
     ``first_right`` and ``second_right``: bool (P,), the same pairs in the same order.
     """
@@ -51,8 +50,18 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
     return first, second, float(p)
 
 
-def mean_of_drawn_runs(figures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mean over as many runs as there are, drawn anew for each resample: (runs, resamples) → (resamples,)."""
-    runs, resamples = figures.shape
-    drawn = rng.integers(runs, size=(runs, resamples))
-    return np.take_along_axis(figures, drawn, axis=0).mean(axis=0)
+def mean_of_drawn_runs(runs: Sequence[Resamples], rng: np.random.Generator) -> Resamples:
+    """The mean of a figure over as many runs as there are, drawn anew for each resample of the people."""
+    of_runs = np.stack([run.by_people for run in runs])
+    drawn = rng.integers(len(runs), size=of_runs.shape)
+    by_people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
+    by_pairs = np.mean([run.by_pairs for run in runs], axis=0)
+    return Resamples(float(np.mean([run.value for run in runs])), by_people, by_pairs, runs[0].people)
+
+
+def _chance_of_none(found: Resamples) -> float:
+    """Chance of a difference as large if there were none: Student's t, two-sided."""
+    spread = found.spread()
+    chance = 2 * float(stdtr(found.people - 1, -abs(found.value) / spread)) if spread else float(found.value == 0)
+    # So many resamples can't show a smaller chance (Davison & Hinkley 1997, 4.2).
+    return max(chance, 2 / (len(found.by_people) + 1))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from eval.metrics.bootstrap import LEAST_PEOPLE
 from eval.metrics.conditions import NO_MASKS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
-from eval.text import counted, has_width, number, percent
+from eval.text import TOO_FEW_ERRORS, counted, has_width, number, percent
 from runtime.training.collapse import ADVICE, collapse_reason
 
 # Under so many errors their kinds are not compared: 3 of 4 is no pattern.
@@ -37,12 +37,18 @@ def _collapsed(best: dict) -> str | None:
 
 
 def _result(metrics: Mapping) -> str:
-    interval = _interval(metrics, "accuracy")
-    spread = f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
-    text = f"{percent(metrics['accuracy'], 1)} of {metrics['pairs']:,} test pairs are classified correctly{spread}."
+    share, pairs = percent(metrics["accuracy"], 1), metrics["pairs"]
+    text = f"{share} of {pairs:,} test pairs are classified correctly{_spread(metrics)}."
     if metrics.get("people", LEAST_PEOPLE) < LEAST_PEOPLE:
         text += f" They show {metrics['people']} people: too few to say how certain any result is."
     return f"{text} That is no better than chance." if _is_chance(metrics) else text
+
+
+def _spread(metrics: Mapping) -> str:
+    interval = _interval(metrics, "accuracy")
+    if metrics.get("intervals") and interval is None:
+        return f" ({TOO_FEW_ERRORS})"
+    return f" (95 % interval over people: {_ends(interval)})" if has_width(interval) else ""
 
 
 def _is_chance(metrics: Mapping) -> bool:
@@ -96,7 +102,7 @@ def _aligned(metrics: Mapping) -> str | None:
     points = "the landmark network's" if how["landmarks"] == "network" else "its own"
     order = f"Faces were found by {how['detector']} and aligned by {points} points; simulated masks were put on"
     if how["masks"] == "before alignment":
-        return f"{order} before that, as a door sees them."
+        return f"{order} before that, as in use."
     return f"{order} after that, so that the results assume the landmarks of the bare face."
 
 

@@ -9,7 +9,7 @@ from eval.finished_run import objective_name, read_run_file
 from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import FALSE_ACCEPT_RATES
-from eval.report.figure_tables import TOO_FEW, figure_rows
+from eval.report.figure_tables import NO_INTERVAL_LEGEND, TOO_FEW, figure_rows
 from eval.report.render import render
 from eval.report.verdict import verdict
 from eval.text import number, percent
@@ -44,6 +44,7 @@ def write_report(run: Path) -> Path:
         least_people=LEAST_PEOPLE,
         resamples=RESAMPLES,
         too_few=TOO_FEW,
+        no_interval=NO_INTERVAL_LEGEND,
         most_named=_NAMED,
         left_out_file=LEFT_OUT_FILE,
     )

@@ -80,12 +80,14 @@ def lr_factor(settings: "Settings", epoch: float) -> float:
 def scheduler_for(settings: "Settings", optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
     """``lr_factor`` as a scheduler stepped once a batch.
 
-    The first step of a warm-up has a rate above zero, so that no batch is wasted.
+    The first step of a warm-up has a rate above zero, so that no batch is wasted; so has the only one of a run.
     """
 
     def factor(step: int) -> float:
         offset = 1 if step < settings.warmup_epochs * steps_per_epoch else 0
-        return lr_factor(settings, (step + offset) / steps_per_epoch)
+        epoch = (step + offset) / steps_per_epoch
+        # The end of a run, where cosine is zero, comes after its last step.
+        return lr_factor(settings, min(epoch, settings.warmup_epochs) if offset and epoch >= settings.epochs else epoch)
 
     return LambdaLR(optimiser, factor)
 

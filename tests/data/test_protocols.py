@@ -1,10 +1,11 @@
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from data.protocols import ProtocolSettings, write_protocol
-from data.sources.pair_lists import Face, pair_list, read_mask_labels, read_pairs_file
+from data.sources.pair_lists import Face, find_faces, pair_list, read_mask_labels, read_pairs_file
 from data.sources.source_file import SourcePair
 from data.tables.pair_csv import read_pair_csvs
 from runtime.errors import InputError
@@ -111,3 +112,64 @@ def test_nothing_there_is_one_line(tmp_path):
         write_protocol(ProtocolSettings(pairs, tmp_path / "none", tmp_path / "out.csv"))
     with pytest.raises(InputError, match="can't be read"):
         read_pairs_file(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("stem", "number"),
+    [
+        ("Ann_0003", 3),
+        ("img12", 12),
+        ("Ann_0003_N95", 3),
+        ("Ann_0003_KN95", 3),
+        ("Ann_0003_surgical_green", 3),
+        ("Ann_0003_0", 3),
+        ("Ann_2019_0003", 3),
+        ("Ann_0003_crop", 3),
+        ("Ann_0", 0),
+        ("Ann_N95", None),
+        ("Ann", None),
+    ],
+)
+def test_the_number_of_a_picture_is_no_masks(tmp_path, stem, number):
+    touch(tmp_path, f"Ann/{stem}.jpg", f"Ann/._{stem}.jpg")
+    found = [key for key in find_faces(tmp_path, ["Ann"], {}) if not key.endswith(".")]
+    assert found == ([] if number is None else [f"Ann/{number}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann/Ann_0001.jpg Ann/Ann_0002.jpg\nAnn/Ann_0001.jpg Bob/x.png\n",
+        "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0001.jpg,Bob/x.png,0\n",
+        "path,pair_path,same\nlfw/Ann/Ann_0001.png,lfw/Ann/Ann_0002.jpg,1\nlfw/Ann/Ann_0001.jpg,lfw/Bob/x.jpg,0\n",
+        "Ann\\Ann_0001.jpg\tAnn\\Ann_0002.jpg\t1\nAnn\\Ann_0001.jpg\tBob\\x.jpg\t0\n",
+        "2\nAnn 1 2 1\nAnn 1 Bob 7 0\n",
+        "name,imagenum1,imagenum2,\nAnn,1,2\nAnn,1,Bob,7\n",
+    ],
+)
+def test_lists_of_paths_and_of_names_with_or_without_labels(tmp_path, text):
+    touch(tmp_path, "Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", "Bob/x.jpg", "Bob/Bob_0007.jpg")
+    counts, table = make(tmp_path, write(tmp_path / "pairs.txt", text))
+    bob = "Bob/x.jpg" if "x." in text else "Bob/Bob_0007.jpg"
+    assert counts == (2, 0, 2) and table["same"].tolist() == [1, 0]
+    assert table["path"].tolist() == ["Ann/Ann_0001.jpg"] * 2
+    assert table["pair_path"].tolist() == ["Ann/Ann_0002.jpg", bob]
+
+
+def test_a_label_against_the_names_is_refused_and_against_folders_is_followed(tmp_path):
+    with pytest.raises(InputError, match="line 2: the last column says 1, but the names are Ann and Bob"):
+        read_pairs_file(write(tmp_path / "pairs.txt", "Ann 1 Ann 2 1\nAnn 1 Bob 2 1\n"))
+    touch(tmp_path, "all/a.jpg", "all/b.jpg", "all/c.jpg")
+    text = "all/a.jpg all/b.jpg 1\nall/a.jpg all/c.jpg 0\n"
+    _, table = make(tmp_path, write(tmp_path / "pairs.txt", text))
+    assert table["same"].tolist() == [1, 0] and "target" not in table
+    assert read_pair_csvs([tmp_path / "out.csv"]).same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_either_unicode_form(tmp_path, form):
+    touch(tmp_path, *(unicodedata.normalize(form, f"José/José_000{i}.jpg") for i in (1, 2)))
+    for listed in ("NFC", "NFD"):
+        text = unicodedata.normalize(listed, "José 1 2\nJosé/José_0001.jpg José/José_0002.jpg\n")
+        for line in text.splitlines():
+            assert make(tmp_path, write(tmp_path / "pairs.txt", line))[0] == (1, 0, 1)

@@ -101,7 +101,7 @@ def test_another_seed_is_another_order():
     ("targets", "people", "images", "said"),
     [
         ([0, 0, 1, 1], 3, 2, "people_per_batch is 3, but the training CSV has 2 identities"),
-        ([0, 0, 1], 2, 2, "1 identities have one image only"),
+        ([0, 0, 1], 2, 2, r"1 identities have one image only \(first: number 1\)"),
         ([0, 0, 1, 1], 1, 2, "at least 2 people × 2 images"),
         ([0, 0, 1, 1], 2, 1, "at least 2 people × 2 images"),
     ],
@@ -151,3 +151,8 @@ def test_a_batch_too_small_for_its_parts_is_refused():
     assert RankBatchSampler(batches, 0, 2, accumulate_steps=3).batch_size == 6
     with pytest.raises(InputError, match="accumulate_steps is 4, but a batch of 6 images"):
         RankBatchSampler(batches, 0, 2, accumulate_steps=4)
+
+
+def test_an_identity_with_one_image_is_named():
+    with pytest.raises(InputError, match=r"first: Bob\).*--least-images 2"):
+        PKBatchSampler(np.array([0, 0, 1]), 2, 2, 0, names=["Ann", "Bob"])

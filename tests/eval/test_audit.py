@@ -9,7 +9,7 @@ from torch import nn
 
 from data.prepare.proposals import apply_proposals, read_proposals
 from eval import audit as command
-from eval.audit import LEAK, TWICE, TWO_NAMES, TWO_PEOPLE, AuditSettings, audit
+from eval.audit import LEAK, RENAMED, TWICE, TWO_NAMES, TWO_PEOPLE, AuditSettings, audit
 from eval.metrics.suspects import near_pairs, same_picture, split_of
 from models.trained_model import TrainedModel
 
@@ -98,6 +98,42 @@ def test_a_person_in_train_and_pairs_is_found_by_face_and_by_name(world):
     assert (finding.kind, finding.action, {finding.target, finding.new_target}) == (LEAK, "merge", {"p10", "stranger"})
     by_name = run(folder, train, [(*test[0], *test[1])])
     assert {(f.kind, f.action, f.target) for f in by_name} == {(LEAK, "remove", "p10")}
+
+
+def in_pairs(rows: list) -> list:
+    return [(*a, *b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+
+
+def numbered(rows: list, first: int) -> list:
+    return [(path, str(first + int(name[1:]))) for path, name in rows]
+
+
+def flat(folder, rows: list) -> list:
+    """The rows with all pictures in one folder, so that no folder says who is who."""
+    for path, _ in rows:
+        (folder / path.replace("/", "_")).write_bytes((folder / path).read_bytes())
+    return [(path.replace("/", "_"), name) for path, name in rows]
+
+
+@pytest.mark.parametrize("layout", [lambda _, rows: rows, flat])
+def test_numbers_belong_to_their_csv(world, layout):
+    """Two CSVs of different people, both numbered from 0; and the same pictures with other numbers."""
+    folder, rows = world
+    rows = layout(folder, rows)
+    others = [(path, f"p{int(name[1:]) - 6}") for path, name in rows[24:]]
+    assert run(folder, numbered(rows[:24], 0), in_pairs(numbered(others, 0))) == []
+    found = run(folder, numbered(rows[:24], 0), in_pairs(numbered(rows[16:24], 100)))
+    assert {f.kind for f in found} == {LEAK} and {f.path for f in found} >= {path for path, _ in rows[16:24]}
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_one_picture_under_two_names_is_a_finding(world, apart):
+    folder, rows = world
+    again = [(path, "somebody_else") for path, _ in rows[:4]]
+    found = run(folder, rows, in_pairs(again)) if apart else run(folder, rows + again)
+    renamed = [f for f in found if f.kind == RENAMED]
+    assert {(f.path, f.target, f.new_target) for f in renamed} == {(path, "somebody_else", "p0") for path, _ in again}
+    assert (folder / "audit/renamed.png").exists() and {f.kind for f in found} <= {RENAMED, LEAK}
 
 
 def test_masked_rows_are_left_out(world):

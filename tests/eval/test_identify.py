@@ -6,10 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
+from data.synthetic.draw import draw_face
+from data.tables.card import write_dataset_card
 from eval.identify.__main__ import IdentifySettings, identify
 from eval.identify.enrolment import Enrolment
 from eval.metrics.identification import identification_figures
+from eval.verify import VerifySettings, verify
 from models import build_model
 from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import InputError
@@ -42,12 +46,12 @@ def unit(*values: float) -> np.ndarray:
 def test_an_enrolment_is_saved_extended_and_a_person_removed(tmp_path):
     enrolment = Enrolment("network")
     for person, picture, row in (("Bo", "1", unit(0, 1)), ("Ann", "1", unit(1, 0)), ("Ann", "2", unit(1, 1))):
-        enrolment.add(person, picture, row)
+        enrolment.add(person, picture, f"{person} {picture}", row)
     enrolment.save(tmp_path / "people.npz")
     again = Enrolment.load(tmp_path / "people.npz", "network")
     assert again.people == ["Ann", "Bo"]
     np.testing.assert_allclose(again.templates(), [unit(*(unit(1, 0) + unit(1, 1))), unit(0, 1)], atol=1e-6)
-    again.add("Ann", "2", unit(1, 0))  # the same picture again takes its own place
+    again.add("Ann", "renamed", "Ann 2", unit(1, 0))  # the same picture again takes its own place
     assert len(again.person) == 3
     again.remove("Ann")
     assert again.people == ["Bo"] and again.picture == ["1"] and len(again.embeddings) == 1
@@ -120,3 +124,55 @@ def test_a_known_name_of_published_weights_is_looked_for_as_such(drawn_faces, tm
     settings = IdentifySettings("vggface2", gallery=drawn_faces / "plain", backbone="inception_resnet_v1")
     with pytest.raises(InputError, match=r"vggface2.pt for inception_resnet_v1 are not here and can't be downloaded"):
         identify(settings)
+
+
+def photographs(folder, seed: int, names: str = "1") -> None:
+    """A picture of each of four people; the card says that they are aligned."""
+    for person in range(4):
+        for name in names:
+            face = draw_face(person, seed + ord(name), 0, 64).image
+            (folder / f"p{person}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(face).save(folder / f"p{person}" / f"{name}.png")
+    write_dataset_card(folder, "arcface5", 64)
+
+
+def test_pictures_are_known_by_content_and_not_by_their_files_name(run, tmp_path, capsys):
+    photographs(tmp_path / "first", 0)
+    photographs(tmp_path / "second", 100)
+    photographs(tmp_path / "visit", 200)
+    people = {"people": tmp_path / "people.npz", "device": "cpu"}
+    identify(IdentifySettings(str(run), gallery=tmp_path / "first", **people))
+    identify(IdentifySettings(str(run), gallery=tmp_path / "second", **people))
+    assert "4 pictures added, 0 were enrolled before" in capsys.readouterr().out
+    assert len(np.load(people["people"])["person"]) == 8
+    visit = identify(IdentifySettings(str(run), probe=tmp_path / "visit", **people))
+    assert (visit["probes"], visit["left_out_as_enrolled"]) == (4, 0)
+    # The same pictures under other names: they are enrolled, whoever is said to be in them.
+    for person in range(4):
+        (tmp_path / "first" / f"p{person}" / "1.png").rename(tmp_path / "first" / f"p{person}" / "other.png")
+    (tmp_path / "first" / "p3").rename(tmp_path / "first" / "p9")
+    with pytest.raises(InputError, match="all pictures of .* are enrolled"):
+        identify(IdentifySettings(str(run), probe=tmp_path / "first", **people))
+    identify(IdentifySettings(str(run), gallery=tmp_path / "first", **people))
+    said = capsys.readouterr().out
+    assert "0 pictures added, 4 were enrolled before and are replaced" in said and "p3/1.png (now p9/other.png)" in said
+
+
+def test_an_enrolment_without_digests_knows_its_pictures_by_name(tmp_path):
+    arrays = {"person": np.array(["Ann"]), "picture": np.array(["1.jpg"]), "embeddings": unit(1, 0)[None]}
+    np.savez(tmp_path / "old.npz", network=np.array("network"), **arrays)
+    old = Enrolment.load(tmp_path / "old.npz", "network")
+    assert old.holds("Ann", "Ann/1.png", {"x"}) and not old.holds("Ann", "Ann/2.png", {"x"})
+    old.add("Ann", "2.jpg", "x", unit(0, 1))
+    old.save(tmp_path / "new.npz")
+    assert Enrolment.load(tmp_path / "new.npz", "network").content == ["", "x"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 2.01, float("nan")])
+def test_a_threshold_that_is_no_distance_is_refused(run, drawn_faces, tmp_path, threshold):
+    photographs(tmp_path / "first", 0)
+    people = {"people": tmp_path / "people.npz", "device": "cpu"}
+    with pytest.raises(InputError, match="from 0 to 2"):
+        identify(IdentifySettings(str(run), gallery=tmp_path / "first", probe=tmp_path, threshold=threshold, **people))
+    with pytest.raises(InputError, match="from 0 to 2"):
+        verify(VerifySettings(str(run), drawn_faces / "test.csv", drawn_faces, threshold=threshold))

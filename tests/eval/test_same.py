@@ -70,6 +70,18 @@ def test_several_faces_are_counted(photos):
     assert "2 faces: the one nearest the centre" in Embedder("net", device="cpu").face(photos / "both.png").remark
 
 
+def test_a_small_face_is_said_and_refused_if_asked(photos, tmp_path, monkeypatch, capsys):
+    ann = cv2.imread(str(photos / "ann.png"))
+    cv2.imwrite(str(tmp_path / "small.png"), cv2.resize(ann, (64, 64), interpolation=cv2.INTER_AREA))
+    large, small = str(photos / "ann.png"), str(tmp_path / "small.png")
+    sides = [Embedder("net", device="cpu").face(path).side for path in (large, small)]
+    assert sides[0] > 100 and sides[1] == pytest.approx(sides[0] * 64 / len(ann), rel=0.15)
+    assert run(large, small, "--out", str(tmp_path / "same.png"), monkeypatch=monkeypatch) == 0
+    assert f"small.png: a face of {sides[1]:.0f} pixels" in capsys.readouterr().out
+    assert run(large, small, "--least-face", "60", monkeypatch=monkeypatch) == 2
+    assert f"its face has {sides[1]:.0f} pixels, under --least-face 60" in capsys.readouterr().err
+
+
 def run(*arguments: str, monkeypatch) -> int:
     monkeypatch.setattr(sys, "argv", ["same", "net", *arguments, "--device", "cpu"])
     try:

@@ -163,6 +163,6 @@ def test_all_faces_begin_with_the_known_one():
 def test_what_says_nothing_was_found_by_mtcnn_and_masked_after_alignment():
     before = Alignment("mtcnn", "detector", "after alignment")
     assert Alignment.of(None) == Alignment.of({"crop": "arcface5"}) == Alignment() == before
-    door = Alignment("yunet", "network", "before alignment")
-    assert Alignment.of({"alignment": door.to_dict()}) == door
-    assert not door.finds_as(before) and door.finds_as(Alignment("yunet", "network", "after alignment"))
+    other = Alignment("yunet", "network", "before alignment")
+    assert Alignment.of({"alignment": other.to_dict()}) == other
+    assert not other.finds_as(before) and other.finds_as(Alignment("yunet", "network", "after alignment"))

@@ -1,5 +1,6 @@
-"""The mask comes before detector and landmarks, as at a door: what is written, counted, measured and drawn from."""
+"""Masks before detection and alignment (mask_then_align): what is written, counted, measured and drawn from."""
 
+import dataclasses
 import zlib
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from data.tables.card import read_dataset_card
 from data.tables.images import Images
 from data.tables.train_csv import LANDMARK_COLUMNS, read_train_csv
 from data.transforms import template
+from runtime.errors import InputError
 
 SIDE, SIZE = 120, 112
 POINTS = (template(112) * 0.7 + 20).astype(np.float32)
@@ -56,9 +58,9 @@ def source(tmp_path) -> Path:
     return tmp_path / "raw"
 
 
-def run(source: Path, out: Path, misses: bool = False, **more) -> dict:
+def run(source: Path, out: Path, misses: bool = False, mask_then_align: bool = True) -> dict:
     bare = [read_image(path) for path in sorted(source.glob("*/*.png"))]
-    settings = PrepareSettings(str(source), out, size=SIZE, jobs=1, train_share=1.0, **more)
+    settings = PrepareSettings(str(source), out, size=SIZE, jobs=1, train_share=1.0, mask_then_align=mask_then_align)
     return prepare(settings, lambda: Misled(bare, misses))
 
 
@@ -82,17 +84,38 @@ def test_the_photograph_gets_the_mask_and_is_aligned_as_it_is_seen_then(source, 
 
 
 def test_the_card_says_which_order_and_how_far_faces_moved(source, tmp_path):
-    run(source, tmp_path / "door")
-    card = read_dataset_card(tmp_path / "door")
+    run(source, tmp_path / "new")
+    card = read_dataset_card(tmp_path / "new")
     assert Alignment.of(card) == Alignment("mtcnn", "detector", "before alignment")
     shift = float(np.hypot(*MISLED)) / 0.7 / np.linalg.norm(template(112)[1] - template(112)[0])
     for figures in card["alignment_errors"]["shift_of_eye_distance"].values():
         assert figures["median"] == pytest.approx(shift, abs=0.003)
-    run(source, tmp_path / "old", masks_after_alignment=True)
+    run(source, tmp_path / "old", mask_then_align=False)
     assert Alignment.of(read_dataset_card(tmp_path / "old")) == Alignment()
     old = pd.read_csv(tmp_path / "old" / "train.csv")[LANDMARK_COLUMNS].to_numpy()
     assert np.allclose(old, template(SIZE).ravel(), atol=0.02)
     assert AlignmentErrors.read(tmp_path / "old") is None
+
+
+def test_masks_come_after_alignment_unless_it_is_asked_otherwise(tmp_path):
+    assert PrepareSettings("raw", tmp_path).alignment == Alignment()
+    before = PrepareSettings("raw", tmp_path, mask_then_align=True)
+    assert before.alignment.masks == "before alignment"
+    assert dataclasses.replace(before, align="landmarks").alignment.masks == "after alignment"
+
+
+@pytest.mark.parametrize(
+    ("choice", "line"),
+    [
+        ({"landmarks": "network"}, "there is no trained landmark network .*landmarks.safetensors; train it with"),
+        ({"detector": "nowhere/mine.onnx"}, "there is no detector nowhere/mine.onnx"),
+    ],
+)
+def test_a_choice_whose_file_is_missing_is_named_in_one_line(source, tmp_path, monkeypatch, choice, line):
+    monkeypatch.setattr(Path, "is_file", lambda path: path.suffix not in (".safetensors", ".onnx"))
+    with pytest.raises(InputError, match=line):
+        prepare(PrepareSettings(str(source), tmp_path / "out", **choice))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_face_lost_under_its_mask_stays_plain_and_is_counted(source, tmp_path):

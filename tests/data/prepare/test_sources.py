@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import unicodedata
 import urllib.error
 from pathlib import Path
 
@@ -25,12 +26,14 @@ from data.datasets import TrainFaces
 from data.prepare import faces as prepare_faces
 from data.prepare.pipeline import prepare
 from data.prepare.settings import PrepareSettings
+from data.prepare.split import split_people
 from data.samplers import SampleKey
 from data.sources.folders import list_folder
 from data.sources.open_source import open_source
-from data.sources.read_image import read_image
+from data.sources.read_image import UnreadableImage, read_image
 from data.tables.images import Images
 from data.tables.pair_csv import read_pair_csvs
+from data.tables.paths import missing_files
 from data.tables.train_csv import read_train_csv
 from data.transforms import template
 from runtime.errors import InputError
@@ -136,6 +139,34 @@ def test_recordio_from_start_to_csvs_and_again(tmp_path):
     assert failures["path"].tolist() == ["train.rec/12"]
     again = run(source / "train.rec", tmp_path / "out", Refuses)
     assert again["kept_from_before"] == 13
+
+
+@pytest.mark.parametrize("align", ["landmarks", "none"])
+def test_faces_of_112_pixels_in_a_container_stay_as_they_are(tmp_path, align):
+    """No other size, and no second JPEG; of another size they are written anew, and so are turned ones."""
+    pictures = [(label, jpeg(picture(10 * label + i))) for label in range(6) for i in range(2)]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([data for _, data in pictures], [True] * 6)))
+    source = record_file(tmp_path / "rec", pictures)
+    more = {"align": align, "masks": "none" if align == "none" else "simulated"}
+    for where, name in ((source, "{0}/{1:08d}.jpg"), (tmp_path / "lfw.bin", "lfw/{1:06d}.jpg")):
+        out = tmp_path / f"out {where.name}"
+        run(where, out, size=None, **more)
+        assert json.loads((out / "dataset.json").read_text())["size"] == SIDE
+        for number, (label, data) in enumerate(pictures):
+            assert (out / "plain" / name.format(label, number)).read_bytes() == data
+    run(source, tmp_path / "larger", size=128, **more)
+    assert read_image(tmp_path / "larger" / "plain" / "0" / "00000000.jpg").shape == (128, 128, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (tmp_path / "turned" / "A").mkdir(parents=True)
+    Image.fromarray(picture(1)).save(tmp_path / "turned" / "A" / "1.jpg", quality=95, exif=exif)
+    run(people(tmp_path / "turned", "BCD"), tmp_path / "upright", train_share=1.0, **more)
+    assert np.abs(read_image(tmp_path / "upright/plain/A/1.jpg").astype(int) - picture(1)[::-1, ::-1]).mean() < 3
+
+
+def test_folders_are_made_at_128_pixels_unless_told(tmp_path):
+    run(people(tmp_path / "raw"), tmp_path / "out", size=None, align="landmarks")
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["size"] == 128
 
 
 def test_a_cut_recordio_accounts_for_every_record(tmp_path):
@@ -404,3 +435,59 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path):
     assert done.stderr.splitlines()[-1].startswith(f"error: can't write {tmp_path / 'out' / 'plain'}/")
     assert "(File too large; more than 0.0 MB needed, " in done.stderr
     assert not [p for p in (tmp_path / "out").rglob(".*") if p.suffix == ".tmp"]
+
+
+def test_where_nobody_has_two_pictures_it_is_said(tmp_path):
+    source = people(tmp_path / "raw", images=1)
+    with pytest.raises(InputError, match=r"no evaluation person has two pictures.*0 of all 8 people.*add pictures"):
+        run(source, tmp_path / "out")
+    assert run(source, tmp_path / "out", train_share=1.0)["kept_from_before"] == 8
+    people(source, "AB")
+    with pytest.raises(InputError, match="2 of all 8 people have two.*other shares or another seed"):
+        run(source, tmp_path / "other", train_share=0.5, seed=next(s for s in range(99) if not _two(s)))
+
+
+def _two(seed: int) -> set[str]:
+    parts = split_people("ABCDEFGH", {"train": 0.5, "eval": 0.25, "test": 0.25}, seed)
+    return set(parts["eval"]) & set("AB")
+
+
+def test_other_endings_and_what_systems_leave_beside_pictures(tmp_path):
+    source = people(tmp_path / "raw", "ABCD", images=1)
+    image = Image.fromarray(picture(5))
+    for person in "ABCD":
+        for ending, form in (("jfif", "JPEG"), ("avif", "AVIF"), ("JPG", "JPEG")):
+            image.save(source / person / f"1.{ending}", form)
+        (source / person / "._1.jpg").write_bytes(b"\0\5\x16\7")
+        save(source / person / "@eaDir" / "thumbnail.jpg", picture(6))
+    save(source / "__MACOSX" / "A" / "1.jpg", picture(7))
+    summary = run(source, tmp_path / "out", train_share=1.0)
+    assert (summary["written"], summary["people"]["train"], summary["unreadable"]) == (16, 4, 0)
+    reasons = pd.read_csv(tmp_path / "out" / "failures.csv").set_index("path")["reason"]
+    assert reasons["A/._1.jpg"] == "macOS's notes on another file" and reasons["__MACOSX/"] == "a folder of the system"
+
+
+def test_an_iphones_picture_is_read_or_named_with_what_to_do(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "1.heic"
+    heif.from_pillow(Image.fromarray(picture(1))).save(path, quality=95)
+    assert np.abs(read_image(path).astype(int) - picture(1)).mean() < 4
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnreadableImage, match="pip install pillow-heif"):
+        read_image(path)
+
+
+def test_a_name_in_either_unicode_form_is_one_person_and_found_by_either(tmp_path):
+    source, forms = people(tmp_path / "raw", "AB"), {}
+    for form, part in (("NFC", "train"), ("NFD", "val")):
+        forms[form] = unicodedata.normalize(form, "José")
+        save(source / part / forms[form] / f"{forms[form]}.jpg", picture(3))
+    for name in "AB":
+        (source / name).rename(source / "train" / name)
+    run(source, tmp_path / "out", train_share=1.0)
+    assert read_train_csv(tmp_path / "out" / "train.csv").names == ["A", "B", forms["NFC"]]
+    listed = Images(source, [f"train/{forms['NFD']}/{forms['NFD']}.jpg", f"val/{forms['NFC']}/{forms['NFC']}.jpg"])
+    assert missing_files(source, listed.paths) == []
+    for row in range(2):
+        assert listed.size(row) == len(listed.read(row)) > 0
+    assert missing_files(source, [f"val/{forms['NFC']}/é.jpg"]) == [f"val/{forms['NFC']}/é.jpg"]

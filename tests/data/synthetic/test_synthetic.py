@@ -1,6 +1,8 @@
 """The built-in faces: same seed, same pixels; landmarks where they are seen; people apart; made once."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import cv2
@@ -195,6 +197,15 @@ def test_worker_processes_draw_the_same_as_one(folder, tmp_path, monkeypatch):
     assert files == sorted(p.relative_to(tmp_path / "twice") for p in (tmp_path / "twice").rglob("*.*"))
     for name in files:
         assert (folder / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+
+
+def test_a_killed_worker_process_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "_ALONE", 0)
+    monkeypatch.setattr(make.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(make, "draw_face", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(InputError, match="a process that draws .* died"):
+        make_faces(tmp_path / "faces", FaceSet(**SMALL))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_faces_are_made_once(tmp_path):

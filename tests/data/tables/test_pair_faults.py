@@ -14,7 +14,7 @@ b.jpg,1,a.jpg,1,1,0,cloth,
 a.jpg,1,a.jpg,1,0,0,,
 a.jpg,1,c.jpg,,0,0,,
 a.jpg,1,d.jpg,3,0,0,,
-d.jpg,3,a.jpg,3,0,0,,
+d.jpg,3,a.jpg,1,0,0,,
 c.jpg,2,./a.jpg,1,0,0,,
 a.jpg,1,e.jpg,4,,0,,
 a.jpg,nan,b.jpg,1,0,1,,cloth
@@ -32,21 +32,59 @@ def read(tmp_path, *texts: str):
 def test_each_faulty_row_is_left_out_and_named_with_its_line(tmp_path):
     pairs = read(tmp_path, FAULTY)
     rows = zip(pairs.paths[pairs.left], pairs.paths[pairs.right], pairs.same.tolist(), strict=True)
-    assert list(rows) == [("a.jpg", "b.jpg", True), ("c.jpg", "a.jpg", False)]
+    assert list(rows) == [("a.jpg", "b.jpg", True), ("a.jpg", "d.jpg", False), ("c.jpg", "a.jpg", False)]
     assert sorted(pairs.left_out[["reason", "line"]].itertuples(index=False, name=None)) == [
-        ("a pair listed as same and as different", 7),
-        ("a pair listed as same and as different", 8),
         ("a pair listed before", 4),
+        ("a pair listed before", 8),
         ("an image with itself", 5),
         ("empty field", 3),
         ("empty field", 6),
         ("empty field", 10),
         ("empty field", 11),
     ]
-    assert pairs.people[0, 0] == pairs.people[0, 1] != pairs.people[1, 0]
-    assert pairs.masks.tolist() == [["", "cloth"], ["", ""]]
+    assert pairs.people[0, 0] == pairs.people[0, 1] != pairs.people[1, 1]
+    assert pairs.masks.tolist() == [["", "cloth"], ["", ""], ["", ""]]
     said = reasons(pairs.left_out)
     assert "4 × empty field (the first: 0.csv line 3)" in said and "1 × an image with itself" in said
+
+
+def test_a_pair_listed_as_same_and_as_different_is_left_out_both_times(tmp_path):
+    pairs = read(tmp_path, "path,pair_path,same\na,b,1\nb,c,0\nb,a,0\n")
+    assert len(pairs.same) == 1
+    assert set(pairs.left_out["reason"]) == {"a pair listed as same and as different"} and len(pairs.left_out) == 2
+
+
+PAIRS = "path,target,pair_path,pair_target"
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ([f"{PAIRS}\na,0,b,0.0\na,0,c,1.0\n"], "0 and 0.0 are one number"),
+        ([f"{PAIRS}\na,0007,b,7\n"], "0007 and 7 are one number"),
+        ([f"{PAIRS}\na,7,b,7\n", f"{PAIRS}\nc,7.0,d,8\n"], "7 and 7.0 are one number"),
+        ([f"{PAIRS}\na,+3,b,3\nc,04,d,4\n"], "and 1 more number"),
+        ([f"{PAIRS}\na,p,b,p\na,q,c,q\n"], "a stands there as . and as ."),
+        ([f"{PAIRS}\na,p,b,q\n./b,p,c,p\n"], "b stands there as p and as q"),
+        ([f"{PAIRS},same\na,p,b,p,1\nc,p,d,q,1\n"], "line 3: same is 1, but the targets are p and q"),
+        ([f"{PAIRS},same\na,p,b,p,0\nc,p,d,q,0\n"], "line 2: same is 0, but the targets are p and p"),
+    ],
+)
+def test_people_written_in_two_ways_are_refused_in_one_line(tmp_path, texts, words):
+    with pytest.raises(InputError, match=words) as error:
+        read(tmp_path, *texts)
+    assert "\n" not in str(error.value)
+
+
+def test_space_around_a_name_and_its_unicode_form_make_no_other_person(tmp_path):
+    rows = [("p ", "p"), ("\tp", "p\u00a0"), ("p\u200b", "p"), ("Jos\u00e9", "Jose\u0301")]
+    text = "".join(f"{i}a,{one},{i}b,{other}\n" for i, (one, other) in enumerate(rows))
+    pairs = read(tmp_path, f"{PAIRS}\n{text}")
+    assert pairs.same.all() and pairs.names.tolist() == ["p", "Jos\u00e9"]
+
+
+def test_numbers_of_two_lists_may_name_one_image_differently(tmp_path):
+    assert len(read(tmp_path, f"{PAIRS}\na,1,b,1\n", f"{PAIRS}\na,5,c,6\n").same) == 2
 
 
 def test_a_pair_listed_in_two_csvs_counts_once(tmp_path):

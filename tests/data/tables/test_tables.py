@@ -28,9 +28,9 @@ def test_train_csv_of_the_original_loads_with_its_index_and_integer_targets(tmp_
 
 
 def test_targets_may_be_any_strings_even_na_and_leading_zeros(tmp_path):
-    path = _csv(tmp_path, "path,target\n1.jpg,NA\n2.jpg,007\n3.jpg,7\n4.jpg,Zoë\n5.jpg,None\n")
+    path = _csv(tmp_path, "path,target\n1.jpg,NA\n2.jpg,007\n3.jpg,8\n4.jpg,Zoë\n5.jpg,None\n")
     table = read_train_csv(path)
-    assert [table.names[t] for t in table.targets] == ["NA", "007", "7", "Zoë", "None"]
+    assert [table.names[t] for t in table.targets] == ["NA", "007", "8", "Zoë", "None"]
 
 
 def test_landmarks_and_masked_flags_are_read(tmp_path):
@@ -43,8 +43,13 @@ def test_landmarks_and_masked_flags_are_read(tmp_path):
 
 
 def test_targets_are_text_also_where_all_look_like_numbers(tmp_path):
-    table = read_train_csv(_csv(tmp_path, "path,target\na,007\nb,7\nc,007\nd,7.0\n"))
-    assert [table.names[t] for t in table.targets] == ["007", "7", "007", "7.0"]
+    table = read_train_csv(_csv(tmp_path, "path,target\na,007\nb,8\nc,007\nd,9.0\n"))
+    assert [table.names[t] for t in table.targets] == ["007", "8", "007", "9.0"]
+
+
+def test_a_name_with_space_around_it_is_one_identity(tmp_path):
+    table = read_train_csv(_csv(tmp_path, "path,target\na,p1\nb,p1 \nc, p2\nd,p2\u3000\n"))
+    assert table.names == ["p1", "p2"] and table.counts.tolist() == [2, 2]
 
 
 def test_plain_or_masked_rows_are_chosen_and_identities_without_one_drop_out(tmp_path):
@@ -62,6 +67,17 @@ def test_at_most_so_many_images_of_an_identity_are_chosen_and_all_their_columns_
     assert (list(two.paths), two.masked.tolist()) == (["a1", "b1", "a2", "b2"], [False, False, True, True])
     assert two.counts.tolist() == [2, 2]
     assert list(choose_faces(read_train_csv(path), "plain", 2).paths) == ["a1", "b1", "a3"]
+
+
+def test_identities_with_too_few_images_are_left_out(tmp_path):
+    path = _csv(tmp_path, "path,target,masked\na1,a,0\na2,a,1\nb1,b,0\nc1,c,0\nc2,c,0\n")
+    two = choose_faces(read_train_csv(path), "all", 0, 2)
+    assert (
+        two.names == ["a", "c"] and list(two.paths) == ["a1", "a2", "c1", "c2"] and two.targets.tolist() == [0, 0, 1, 1]
+    )
+    assert choose_faces(read_train_csv(path), "all", 0, 1).names == ["a", "b", "c"]
+    with pytest.raises(InputError, match="2 or more plain faces of 1 identities"):
+        choose_faces(read_train_csv(path), "plain", 0, 2)
 
 
 def test_a_choice_that_leaves_too_little_or_has_nothing_to_go_by_is_refused(tmp_path):
@@ -101,6 +117,10 @@ def test_pairs_with_a_same_column_and_masked_flags(tmp_path):
         ("path,target\na.jpg,a\nx/../../b.jpg,b\n", "leaves the data folder"),
         ("path,target\na.jpg,a\nC:\\faces\\b.jpg,b\n", "leaves the data folder"),
         ("path,target,masked\na.jpg,a,0\nb.jpg,b,yes\n", "line 3: masked must be 0 or 1"),
+        ("path,target\na.jpg,0\nb.jpg,0.0\nc.jpg,1\n", "0 and 0.0 are one number in two forms"),
+        ("path,target\na.jpg,007\nb.jpg,7\n", "007 and 7 are one number in two forms"),
+        ("path,target\na.jpg,a\nb.jpg,b\n./a.jpg,b\n", "a.jpg stands there as a and as b"),
+        ("path,target\na.jpg,a\nb.jpg,  \n", "empty path or target"),
     ],
 )
 def test_a_bad_train_csv_is_one_clear_line(tmp_path, text, said):
@@ -128,6 +148,9 @@ def test_path_prefix_maps_foreign_absolute_paths_under_the_root(tmp_path):
         read_train_csv(path, "/data/cas=faces")
     with pytest.raises(InputError, match="leaves the data folder"):
         read_train_csv(path, "/data/casia=/elsewhere/../..")
+    windows = _csv(tmp_path, "path,target\nC:\\faces\\a\\1.jpg,a\nC:\\faces\\b\\1.jpg,b\n")
+    for prefix in ("C:\\faces=", "C:/faces=", "C:\\faces\\=."):
+        assert [p.removeprefix("./") for p in read_train_csv(windows, prefix).paths] == ["a/1.jpg", "b/1.jpg"]
     with pytest.raises(InputError, match="OLD=NEW"):
         read_train_csv(path, "/data/casia")
 
@@ -164,7 +187,7 @@ def test_the_card_of_a_folder_round_trips_and_a_broken_one_is_said(tmp_path):
     write_dataset_card(tmp_path, "arcface5", 112, people=3)
     assert read_dataset_card(tmp_path) == {"crop": "arcface5", "size": 112, "people": 3}
     (tmp_path / "dataset.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match="no valid JSON"):
         read_dataset_card(tmp_path)
 
 

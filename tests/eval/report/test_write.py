@@ -103,11 +103,12 @@ def test_the_report_of_a_collapsed_run_says_so_first(finished_runs):
 
 def test_the_report_of_a_perfect_run_says_that_the_test_is_too_easy(finished_runs):
     found = words(finished_runs["perfect"])
-    assert "100.0 % of 600 test pairs are classified correctly." in found
+    assert "100.0 % of 600 test pairs are classified correctly (too few errors for an interval)." in found
     assert "With 30 people the actual share of errors may still be 10.0 %." in found
     assert "No errors: the test is too easy" in found
     assert "errors are" not in found and "chance." not in found
-    assert "100.00 %" in found and "(100.0–100.0)" not in found  # resampling can't tell how sure "no errors" is
+    # Resampling can't tell how certain "no errors" is.
+    assert "100.00 % | (–)" in found and "(–): too few errors for an interval" in found
 
 
 def test_the_report_of_one_epoch_judges_no_trend(finished_runs):

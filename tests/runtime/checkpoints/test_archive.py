@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.enrolled import Gallery
+from eval.identify.enrolment import Enrolment
 from models.weights.known import read_state
 from models.weights.pickled import read_pickled
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
@@ -61,4 +61,4 @@ def test_an_enrolment_that_is_a_bomb_is_refused(tmp_path):
     rows = {"person": np.array(["a"]), "picture": np.array(["b"]), "embeddings": np.zeros((1, 10_000))}
     np.savez_compressed(tmp_path / "people.npz", network=np.array("x"), **rows)
     with pytest.raises(InputError, match="no enrolment"):
-        Gallery.load(tmp_path / "people.npz", "x")
+        Enrolment.load(tmp_path / "people.npz", "x")

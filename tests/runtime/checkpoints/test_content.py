@@ -92,7 +92,7 @@ def test_weights_that_are_no_numbers_are_refused(run, tmp_path, value):
 
 def test_an_unknown_crop_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="known are arcface5 and mtcnn_box"):
-        open_model(changed(run, tmp_path, lambda c: c["preprocessing"].update(crop="round")))
+        Embedder(str(changed(run, tmp_path, lambda c: c["preprocessing"].update(crop="round"))))
 
 
 def test_a_pickle_that_asks_for_memory_is_refused(tmp_path):

@@ -26,7 +26,7 @@ def _kept(store):
 
 
 def test_the_newest_are_kept_and_the_one_that_is_asked_for(tmp_path):
-    store = _store(tmp_path, [(0, 0), (0, 3), (1, 0), (1, 2)], also_keep=Position(0, 0))
+    store = _store(tmp_path, [(0, 0), (0, 3), (1, 0), (1, 2)], also_keep={Position(0, 0)})
     assert _kept(store) == [[0, 0], [1, 0], [1, 2]]
     assert load_checkpoint(store.newest())["at"] == [1, 2]
     assert len(list(store.folder.iterdir())) == 3

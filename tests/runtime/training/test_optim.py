@@ -106,3 +106,12 @@ def test_infinite_sparse_gradients_do_not_pass_the_fp16_scaler():
     scaler.scale(layer(table(torch.tensor([1, 2]))).sum() * torch.inf).backward()
     scaler.step(optimiser)
     assert torch.equal(table.weight, before)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "multistep", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0, 2.0])
+def test_the_only_step_of_a_run_has_a_rate(schedule, warmup):
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    settings = settings_of(schedule=schedule, **SHAPE | {"epochs": 1, "warmup_epochs": warmup, "milestones": ()})
+    scheduler_for(settings, optimiser, 1)
+    assert optimiser.param_groups[0]["lr"] > 0

@@ -1,0 +1,66 @@
+"""Pictures in a table of aligned faces that are none: photographs as they came from a camera."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from data.sources.read_image import UnreadableImage, decode_image
+from data.tables.images import Images
+from data.transforms import template
+from runtime.errors import InputError
+
+# So many pictures, spread over the table, are looked at; to find faces in more would take seconds.
+_SIZES, _FACES = 64, 8
+# Mean distance of the five points from the template, as a share of the side. Of faces of LFW and CFP aligned to five
+# points it was 0.02, 0.06 at the most; of LFW's photographs 0.13, 0.12 or more of 90 %.
+_FAR = 0.08
+
+
+def refuse_not_square(images: Images, table: str) -> None:
+    """Raise InputError if most of a table's pictures are not square, as no aligned face is."""
+    wrong, looked_at = [], _spread(len(images), _SIZES)
+    for row in looked_at:
+        try:
+            with Image.open(io.BytesIO(images.read(row))) as picture:
+                width, height = picture.size
+        except (OSError, ValueError, UnidentifiedImageError):
+            continue
+        if width != height:
+            wrong.append(f"{images.name(row)}, {width}×{height}")
+    if 2 * len(wrong) > len(looked_at):
+        raise InputError(
+            f"{table}: {len(wrong)} of {len(looked_at)} pictures looked at are no aligned faces, as they are not "
+            f"square (such as {wrong[0]}); align photographs with python -m data.prepare"
+        )
+
+
+def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]:
+    """Of a few of the ``rows``: how many don't lie as aligned faces do, in how many a face was found, and a name of the
+    former."""
+    faces, names = [], []
+    for row in (rows[i] for i in _spread(len(rows), _FACES)):
+        try:
+            faces.append(decode_image(bytes(images.read(row))))
+            names.append(images.name(row))
+        except (OSError, ValueError, UnreadableImage):
+            continue
+    # It imports facenet-pytorch, which only tables without a card wait for.
+    from data.alignment.detector import FaceDetector
+
+    found = [
+        (name, _off_template(detection.landmarks, len(face)))
+        for name, face, detection in zip(names, faces, FaceDetector()(faces) if faces else [], strict=True)
+        if detection is not None
+    ]
+    raw = [name for name, off in found if off > _FAR]
+    return len(raw), len(found), raw[0] if raw else ""
+
+
+def _off_template(landmarks: np.ndarray, side: int) -> float:
+    return float(np.linalg.norm(landmarks - template(side), axis=1).mean() / side)
+
+
+def _spread(count: int, most: int) -> Sequence[int]:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
