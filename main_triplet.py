@@ -47,6 +47,7 @@ SETTINGS = TripletSettings(
     mask_kinds=("surgical_green", "surgical_blue", "n95", "kn95", "cloth"),  # or a cut and a colour: cloth:#b03050
     mask_fit="varied",  # varied | fixed | flat
     jitter=False,  # small shifts, rotations and changes of light, against overfitting
+    alignment_errors=False,  # move a newly masked face as masks moved its alignment (data.prepare --mask-then-align)
     max_unreadable=0.01,  # share of an epoch's images
     mirror=True,  # evaluate on each face and its mirror, summed
     cache="none",  # none | memory: decoded faces

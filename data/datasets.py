@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from configs.settings import Settings
+from data.alignment.errors import AlignmentErrors, misalign
 from data.faces import FaceData
 from data.loading.batch_memory import BatchMemory, Room, send_array
 from data.loading.cache import FaceCache
@@ -73,7 +74,8 @@ class TrainFaces(_Faces):
     """Training faces with random flip and, on plain faces, a new random mask in ``mask_probability`` of the draws.
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
-    InputError where a kind is unknown. ``jitter``: see ``data.loading.jitter``.
+    InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, which misleads detectors.
+    ``jitter``: see ``data.loading.jitter``.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
@@ -89,6 +91,7 @@ class TrainFaces(_Faces):
         mask_kinds: Sequence[str] = MASK_KINDS,
         mask_fit: MaskFitKind = "varied",
         jitter: bool = False,
+        errors: AlignmentErrors | None = None,
         seed: int,
         cache: FaceCache | None = None,
     ):
@@ -96,7 +99,7 @@ class TrainFaces(_Faces):
         self.table, self.cache = table, cache
         self.mask_probability = mask_probability
         self.mask_kinds, self.mask_fit = check_mask_kinds(mask_kinds), mask_fit
-        self.jitter = jitter
+        self.jitter, self.errors = jitter, errors
         # Masks are drawn at the network's size.
         self.landmark_scale = size / disk_size
         self._generators = SampleGenerators(seed)
@@ -123,7 +126,10 @@ class TrainFaces(_Faces):
         rng = self._generators.at(key.epoch, key.position)
         if self._may_mask(key.index) and rng.random() < self.mask_probability:
             landmarks = self.table.landmarks[key.index] * self.landmark_scale
-            face[:] = render_mask(face, landmarks, random_mask_kind(rng, self.mask_kinds), rng, self.mask_fit)
+            kind = random_mask_kind(rng, self.mask_kinds)
+            face[:] = render_mask(face, landmarks, kind, rng, self.mask_fit)
+            if self.errors is not None:
+                misalign(face, self.errors.draw(rng, kind, landmarks, self.size))
         if self.jitter:
             jitter(face, rng)
         if rng.random() < 0.5:
@@ -210,6 +216,7 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
         mask_kinds=settings.mask_kinds,
         mask_fit=settings.mask_fit,
         jitter=settings.jitter,
+        errors=faces.alignment_errors if settings.alignment_errors else None,
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, size) if settings.cache == "memory" else None,
     )

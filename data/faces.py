@@ -1,13 +1,16 @@
 """Everything a run reads: the tables of a folder of faces, checked before training starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from configs.settings import BUILT_IN, Settings
+from data.alignment.alignment import Alignment
+from data.alignment.errors import AlignmentErrors
 from data.alignment.unaligned import raw_photographs, refuse_not_square
 from data.synthetic import FaceSet, ensure_faces
+from data.synthetic.make import SOURCE
 from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import SUFFIX, Pack
@@ -30,7 +33,8 @@ TEST_PAIRS = 3_000
 class FaceData:
     """The three tables of a run, the images of their rows, and how these become the network's input.
 
-    ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest.
+    ``disk_size`` is the side of the training faces on disk in pixels, on which their landmarks rest;
+    ``alignment_errors``, by how much masks moved the alignment of these faces, where that was measured.
     """
 
     preprocessing: Preprocessing
@@ -41,6 +45,7 @@ class FaceData:
     evaluation_images: Images
     test: PairTable
     test_images: Images
+    alignment_errors: AlignmentErrors | None = None
 
 
 def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
@@ -69,17 +74,22 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
+    preprocessing = replace(preprocessing, alignment=alignment_of(train_images) or Alignment())
     refuse_not_square(train_images, settings.train_csv)
     if stated_size is None and preprocessing.crop == "arcface5":
         _name_photographs(train, train_images, settings.train_csv)
     eval_root = Path(settings.eval_root) if settings.eval_root else root
-    evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, preprocessing.crop)
+    how = preprocessing.crop, preprocessing.alignment
+    evaluation, evaluation_images = open_pairs(eval_root, settings.eval_csvs, settings.path_prefix, *how)
     _refuse_one_kind(evaluation, settings.eval_csvs)
-    test, test_images = open_pairs(eval_root, (settings.test_csv,), settings.path_prefix, preprocessing.crop)
+    test, test_images = open_pairs(eval_root, (settings.test_csv,), settings.path_prefix, *how)
     for name, pairs in (("evaluation", evaluation), ("test", test)):
         if len(pairs.left_out):
             print(f"{name} pairs left out: {reasons(pairs.left_out)}", flush=True)
-    return FaceData(preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images)
+    errors = AlignmentErrors.read(root)
+    return FaceData(
+        preprocessing, disk_size, train, train_images, evaluation, evaluation_images, test, test_images, errors
+    )
 
 
 def _chosen(table: FaceTable, settings: Settings) -> FaceTable:
@@ -131,11 +141,16 @@ def _refuse_one_kind(pairs: PairTable, csvs: tuple[str, ...]) -> None:
         raise InputError(f"{', '.join(csvs)}: all pairs are {kind}-person pairs; both kinds are needed")
 
 
-def open_pairs(root: Path, names: tuple[str, ...], path_prefix: str, crop: str) -> tuple[PairTable, Images]:
-    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``faces_for`` does."""
+def open_pairs(
+    root: Path, names: tuple[str, ...], path_prefix: str, crop: str, alignment: Alignment | None = None
+) -> tuple[PairTable, Images]:
+    """One list of pairs from CSVs or packs, and its distinct images; raises InputError as ``faces_for`` does.
+
+    ``alignment``: that of the network's training faces, for a warning if these were aligned otherwise.
+    """
     tables = [_table(root, name) for name in names]
     pairs, packs = read_pair_csvs(tables, path_prefix), _packs(tables)
-    _check_cards(root, packs, crop)
+    _check_cards(root, packs, crop, alignment)
     if not packs:
         pairs = without_missing(pairs, root, ", ".join(names))
     images = Images(root, pairs.paths, packs)
@@ -148,11 +163,20 @@ def _packs(tables: list[Path]) -> list[Pack]:
     return [Pack(table) for table in tables if table.suffix == SUFFIX]
 
 
-def _check_cards(root: Path, packs: list[Pack], crop: str) -> int | None:
+def _check_cards(root: Path, packs: list[Pack], crop: str, alignment: Alignment | None = None) -> int | None:
     """The size that the packs' cards state, or that of the folder where there is no pack."""
-    cards = [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
-    sizes = [check_card(card, place, crop) for card, place in cards]
+    sizes = [check_card(card, place, crop, alignment) for card, place in _cards(root, packs)]
     return sizes[0]
+
+
+def _cards(root: Path, packs: list[Pack]) -> list[tuple[dict | None, Path]]:
+    return [(pack.card, pack.path) for pack in packs] or [(read_dataset_card(root), root)]
+
+
+def alignment_of(images: Images) -> Alignment | None:
+    """How the faces of a table were aligned, by their (first) card; None if they have none, or were drawn."""
+    card, _ = _cards(images.root, list(images.packs))[0]
+    return None if card is None or card.get("source") == SOURCE else Alignment.of(card)
 
 
 def built_in_faces(people: int, images: int, image_size: int) -> Path:

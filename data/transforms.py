@@ -7,7 +7,7 @@ A face on disk is an aligned RGB crop. Two crops exist:
 - ``mtcnn_box``: the detector's box, resized. facenet-pytorch's weights and the original's checkpoints were made so.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.alignment.alignment import Alignment
 from runtime.errors import InputError
 
 Crop = Literal["arcface5", "mtcnn_box"]
@@ -35,13 +36,14 @@ def template(size: int) -> np.ndarray:
 class Preprocessing:
     """How a face becomes a network's input; saved with every checkpoint, so that testing repeats training.
 
-    ``mean`` and ``std`` are per RGB channel on the scale 0 … 1.
+    ``mean`` and ``std`` are per RGB channel on the scale 0 … 1; ``alignment``: how the faces were found.
     """
 
     size: int
     crop: Crop
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    alignment: Alignment = field(default_factory=Alignment)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Preprocessing":
@@ -50,11 +52,13 @@ class Preprocessing:
             raise InputError(
                 f"faces of crop {values['crop']!r} are asked for; known are {' and '.join(get_args(Crop))}"
             )
-        return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]))
+        return cls(values["size"], values["crop"], tuple(values["mean"]), tuple(values["std"]), Alignment.of(values))
 
     def to_dict(self) -> dict:
         """Plain values, for a checkpoint or a config.json."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        values = {"size": self.size, "crop": self.crop, "mean": list(self.mean), "std": list(self.std)}
+        # A checkpoint without it says the same: older programs can read it.
+        return values if self.alignment == Alignment() else {**values, "alignment": self.alignment.to_dict()}
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) RGB → float32 (B, 3, H, W) in channels_last order, on the images' device."""

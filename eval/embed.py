@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from data.alignment.alignment import LANDMARKS, Alignment
+from data.alignment.finder import MTCNN, detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
+from data.tables.card import warn_of_alignment
 from data.transforms import Preprocessing
 from models.trained_model import open_model
 from runtime.devices import pick_device, to_device
@@ -85,24 +88,27 @@ class Embedder:
 
     Attributes: ``threshold``, the distance up to which two faces count as one person, chosen on the run's evaluation
     pairs (None where none is stored: see eval.threshold); ``size``, side of an aligned face in pixels; ``crop``, how
-    faces are aligned, ``arcface5`` or ``mtcnn_box``.
+    faces are aligned, ``arcface5`` or ``mtcnn_box``; ``alignment``, how the training faces were found.
     """
 
-    def __init__(self, run: str, backbone: str = "", device: str = "auto", least_face: int = 0) -> None:
+    def __init__(
+        self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int = 0
+    ) -> None:
         """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
-        ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda.
-
-        ``least_face``: side in pixels of the smallest face that is taken from a photograph; 0: any.
+        ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda. ``detector``: what
+        finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind. ``least_face``: side in pixels of the
+        smallest face that is taken from a photograph; 0: any.
 
         Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
         opened = open_model(str(run), backbone)
         needed = Preprocessing.from_dict(opened.preprocessing)
         self.threshold, self.size, self.crop = opened.threshold, needed.size, needed.crop
+        self.alignment = needed.alignment
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
         self._normalise, self._mirror = needed.normalise, opened.mirror
-        self._least_face = least_face
+        self._detector, self._least_face = detector, least_face
         self._reader: PhotoReader | None = None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
@@ -126,7 +132,10 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            self._reader = PhotoReader(self.size, self.crop, self._least_face)
+            used = Alignment(detector_name(self._detector), LANDMARKS)
+            if not used.finds_as(self.alignment):
+                warn_of_alignment("photographs", used, self.alignment)
+            self._reader = PhotoReader(self.size, self.crop, self._detector, least_face=self._least_face)
         return self._reader(image)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from configs.settings import Settings
+from data.alignment.alignment import Alignment
 from data.datasets import ImageLoader
-from data.faces import FaceData, open_pairs
+from data.faces import FaceData, alignment_of, open_pairs
 from data.tables.images import Images
 from data.transforms import Preprocessing
 from eval.embed import embed
@@ -33,14 +34,22 @@ class PairEvaluator:
     those it could not read in ``unreadable``; ``loader.faces(indices)`` gives single ones. ``pairs`` is a
     ``data.tables.pair_csv.PairTable`` or what has its fields; those with an unreadable image are left out, counted in
     ``lost_pairs`` and, with what was left out before, named in ``left_out``. ``mirror`` sums the embeddings of each
-    image and its mirror.
+    image and its mirror. ``alignment``: how the faces were aligned, if it is known.
     """
 
     def __init__(
-        self, loader, pairs, *, device: torch.device, normalise: Callable[[Tensor], Tensor], mirror: bool = False
+        self,
+        loader,
+        pairs,
+        *,
+        device: torch.device,
+        normalise: Callable[[Tensor], Tensor],
+        mirror: bool = False,
+        alignment: Alignment | None = None,
     ):
         self.loader, self.pairs = loader, pairs
         self.device, self.normalise, self.mirror = device, normalise, mirror
+        self.alignment = alignment
         self.lost_pairs = 0
         self.left_out = pairs.left_out
 
@@ -91,6 +100,7 @@ def evaluators_for(settings: Settings, faces: FaceData, device: torch.device) ->
             device=device,
             normalise=faces.preprocessing.normalise,
             mirror=settings.mirror,
+            alignment=alignment_of(images),
         )
         for name, pairs, images in (
             ("evaluation", faces.evaluation, faces.evaluation_images),
@@ -117,10 +127,12 @@ def open_pair_evaluator(
     that is not as it should be, more than a few missing images, faces of another crop.
     """
     needed = Preprocessing.from_dict(opened.preprocessing)
-    pairs, images = open_pairs(root, tuple(csvs), path_prefix, needed.crop)
+    pairs, images = open_pairs(root, tuple(csvs), path_prefix, needed.crop, needed.alignment)
     loader = ImageLoader(images, needed.size, batch_size=batch_size, workers=loader_workers(workers, device))
     mirror = mirror or opened.mirror
-    return PairEvaluator(loader, pairs, device=device, normalise=needed.normalise, mirror=mirror)
+    return PairEvaluator(
+        loader, pairs, device=device, normalise=needed.normalise, mirror=mirror, alignment=alignment_of(images)
+    )
 
 
 def named_here(csvs: Iterable[Path]) -> tuple[str, ...]:

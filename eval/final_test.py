@@ -58,6 +58,7 @@ def test_best(
             "epoch": checkpoint["epoch"],
             "images_seen": checkpoint["images_seen"],
             "mirror": evaluator.mirror,
+            "alignment": evaluator.alignment and evaluator.alignment.to_dict(),
             "stopped": stopped,
             "lost_pairs": evaluator.lost_pairs,
             "left_out": left_out,

@@ -37,6 +37,8 @@ class SameSettings:
     """Distance up to which the two are one person; otherwise the one stored in the checkpoint."""
     out: Path = Path("same.png")
     """Picture to write."""
+    detector: str = "mtcnn"
+    """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
     least_face: int = 0
     """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,7 +61,7 @@ class Comparison:
 
 def compare(settings: SameSettings) -> Comparison:
     """Raises InputError: no model, no threshold, a photograph that can't be read or shows no face."""
-    embedder = Embedder(settings.model, settings.backbone, settings.device, settings.least_face)
+    embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if threshold is None:
         raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")

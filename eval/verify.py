@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
+from data.alignment.alignment import Alignment
 from data.tables.card import read_dataset_card
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.pair_faults import reasons
@@ -97,6 +98,7 @@ def _verified(settings: VerifySettings) -> tuple[dict, pd.DataFrame]:
         "mirror": evaluator.mirror,
         "mirror_of_threshold": opened.mirror,
         "preprocessing": opened.preprocessing,
+        "alignment": evaluator.alignment and evaluator.alignment.to_dict(),
         "crop_stated_by_data": _crop_is_stated(settings),
         "threshold_source": source,
         **evaluation.figures,
@@ -184,6 +186,8 @@ def _remarks(figures: dict, root: Path) -> list[str]:
         lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
     if figures["threshold"] is not None and figures["mirror"] != figures["mirror_of_threshold"]:
         lines.append("the threshold was chosen without the mirror: it does not quite fit")
+    if figures["alignment"]:
+        lines.append(f"faces found by {Alignment.of(figures)}")
     if not figures["crop_stated_by_data"]:
         crop = figures["preprocessing"]["crop"]
         lines.append(f"{root} has no dataset.json: its faces are taken to be {crop} crops, as the model needs")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 # Least face probability after the proposal, refinement and output networks; facenet-pytorch's defaults.
-_THRESHOLDS = (0.6, 0.7, 0.7)
+THRESHOLDS = (0.6, 0.7, 0.7)
 _CELL, _STRIDE = 12, 2
 _CHUNK = 1024
 
@@ -32,16 +32,23 @@ class Cascade:
 
     @torch.inference_mode()
     def __call__(
-        self, images: Sequence[np.ndarray], min_face: int, factor: float
+        self,
+        images: Sequence[np.ndarray],
+        min_face: int,
+        factor: float,
+        thresholds: tuple[float, float, float] = THRESHOLDS,
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Per image (H, W, 3) uint8 RGB, all of one size: boxes float32 (F, 4), landmarks (F, 5, 2), probabilities
-        (F,); pixels, F faces. ``min_face`` is the smallest face in pixels, ``factor`` the pyramid's step."""
-        boxes, owners = self._propose(images, min_face, factor)
-        boxes, owners = self._refine(images, boxes, owners)
-        boxes, scores, points, owners = self._finish(images, boxes, owners)
+        (F,); pixels, F faces. ``min_face`` is the smallest face in pixels, ``factor`` the pyramid's step,
+        ``thresholds`` the least probability after each of the three networks."""
+        boxes, owners = self._propose(images, min_face, factor, thresholds[0])
+        boxes, owners = self._refine(images, boxes, owners, thresholds[1])
+        boxes, scores, points, owners = self._finish(images, boxes, owners, thresholds[2])
         return [(boxes[owners == i], points[owners == i], scores[owners == i]) for i in range(len(images))]
 
-    def _propose(self, images: Sequence[np.ndarray], min_face: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    def _propose(
+        self, images: Sequence[np.ndarray], min_face: int, factor: float, least: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Square candidate windows (M, 4) and the image each belongs to (M,)."""
         found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         height, width = images[0].shape[:2]
@@ -51,31 +58,31 @@ class Cascade:
             # From level to level: the area average of an area average costs a fraction of one from the picture.
             level = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in level]
             shifts, scores = self._proposal(_tensor(np.stack(level)))
-            found.append(_candidates(shifts, scores[:, 1], scale))
+            found.append(_candidates(shifts, scores[:, 1], scale, least))
             scale *= factor
         boxes, shifts, scores, owners = (torch.cat(parts) for parts in zip(*found, strict=True))
         keep = batched_nms(boxes, scores, owners, 0.7)
         return _square(_shifted(boxes[keep], shifts[keep])).numpy(), owners[keep].numpy()
 
     def _refine(
-        self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray
+        self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray, least: float
     ) -> tuple[np.ndarray, np.ndarray]:
         if not len(boxes):
             return boxes, owners
         shifts, scores = _in_chunks(self._refinement, _windows(images, boxes, owners, 24))
-        sure = scores[:, 1] > _THRESHOLDS[1]
+        sure = scores[:, 1] > least
         kept, group = torch.from_numpy(boxes)[sure], torch.from_numpy(owners)[sure]
         keep = batched_nms(kept, scores[sure, 1], group, 0.7)
         return _square(_shifted(kept[keep], shifts[sure][keep])).numpy(), group[keep].numpy()
 
     def _finish(
-        self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray
+        self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray, least: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Final boxes, probabilities, landmarks and owners."""
         if not len(boxes):
             return boxes, np.empty(0, np.float32), np.empty((0, 5, 2), np.float32), owners
         shifts, points, scores = _in_chunks(self._output, _windows(images, boxes, owners, 48))
-        sure = scores[:, 1] > _THRESHOLDS[2]
+        sure = scores[:, 1] > least
         windows, group, score = torch.from_numpy(boxes)[sure], torch.from_numpy(owners)[sure], scores[sure, 1]
         side = (windows[:, 2:] - windows[:, :2])[:, None]
         landmarks = points[sure].view(-1, 2, 5).transpose(1, 2) * side + windows[:, None, :2]
@@ -94,9 +101,9 @@ def _in_chunks(network: torch.nn.Module, windows: np.ndarray) -> tuple[Tensor, .
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def _candidates(shifts: Tensor, scores: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _candidates(shifts: Tensor, scores: Tensor, scale: float, least: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cells of the proposal network's map (B, h, w) that may hold a face: boxes, shifts, scores, owners."""
-    owner, row, column = (scores >= _THRESHOLDS[0]).nonzero(as_tuple=True)
+    owner, row, column = (scores >= least).nonzero(as_tuple=True)
     corner = torch.stack([column, row], 1) * _STRIDE
     boxes = torch.cat([(corner + 1) / scale, (corner + _CELL) / scale], 1).floor()
     score = scores[owner, row, column]

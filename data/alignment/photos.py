@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from data.alignment.align import align_face
-from data.alignment.detector import FaceDetector
+from data.alignment.alignment import LANDMARKS, Landmarks
+from data.alignment.finder import MTCNN, check_detector, open_finder
 from data.sources.read_image import UnreadableImage, read_image
 from data.tables.card import card_above, check_card
 from data.transforms import Crop, resize_face
@@ -53,10 +54,14 @@ class FacePhoto:
 class PhotoReader:
     """Reads photographs and aligns the face nearest the centre; also where the photograph lies on its side."""
 
-    def __init__(self, size: int, crop: Crop, least_face: int = 0) -> None:
-        """``least_face``: side in pixels below which a face is refused; 0: none is."""
+    def __init__(
+        self, size: int, crop: Crop, detector: str = MTCNN, landmarks: Landmarks = LANDMARKS, least_face: int = 0
+    ) -> None:
+        """``detector`` and ``landmarks`` as in ``open_finder``; ``least_face``: side in pixels below which a face is
+        refused; 0: none is. Raises InputError if there is no such detector, or it can't give that crop."""
+        check_detector(detector, crop)
         self._size, self._crop, self._least_face = size, crop, least_face
-        self._detector = FaceDetector()
+        self._detector = open_finder(detector, landmarks)
 
     def __call__(self, photo: str | Path | np.ndarray) -> FacePhoto:
         """``photo``: a path, or uint8 (H, W, 3) RGB. A face that data.prepare has aligned is taken as it is.
@@ -73,7 +78,8 @@ class PhotoReader:
             if faces and faces[0].probability > probability:
                 face, _ = align_face(view, faces[0], self._size, self._crop)
                 surest, probability = FacePhoto(face, len(faces), turned, faces[0].side), faces[0].probability
-            if probability > _SURE:
+            # The landmark network knows upright faces alone.
+            if probability > _SURE or (faces and faces[0].refined):
                 break
         if surest is None:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")

@@ -93,6 +93,10 @@ def _face_table(written: Sequence[Outcome]) -> pd.DataFrame:
     if any(o.landmarks for o in written):
         unknown = (np.nan,) * len(LANDMARK_COLUMNS)
         landmarks = np.repeat(np.array([o.landmarks or unknown for o in written]), times, axis=0)
+        # A masked copy that was aligned by itself has the points elsewhere; it is the face's second file.
+        by_itself = np.repeat([bool(o.masked_landmarks) for o in written], times) & (masked == 1)
+        moved = [o.masked_landmarks for o in written if o.masked_landmarks]
+        landmarks[by_itself] = np.array(moved).reshape(-1, len(LANDMARK_COLUMNS))
         table |= dict(zip(LANDMARK_COLUMNS, landmarks.T, strict=True))
     return pd.DataFrame(table)
 

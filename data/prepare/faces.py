@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 import torch
 
-from data.alignment.align import align_face
+from data.alignment.align import align_face, eye_distance
 from data.alignment.detector import Detection
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
 from data.sources.headers import is_jpeg, lies_upright
-from data.sources.outcome import NO_FACE, NO_MASK, TOO_SMALL, UNREADABLE, WORN, WRITTEN, Outcome
+from data.sources.outcome import LOST_UNDER_MASK, NO_FACE, NO_MASK, TOO_SMALL, UNREADABLE, WORN, WRITTEN, Outcome
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
 from data.transforms import resize_face
@@ -110,46 +111,125 @@ def _start_worker(make_detector: Callable[[], Detector]) -> None:
     _detector = make_detector()
 
 
-# ==== one batch, one face ====
+# ==== one batch ====
+
+
+class _Found(NamedTuple):
+    """A face in a picture."""
+
+    file: SourceFile
+    image: np.ndarray
+    detection: Detection
+
+
+class _Masked(NamedTuple):
+    """A masked copy: ``face`` uint8 (S, S, 3), the ``kind`` of its mask, and the bare face's ``landmarks`` in it."""
+
+    face: np.ndarray
+    kind: str
+    landmarks: np.ndarray
 
 
 def _prepare_batch(job: _Job) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    images, files = [], []
+    pictures = []
     for file in job.files:
         try:
-            images.append(file.read())
-            files.append(file)
+            pictures.append((file, file.read()))
         except UnreadableImage as error:
             outcomes.append(Outcome(file.path, file.stamp, UNREADABLE, str(error)))
-    searched = [_is_searched(file, job.settings) for file in files]
-    found = iter(_detector([image for image, wanted in zip(images, searched, strict=True) if wanted]))
-    place = _align if job.settings.align == "detect" else _keep_landmarks
-    for file, image, wanted in zip(files, images, searched, strict=True):
-        if wanted:
-            outcomes.append(place(job.settings, file, image, next(found)))
+    prepare = _detect_and_align if job.settings.align == "detect" else _keep_aligned
+    return outcomes + prepare(job.settings, pictures)
+
+
+def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+    lost, found = [], []
+    detections = _detector([image for _, image in pictures])
+    for (file, image), detection in zip(pictures, detections, strict=True):
+        if detection is None:
+            lost.append(_no_face(file, image))
+        elif detection.side < MIN_FACE_PIXELS:
+            lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels"))
         else:
-            outcomes.append(_keep(job.settings, file, image, ()))
+            found.append(_Found(file, image, detection))
+    masked = _mask_and_align(settings, found) if settings.alignment.masks == "before alignment" else {}
+    return lost + [_align(settings, face, masked) for face in found]
+
+
+def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked | None]) -> Outcome:
+    face, landmarks = align_face(found.image, found.detection, settings.size, settings.crop)
+    if found.file.path in masked:
+        return _write(settings, found.file, face, landmarks, masked[found.file.path])
+    return _write(settings, found.file, face, landmarks, _mask_aligned(settings, found.file, face, landmarks))
+
+
+def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+    """Faces that were aligned before; one that wears a mask needs no landmarks to fit another by."""
+    searched = [settings.align == "landmarks" and not file.masked for file, _ in pictures]
+    found = iter(_detector([image for (_, image), wanted in zip(pictures, searched, strict=True) if wanted]))
+    outcomes = []
+    for (file, image), wanted in zip(pictures, searched, strict=True):
+        detection = next(found) if wanted else None
+        if wanted and detection is None:
+            outcomes.append(_no_face(file, image))
+        else:
+            outcomes.append(_keep(settings, file, image, detection.landmarks if wanted else ()))
     return outcomes
 
 
-def _is_searched(file: SourceFile, settings: PrepareSettings) -> bool:
-    """Whether the face has to be found; an aligned one that wears a mask needs no landmarks to fit another by."""
-    return settings.align == "detect" or (settings.align == "landmarks" and not file.masked)
+# ==== masks ====
 
 
-def _align(settings: PrepareSettings, file: SourceFile, image: np.ndarray, detection: Detection | None) -> Outcome:
-    if detection is None:
-        return _no_face(file, image)
-    if detection.side < MIN_FACE_PIXELS:
-        return Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels")
-    return _write(settings, file, *align_face(image, detection, settings.size, settings.crop))
+def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
+    """Path → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
+    detector misses it, or takes something else for it."""
+    bare = [face for face in faces if _gets_mask(settings, face.file)]
+    drawn = [_draw_mask(settings, face.file, face.image, face.detection.landmarks) for face in bare]
+    detections = _detector([image for image, _ in drawn])
+    return {
+        face.file.path: None
+        if detection is None or _is_elsewhere(detection.landmarks, face.detection.landmarks)
+        else _as_seen(settings, image, kind, detection, face.detection.landmarks)
+        for face, (image, kind), detection in zip(bare, drawn, detections, strict=True)
+    }
 
 
-def _keep_landmarks(
-    settings: PrepareSettings, file: SourceFile, image: np.ndarray, detection: Detection | None
-) -> Outcome:
-    return _no_face(file, image) if detection is None else _keep(settings, file, image, detection.landmarks)
+def _as_seen(
+    settings: PrepareSettings, image: np.ndarray, kind: str, detection: Detection, points: np.ndarray
+) -> _Masked:
+    face, landmarks = align_face(image, detection, settings.size, settings.crop, points)
+    return _Masked(face, kind, landmarks)
+
+
+def _is_elsewhere(found: np.ndarray, bare: np.ndarray) -> bool:
+    """Whether points are off by more than half the eyes' distance on the mean: another face, or none."""
+    return float(np.linalg.norm(found - bare, axis=1).mean()) > eye_distance(bare) / 2
+
+
+def _mask_aligned(
+    settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray
+) -> _Masked | None:
+    """The masked copy of a face whose place is known, None for one that gets no mask."""
+    if not _gets_mask(settings, file):
+        return None
+    return _Masked(*_draw_mask(settings, file, face, landmarks), landmarks)
+
+
+def _gets_mask(settings: PrepareSettings, file: SourceFile) -> bool:
+    return settings.masks == "simulated" and not file.masked
+
+
+def _draw_mask(
+    settings: PrepareSettings, file: SourceFile, image: np.ndarray, landmarks: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """The picture with a mask on its face, and the mask's kind."""
+    # From the seed and the name: the same mask in whatever order the files come.
+    rng = np.random.default_rng([settings.seed, zlib.crc32(file.name.encode())])
+    kind = random_mask_kind(rng, settings.mask_kinds)
+    return render_mask(image, landmarks, kind, rng), kind
+
+
+# ==== one face ====
 
 
 def _no_face(file: SourceFile, image: np.ndarray) -> Outcome:
@@ -168,9 +248,11 @@ def _keep(settings: PrepareSettings, file: SourceFile, image: np.ndarray, landma
         return Outcome(file.path, file.stamp, UNREADABLE, reason)
     landmarks = np.asarray(landmarks, np.float32)
     if width == settings.size:
-        return _write(settings, file, image, landmarks, encoded=_plain_jpeg(file))
+        masked = _mask_aligned(settings, file, image, landmarks)
+        return _write(settings, file, image, landmarks, masked, _plain_jpeg(file))
     # Pixel centres: new = (old + 0.5) · factor − 0.5.
-    return _write(settings, file, resize_face(image, settings.size), (landmarks + 0.5) * (settings.size / width) - 0.5)
+    points, face = (landmarks + 0.5) * (settings.size / width) - 0.5, resize_face(image, settings.size)
+    return _write(settings, file, face, points, _mask_aligned(settings, file, face, points))
 
 
 def _plain_jpeg(file: SourceFile) -> bytes | None:
@@ -181,23 +263,34 @@ def _plain_jpeg(file: SourceFile) -> bytes | None:
 
 
 def _write(
-    settings: PrepareSettings, file: SourceFile, face: np.ndarray, landmarks: np.ndarray, encoded: bytes | None = None
+    settings: PrepareSettings,
+    file: SourceFile,
+    face: np.ndarray,
+    landmarks: np.ndarray,
+    masked: _Masked | None,
+    encoded: bytes | None = None,
 ) -> Outcome:
     """Write the face, from its JPEG ``encoded`` if there is one, and its masked copy."""
-    mask = WORN if file.masked else NO_MASK
-    masked = face
-    if settings.masks == "simulated" and not file.masked:
-        # From the seed and the name: the same mask in whatever order the files come.
-        rng = np.random.default_rng([settings.seed, zlib.crc32(file.name.encode())])
-        mask = random_mask_kind(rng, settings.mask_kinds)
-        masked = render_mask(face, landmarks, mask, rng)
-    numbers = tuple(round(float(v), 2) for v in landmarks.ravel())
-    outcome = Outcome(file.path, file.stamp, WRITTEN, "", file.name, file.person, numbers, mask)
+    lost = masked is None and _gets_mask(settings, file)
+    outcome = Outcome(
+        file.path,
+        file.stamp,
+        WRITTEN,
+        LOST_UNDER_MASK if lost else "",
+        file.name,
+        file.person,
+        _numbers(landmarks),
+        WORN if file.masked else masked.kind if masked else NO_MASK,
+        _numbers(masked.landmarks) if masked and masked.landmarks is not landmarks else (),
+    )
     for path in outcome.faces:
-        image = masked if path.startswith("masked/") else face
-        data = encoded if image is face and encoded else _jpeg(image)
+        data = _jpeg(masked.face) if masked and path.startswith("masked/") else encoded or _jpeg(face)
         write_file(settings.out / path, data, flush=False)
     return outcome
+
+
+def _numbers(landmarks: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(v), 2) for v in landmarks.ravel())
 
 
 def _jpeg(image: np.ndarray) -> bytes:

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from data.alignment.alignment import Alignment
 from data.sources.outcome import Outcome
 from runtime.errors import InputError
 from runtime.files import write_file, writing
 
 JOURNAL = "journal.jsonl"
+# What folders were made with that were begun before there was a choice.
+_AS_BEFORE = {"alignment": Alignment().to_dict()}
 
 
 class Journal:
@@ -38,7 +41,7 @@ class Journal:
 
     def _read(self, folder: Path, settings: dict) -> None:
         first, *lines = self._path.read_text().splitlines() or [""]
-        made_with = json.loads(first) if first.startswith("{") and first.endswith("}") else {}
+        made_with = _AS_BEFORE | (json.loads(first) if first.startswith("{") and first.endswith("}") else {})
         different = [key for key in settings if made_with.get(key) != settings[key]]
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
@@ -48,7 +51,8 @@ class Journal:
                 values = json.loads(line)
             except ValueError:
                 continue
-            values["landmarks"] = tuple(values["landmarks"])
+            for key in ("landmarks", "masked_landmarks"):
+                values[key] = tuple(values.get(key, ()))
             # Millions of outcomes: equal strings are kept once.
             values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
             if values["name"] == values["path"]:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data.alignment.detector import FaceDetector
+from data.alignment.errors import FILE as ERRORS
+from data.alignment.errors import error_quantiles, measure_errors
+from data.alignment.finder import MTCNN, open_detector, open_finder
 from data.prepare.csvs import write_pair_table, write_people_tables
 from data.prepare.faces import JPEG_QUALITY, Detector, prepare_files
 from data.prepare.journal import Journal
@@ -21,13 +24,14 @@ from data.prepare.preview import contact_sheet
 from data.prepare.settings import DEFAULT_SIZE, SIZES, PrepareSettings
 from data.sources.folders import list_folder
 from data.sources.open_source import open_source
-from data.sources.outcome import STATUSES, WORN, WRITTEN, Outcome
+from data.sources.outcome import LOST_UNDER_MASK, STATUSES, WORN, WRITTEN, Outcome
 from data.sources.pair_lists import apply_mask_labels
 from data.sources.read_image import UnreadableImage, read_image
 from data.sources.source_file import Source, SourceFile
 from data.sources.spelling import spelled_twice
 from data.tables.card import write_dataset_card
 from data.tables.paths import missing_files
+from data.tables.rows import write_table
 from runtime.errors import InputError, in_one_line
 from runtime.files import write_file
 from runtime.spreadsheet import csv_for_people
@@ -35,13 +39,18 @@ from runtime.spreadsheet import csv_for_people
 _PREVIEW_FACES = 32
 
 
-def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] = FaceDetector) -> dict:
+def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | None = None) -> dict:
     """Do the whole preparation and return the summary, as in summary.json.
 
-    ``make_detector`` is called once in each process. Raises InputError: see ``open_source`` and ``Journal``; an
-    impossible setting; a folder that can't be written; no usable face at all.
+    ``make_detector`` is called once in each process; None: what the settings name. Raises InputError: see
+    ``open_source`` and ``Journal``; an impossible setting; a folder that can't be written; no usable face at all.
     """
     settings.check()
+    if make_detector is None:
+        make_detector = partial(open_finder, settings.detector, settings.landmarks)
+        if settings.detector != MTCNN:
+            # A file that is missing or damaged is named here; in a worker it would only end the process.
+            open_detector(settings.detector)
     started = time.monotonic()
     name, source = _open(settings)
     settings = replace(settings, size=settings.size or _own_size(source))
@@ -143,7 +152,7 @@ def _run(
 
 def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: int, seconds: float) -> dict:
     outcomes = [journal.outcomes[file.path] for file in source.pictures] + source.other
-    failures = [(o.path, o.status, o.reason) for o in outcomes if o.status != WRITTEN]
+    failures = [(o.path, o.status, o.reason) for o in outcomes if o.reason or o.status != WRITTEN]
     failed = pd.DataFrame(failures, columns=["path", "status", "reason"])
     write_file(settings.out / "failures.csv", csv_for_people(failed))
     written = [o for o in outcomes if o.status == WRITTEN]
@@ -151,6 +160,7 @@ def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: i
     summary = {
         "files": len(outcomes),
         **{status.replace(" ", "_"): counts[status] for status in STATUSES},
+        "lost_under_mask": sum(o.reason == LOST_UNDER_MASK for o in outcomes),
         "kept_from_before": kept,
         "seconds": round(seconds, 1),
     }
@@ -170,9 +180,25 @@ def _write_results(settings: PrepareSettings, source: Source, written: list[Outc
         more = write_people_tables(settings, written)
         more["perhaps_one_person"] = spelled_twice(o.person for o in written)
     card = {"source": Path(settings.source).resolve().name, "seed": settings.seed, "jpeg_quality": JPEG_QUALITY}
+    card["alignment"] = settings.alignment.to_dict()
+    if settings.alignment.masks == "before alignment":
+        card["alignment_errors"] = _write_errors(settings, written)
     write_dataset_card(settings.out, settings.crop, settings.size, **card)
     _write_preview(settings, source, written)
     return more
+
+
+def _write_errors(settings: PrepareSettings, written: list[Outcome]) -> dict:
+    """By how much masks moved the alignment, for training to draw from; returns what the card says of it."""
+    both = [o for o in written if o.masked_landmarks]
+    bare, masked = (
+        np.array([points for o in both for points in part(o)], np.float64).reshape(-1, 5, 2)
+        for part in (lambda o: o.landmarks, lambda o: o.masked_landmarks)
+    )
+    table = measure_errors([o.mask for o in both], bare, masked, settings.size)
+    write_table(table, settings.out / ERRORS)
+    lost = sum(o.reason == LOST_UNDER_MASK for o in written)
+    return {"faces": len(both), "lost": lost, "shift_of_eye_distance": error_quantiles(table)}
 
 
 def _write_preview(settings: PrepareSettings, source: Source, written: list[Outcome]) -> None:

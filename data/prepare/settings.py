@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.alignment.alignment import LANDMARKS, Alignment, Landmarks
+from data.alignment.finder import MTCNN, check_detector, detector_name
+from data.alignment.landmarks import check_trained
 from data.masks.render import MASK_KINDS, check_mask_kinds
 from data.prepare.proposals import read_proposals
 from data.transforms import Crop
@@ -38,12 +41,21 @@ class PrepareSettings:
     crop: Crop = "arcface5"
     """arcface5: five landmarks to the ArcFace template. mtcnn_box: the detector's box, as for facenet-pytorch's
     weights."""
+    detector: str = MTCNN
+    """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
+    kind."""
+    landmarks: Landmarks = LANDMARKS
+    """Whose five points faces are aligned by. detector: the detector's own. network: those of a landmark network, which
+    has to be trained first (data.landmarks)."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
+    mask_then_align: bool = False
+    """Draw the mask on the photograph, then detect and align the masked face, as a camera in use has to. Otherwise
+    masks are drawn on aligned faces, as in most papers."""
     mask_kinds: tuple[str, ...] = MASK_KINDS
     """Simulated masks to draw from: these names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
     picture of the fabric (cloth:tartan.png)."""
@@ -64,9 +76,19 @@ class PrepareSettings:
     jobs: int = 0
     """Processes; 0: one per core."""
 
+    @property
+    def alignment(self) -> Alignment:
+        """How the faces are aligned, for cards."""
+        # Aligned faces keep their place, and get their masks there.
+        before = self.mask_then_align and self.align == "detect"
+        return Alignment(
+            detector_name(self.detector), self.landmarks, "before alignment" if before else "after alignment"
+        )
+
     def made_with(self) -> dict:
         """The settings that a face on disk depends on."""
         made_with = {name: getattr(self, name) for name in ("size", "crop", "align", "masks", "seed")}
+        made_with["alignment"] = self.alignment.to_dict()
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:
@@ -81,6 +103,9 @@ class PrepareSettings:
                 raise InputError(f"{name} must be 2 or more, not {getattr(self, name)}")
         if self.pairs_per_person < 1 or self.jobs < 0 or self.person_level < 0:
             raise InputError("pairs_per_person must be 1 or more, jobs and person_level 0 or more")
+        check_detector(self.detector, self.crop)
+        if self.landmarks == "network":
+            check_trained()
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted to landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)

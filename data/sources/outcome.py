@@ -14,13 +14,17 @@ STATUSES = (WRITTEN, NO_FACE, UNREADABLE, TOO_SMALL, NO_PICTURE)
 
 NO_MASK, WORN = "none", "worn"
 
+# Why a written face has no masked copy: the detector missed it, or took something else for it.
+LOST_UNDER_MASK = "not found under the mask"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of the source's file ``path``: one of STATUSES and the reason; for a written face its ``name``
     under plain/ and masked/, its ``person``, the ten numbers of its landmarks in the aligned image (none where they
     were not searched), and its ``mask``: NO_MASK (plain/ only), WORN (masked/ only), or the kind of the simulated
-    one (both)."""
+    one (both). ``masked_landmarks``: where the same ten numbers lie in the masked copy, if that was aligned by itself.
+    """
 
     path: str
     stamp: str
@@ -30,6 +34,7 @@ class Outcome:
     person: str = ""
     landmarks: tuple[float, ...] = ()
     mask: str = NO_MASK
+    masked_landmarks: tuple[float, ...] = ()
 
     @property
     def faces(self) -> tuple[str, ...]:

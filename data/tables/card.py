@@ -1,7 +1,9 @@
 """The card of a folder of faces, ``dataset.json``: how they were made."""
 
+import sys
 from pathlib import Path
 
+from data.alignment.alignment import Alignment
 from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.kinds import TEXT, Fields, parse_json, require, whole
@@ -43,10 +45,11 @@ def card_above(photo: Path) -> tuple[dict, Path] | None:
     return None
 
 
-def check_card(card: dict | None, place: Path, crop: str) -> int | None:
+def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
     """The size in pixels that the card of the faces at ``place`` states, None if they have none.
 
-    Raises InputError if the card states another crop than ``crop``.
+    Warns if it states another way to find faces than ``alignment``, that of the network's training faces. Raises
+    InputError if it states another crop than ``crop``.
     """
     if card is None:
         return None
@@ -55,4 +58,16 @@ def check_card(card: dict | None, place: Path, crop: str) -> int | None:
             f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
             "set crop, or prepare the faces again"
         )
+    if alignment is not None and not alignment.finds_as(Alignment.of(card)):
+        warn_of_alignment(f"the faces in {place}", Alignment.of(card), alignment)
     return card["size"]
+
+
+def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
+    """One line, when a network meets ``faces`` that were found in another way than its training faces."""
+    print(
+        f"warning: {faces}: aligned by {found.detector} with the {found.landmarks}'s points; the network was trained "
+        f"with {trained.detector} and the {trained.landmarks}'s points: expect more errors",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -56,6 +56,8 @@ class IdentifySettings:
     """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
     """JSON file of the figures; otherwise identify.json beside the enrolment."""
+    detector: str = "mtcnn"
+    """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
     least_face: int = 0
     """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -76,7 +78,7 @@ def identify(settings: IdentifySettings) -> dict | None:
     for person in settings.remove:
         enrolment.remove(person)
     if settings.gallery or settings.probe:
-        embedder = Embedder(settings.model, settings.backbone, settings.device, settings.least_face)
+        embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     if settings.gallery:
         _enrol(enrolment, embedder, settings.gallery, settings.pictures)
     if settings.gallery or settings.remove:
@@ -164,7 +166,7 @@ def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
     """Yield ((person, path), embedding) for all that show a face; the others are named."""
     card_folder = next((place for place in (folder, folder.resolve().parent) if (place / CARD).is_file()), None)
     if card_folder is not None:
-        check_card(read_dataset_card(card_folder), card_folder, embedder.crop)
+        check_card(read_dataset_card(card_folder), card_folder, embedder.crop, embedder.alignment)
         paths = np.array([path for _, path in listed])
         loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
         rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]

@@ -22,7 +22,7 @@ def verdict(metrics: Mapping, log: list[dict]) -> list[str]:
         sentences += [_result(metrics), f"What may help: {ADVICE}."]
     elif not _is_chance(metrics):
         if metrics["accuracy"] < 1:
-            sentences += [_conditions(metrics), _masks(metrics), _errors(metrics)]
+            sentences += [_conditions(metrics), _masks(metrics), _aligned(metrics), _errors(metrics)]
         else:
             sentences.append(_too_easy(metrics))
         sentences.append(_access(metrics))
@@ -92,6 +92,18 @@ def _masks(metrics: Mapping) -> str | None:
         f"The hardest mask is {order[0]} ({percent(hardest['accuracy'], 1)}), the easiest {order[-1]} "
         f"({percent(easiest['accuracy'], 1)}){chance}."
     )
+
+
+def _aligned(metrics: Mapping) -> str | None:
+    """What the results on masked faces rest on."""
+    how = metrics.get("alignment")
+    if not how or not metrics["by_condition"].keys() - {NO_MASKS}:
+        return None
+    points = "the landmark network's" if how["landmarks"] == "network" else "its own"
+    order = f"Faces were found by {how['detector']} and aligned by {points} points; simulated masks were put on"
+    if how["masks"] == "before alignment":
+        return f"{order} before that, as in use."
+    return f"{order} after that, so that the results assume the landmarks of the bare face."
 
 
 def _errors(metrics: Mapping) -> str | None:

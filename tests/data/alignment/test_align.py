@@ -145,7 +145,7 @@ def test_no_face_gives_none_for_any_shape(detector):
 def test_of_several_faces_the_one_nearest_the_centre_in_image_pixels(monkeypatch, detector):
     face = template(112)
 
-    def three_faces(images, min_face, factor):
+    def three_faces(images, min_face, factor, thresholds):
         canvas = len(images[0])
         centres = np.array([[0.2, 0.5], [0.55, 0.5], [0.5, 0.49]]) * canvas
         boxes = np.hstack([centres - 10, centres + 10]).astype(np.float32)
@@ -165,7 +165,7 @@ def test_of_several_faces_the_one_nearest_the_centre_in_image_pixels(monkeypatch
 def test_implausible_landmarks_are_no_face(monkeypatch, detector):
     scramble = template(112)[[1, 0, 2, 3, 4]]
 
-    def guess(images, min_face, factor):
+    def guess(images, min_face, factor, thresholds):
         return [(np.array([[10, 10, 90, 90]], np.float32), scramble[None], np.ones(1, np.float32))] * len(images)
 
     monkeypatch.setattr(detector, "_cascade", guess)
@@ -195,7 +195,7 @@ def test_cascade_keeps_the_pictures_of_a_batch_apart():
     rng = np.random.default_rng(1)
     pictures = [np.repeat(np.repeat(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8), 12, 0), 12, 1) for _ in range(6)]
     cascade = Cascade()
-    together = cascade._propose(pictures, 40, 0.709)
+    together = cascade._propose(pictures, 40, 0.709, 0.6)
     counts = np.bincount(together[1], minlength=6)
-    alone = [cascade._propose([picture], 40, 0.709)[0] for picture in pictures]
+    alone = [cascade._propose([picture], 40, 0.709, 0.6)[0] for picture in pictures]
     assert counts.tolist() == [len(boxes) for boxes in alone] and counts.sum() > 0

@@ -1,0 +1,297 @@
+"""What masks do to alignment: points that move, faces that are lost, and what that costs a network that stays as it is.
+
+    python -m benchmarks.align --faces FOLDER [--judge WEIGHTS.safetensors] [--yunet FILE.onnx] [--check] [--json FILE]
+
+FOLDER holds raw photos: dev/<person>/ with dev_pairs.csv (path,pair_path,same), and train/<person>/ with tight crops
+among them (all that are not 250×250 pixels). Masks are put on the photographs first; then each door finds and aligns
+what it sees. "bare" is what no door has: the masked photograph, aligned by the bare one's landmarks. The judge is
+MobileFaceNet, to which a lost face is nobody's.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from PIL import Image
+
+from benchmarks.table import Options, Report
+from data.alignment.align import align_face, eye_distance
+from data.alignment.alignment import LANDMARKS
+from data.alignment.detector import Detection, FaceDetector
+from data.alignment.finder import MTCNN, open_finder
+from data.masks.pose import fit_pose
+from data.masks.render import MASK_KINDS, render_mask
+from data.sources.folders import list_folder
+from data.sources.read_image import read_image
+from data.transforms import Preprocessing
+from eval.embed import embed
+from eval.metrics.accuracy import fold_accuracies
+from models.trained_model import TrainedModel, open_model
+from runtime.errors import one_line_errors
+
+# MTCNN's three searches alone, as all faces were found before there was a choice; what a command does unless it is told
+# otherwise; and the same with --detector yunet.
+TODAY, DEFAULT, YUNET = "mtcnn of old", "default", "yunet"
+BARE = "bare"
+_BATCH, _SIZE, _LFW_SIZE = 32, 112, 250
+# Degrees of yaw from which a head is turned.
+_TURNED = 25.0
+# A face that is lost is as far from everybody as faces can be.
+_NOBODY = 2.0
+_PARTS = {"eyes": [0, 1], "nose": [2], "mouth": [3, 4]}
+
+
+@dataclass(frozen=True)
+class AlignOptions(Options):
+    """Measure how masked faces are found and aligned."""
+
+    faces: Path = tyro.MISSING
+    """Folder of raw photos."""
+    judge: Path | None = None
+    """Weights of MobileFaceNet."""
+    yunet: Path | None = None
+    """YuNet's file; without it mtcnn alone is measured."""
+    photos: int = 0
+    """Most photographs of either kind; 0: all."""
+
+
+Door = Callable[[list[np.ndarray]], list[Detection | None]]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph in which the bare face was found: ``kind`` of the mask it gets, and its ``number``, which decides
+    how that sits."""
+
+    path: Path
+    bare: Detection
+    kind: str
+    number: int
+
+    @property
+    def turned(self) -> bool:
+        """Whether the head is turned."""
+        return bool(abs(np.rad2deg(fit_pose(self.bare.landmarks.astype(np.float64)).yaw)) > _TURNED)
+
+    def masked(self) -> np.ndarray:
+        """The photograph with the mask on it."""
+        rng = np.random.default_rng(self.number)
+        return render_mask(read_image(self.path), self.bare.landmarks, self.kind, rng)
+
+
+def open_doors(yunet: Path | None) -> dict[str, Door]:
+    """Name → what finds faces."""
+    doors: dict[str, Door] = {TODAY: FaceDetector(), DEFAULT: open_finder(MTCNN, LANDMARKS)}
+    if yunet:
+        doors[YUNET] = open_finder(str(yunet), LANDMARKS)
+        if LANDMARKS == "network":
+            doors["yunet, its own points"] = open_finder(str(yunet), "detector")
+    return doors
+
+
+def bare_photos(paths: list[Path], detector: Door) -> list[Photo]:
+    """The photographs in which today's detector finds the bare face, kinds of masks in turn."""
+    photos = []
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        for path, found in zip(batch, detector([read_image(path) for path in batch]), strict=True):
+            if found is not None:
+                photos.append(Photo(path, found, MASK_KINDS[len(photos) % len(MASK_KINDS)], len(photos)))
+    return photos
+
+
+# ==== landmarks ====
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a door saw in each masked photograph, and its images a second on one core."""
+
+    found: list[Detection | None]
+    rate: float
+
+
+def look(photos: list[Photo], door: Door) -> Seen:
+    """All masked photographs through a door."""
+    found: list[Detection | None] = []
+    seconds = 0.0
+    for start in range(0, len(photos), _BATCH):
+        images = [photo.masked() for photo in photos[start : start + _BATCH]]
+        started = time.process_time()
+        found += door(images)
+        seconds += time.process_time() - started
+    return Seen(found, len(photos) / seconds)
+
+
+def errors(photos: list[Photo], seen: Seen) -> np.ndarray:
+    """(N, 5): how far each point is from the bare face's, in distances of the eyes; infinite where it is lost."""
+    off = np.full((len(photos), 5), np.inf)
+    for row, (photo, found) in enumerate(zip(photos, seen.found, strict=True)):
+        if found is not None:
+            bare = photo.bare.landmarks
+            off[row] = np.linalg.norm(found.landmarks - bare, axis=1) / eye_distance(bare)
+    return off
+
+
+def failed(off: np.ndarray) -> np.ndarray:
+    """(N,): lost, or off by more than half the eyes' distance on the mean."""
+    return off.mean(1) > 0.5
+
+
+def report_landmarks(report: Report, name: str, photos: list[Photo], seen: Seen) -> None:
+    """A row for all photographs, each kind of mask, and each pose."""
+    off = errors(photos, seen)
+    own = np.array([found is not None and not found.refined for found in seen.found])
+    kinds = np.array([photo.kind for photo in photos])
+    turned = np.array([photo.turned for photo in photos])
+    parts = {"all": np.ones(len(photos), bool)} | {kind: kinds == kind for kind in MASK_KINDS}
+    for what, rows in (parts | {"turned": turned, "frontal": ~turned}).items():
+        report.add(
+            door=name,
+            faces=f"{what} ({rows.sum()})",
+            lost=100 * float(np.isinf(off[rows, 0]).mean()),
+            failed=100 * float(failed(off[rows]).mean()),
+            **{part: 100 * float(np.median(off[rows][:, points])) for part, points in _PARTS.items()},
+            own=100 * float(own[rows].mean()),
+            rate=seen.rate if what == "all" else None,
+        )
+
+
+def measure_landmarks(
+    report: Report, photos: list[Photo], tight: list[Photo], doors: dict[str, Door]
+) -> dict[str, Seen]:
+    """Errors and losses on ordinary photographs and on tight crops; what each door saw of the former."""
+    seen = {name: look(photos, door) for name, door in doors.items()}
+    for name, saw in seen.items():
+        report_landmarks(report, name, photos, saw)
+        bar = {DEFAULT: 1.5, YUNET: 0.3}.get(name)
+        if bar:
+            report.at_most(f"{name}: lost, or off by half the eyes, %", 100 * failed(errors(photos, saw)).mean(), bar)
+        if tight:
+            share = 100 * failed(errors(tight, look(tight, doors[name]))).mean()
+            report.add(door=name, faces=f"tight crops ({len(tight)})", failed=share)
+            if name in (DEFAULT, YUNET):
+                report.at_most(f"{name}: tight crops lost, or off by half the eyes, %", share, 3)
+    return seen
+
+
+# ==== judge ====
+
+
+class Judge:
+    """An untouched network's distances of pairs of photographs."""
+
+    def __init__(self, opened: TrainedModel, photos: list[Photo], pairs: pd.DataFrame, root: Path) -> None:
+        self._opened, self._photos = opened, photos
+        rows = {str(photo.path.relative_to(root)): row for row, photo in enumerate(photos)}
+        whole = pairs[pairs["path"].isin(rows) & pairs["pair_path"].isin(rows)]
+        self._left = whole["path"].map(rows).to_numpy()
+        self._right = whole["pair_path"].map(rows).to_numpy()
+        self._same = whole["same"].to_numpy(bool)
+
+    def __len__(self) -> int:
+        return len(self._same)
+
+    def embeddings(self, found: list[Detection | None], masked: bool) -> np.ndarray:
+        """(N, D), NaN for lost faces."""
+        self._opened.model.to(memory_format=torch.channels_last)
+        there = [row for row, face in enumerate(found) if face is not None]
+        normalise = Preprocessing.from_dict(self._opened.preprocessing).normalise
+        batches = self._crops([(self._photos[row], found[row]) for row in there], masked)
+        known = embed(self._opened.model, batches, device="cpu", normalise=normalise, mirror=True)
+        rows = np.full((len(found), known.shape[1]), np.nan, np.float32)
+        rows[there] = known
+        return rows
+
+    def accuracy(self, left: np.ndarray, right: np.ndarray) -> float:
+        """10-fold accuracy in percent."""
+        distances = np.linalg.norm(left[self._left] - right[self._right], axis=1).astype(np.float64)
+        return 100 * float(fold_accuracies(np.nan_to_num(distances, nan=_NOBODY), self._same).mean())
+
+    def _crops(self, faces: list[tuple[Photo, Detection]], masked: bool) -> Iterator[torch.Tensor]:
+        for start in range(0, len(faces), _BATCH):
+            crops = [
+                align_face(photo.masked() if masked else read_image(photo.path), found, _SIZE)[0]
+                for photo, found in faces[start : start + _BATCH]
+            ]
+            yield torch.from_numpy(np.stack(crops))
+
+
+def measure_judge(
+    report: Report, judge: Judge, photos: list[Photo], seen: dict[str, Seen], doors: dict[str, Door]
+) -> None:
+    """Accuracy by door, and what share of today's loss each wins back."""
+    plain = {BARE: judge.embeddings([photo.bare for photo in photos], masked=False)}
+    masked = {BARE: judge.embeddings([photo.bare for photo in photos], masked=True)}
+    for name, saw in seen.items():
+        masked[name] = judge.embeddings(saw.found, masked=True)
+        plain[name] = plain[BARE] if name == TODAY else judge.embeddings(_plain(photos, doors[name]), masked=False)
+    both = {name: judge.accuracy(rows, rows) for name, rows in masked.items()}
+    bare_pairs = {name: judge.accuracy(rows, rows) for name, rows in plain.items()}
+    for name in masked:
+        won = None if name in (BARE, TODAY) else 100 * (both[name] - both[TODAY]) / (both[BARE] - both[TODAY])
+        report.add(
+            door=name,
+            faces=f"judge, {len(judge)} pairs, %",
+            masked_masked=both[name],
+            masked_plain=judge.accuracy(masked[name], plain[name]),
+            plain_plain=bare_pairs[name],
+            won_back=won,
+        )
+        if bar := {DEFAULT: 70, YUNET: 80}.get(name):
+            report.at_least(f"{name}: masked–masked won back of today's loss, %", won, bar)
+            report.at_least(f"{name}: plain–plain over today's, points", bare_pairs[name] - bare_pairs[TODAY], -0.15)
+
+
+def _plain(photos: list[Photo], door: Door) -> list[Detection | None]:
+    batches = (photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH))
+    return list(itertools.chain(*(door([read_image(photo.path) for photo in batch]) for batch in batches)))
+
+
+# ==== the command ====
+
+
+def _is_tight(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return picture.size != (_LFW_SIZE, _LFW_SIZE)
+
+
+def _some(paths: list[Path], most: int) -> list[Path]:
+    return [paths[i] for i in np.linspace(0, len(paths) - 1, min(most or len(paths), len(paths))).astype(int)]
+
+
+def main(options: AlignOptions) -> int:
+    """Run all of it and print the table."""
+    report = Report("align")
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    doors = open_doors(options.yunet)
+    most = options.photos or (100 if options.quick else 0)
+    pairs = pd.read_csv(options.faces / "dev_pairs.csv")
+    # Whole pairs, so that there is something to judge.
+    pairs = pairs.iloc[np.unique(np.linspace(0, len(pairs) - 1, most // 2 or len(pairs)).astype(int))]
+    listed = [options.faces / "dev" / name for name in pd.unique(pd.concat([pairs["path"], pairs["pair_path"]]))]
+    photos = bare_photos(listed, doors[TODAY])
+    train = [options.faces / "train" / file.path for file in list_folder(options.faces / "train").pictures]
+    tight = bare_photos(_some([path for path in _some(train, 4 * most) if _is_tight(path)], most), doors[TODAY])
+    seen = measure_landmarks(report, photos, tight, doors)
+    if options.judge:
+        opened = open_model(str(options.judge), "mobilefacenet")
+        measure_judge(report, Judge(opened, photos, pairs, options.faces / "dev"), photos, seen, doors)
+    report.note("lost, failed (lost, or off by more than half the eyes' distance on the mean), own: % of the faces;")
+    report.note("eyes, nose, mouth: median error, % of the eyes' distance; own: aligned by the detector's own points")
+    report.note(f"points of the default: the {LANDMARKS}'s")
+    return report.finish(options)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        sys.exit(main(tyro.cli(AlignOptions, description=__doc__)))
