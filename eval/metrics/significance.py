@@ -51,10 +51,13 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int
 
 
 def mean_of_drawn_runs(runs: Sequence[Resamples], rng: np.random.Generator) -> Resamples:
-    """The mean of a figure over as many runs as there are, drawn anew for each resample of the people."""
+    """The mean of a figure over as many runs as there are, drawn anew for each resample of the people.
+
+    Runs count half, and half as often as they were drawn, so that they scatter half as much, as people do.
+    """
     of_runs = np.stack([run.by_people for run in runs])
     drawn = rng.integers(len(runs), size=of_runs.shape)
-    by_people = np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)
+    by_people = (of_runs.mean(axis=0) + np.take_along_axis(of_runs, drawn, axis=0).mean(axis=0)) / 2
     by_pairs = np.mean([run.by_pairs for run in runs], axis=0)
     return Resamples(float(np.mean([run.value for run in runs])), by_people, by_pairs, runs[0].people)
 

@@ -93,6 +93,25 @@ def test_table_has_a_column_for_each_condition_and_says_what_can_not_be_said():
     assert len({len(line) for line in table.splitlines()}) == 1
 
 
+def test_table_marks_figures_with_too_few_errors_for_an_interval():
+    rng = np.random.default_rng(0)
+    one = np.arange(400) % 40
+    same = np.arange(400) < 200
+    people = np.stack([one, np.where(same, one, (one + 1 + np.arange(400) // 40) % 40)], axis=1)
+    good = np.where(same, rng.uniform(0, 1.2, 400), rng.uniform(0.6, 2, 400))
+    perfect = np.where(same, 0.5, 1.5)
+    tables = [
+        figures_table(figures(distances, same, ["all"] * 400, 0.95, people=people)) for distances in (good, perfect)
+    ]
+    legend = "(–): too few errors for an interval"
+    assert "accuracy" in tables[0] and "(–)" not in tables[0]
+    assert tables[1].splitlines()[-1] == legend
+    assert next(line for line in tables[1].splitlines() if line.startswith("accuracy")).endswith("100.00 % (–)")
+    old = figures(perfect, same, ["all"] * 400, 0.95, people=people)
+    old["intervals"] = {"accuracy": [1.0, 1.0], "tar_at_far": {}}
+    assert "(–)" not in figures_table(old)  # metrics of older versions
+
+
 def test_table_without_a_threshold_has_no_accuracy_at_one():
     found = figures(np.array([0.1, 1.0]), np.array([True, False]), ["all", "all"], None)
     table = figures_table(found)

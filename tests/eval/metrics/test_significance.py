@@ -65,6 +65,8 @@ def test_seeds_that_scatter_make_the_interval_wider():
     still = difference(runs_of(*[0.9 + people] * 3), runs_of(0.8 + people), 0.1)
     scattered = difference(runs_of(0.8 + people, 0.9 + people, 1.0 + people), runs_of(0.8 + people), 0.1)
     assert scattered.interval[1] - scattered.interval[0] > 10 * (still.interval[1] - still.interval[0])
+    of_mean = np.std([0.8, 0.9, 1.0]) / np.sqrt(3)
+    assert np.ptp(scattered.interval) == pytest.approx(2 * t.ppf(0.975, 199) * of_mean, rel=0.05)
 
 
 def test_a_figure_that_most_resamples_lack_has_no_test():
