@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
 from runtime.devices import loader_workers
-from runtime.processes.children import end_with_parent
+from runtime.processes.children import end_with_parent, no_opencv_threads
 from runtime.processes.distributed import part_of, rank, ranks
 from runtime.processes.signals import ignore_stop_signals
 from runtime.processes.watched_loader import Progress, WatchedLoader
@@ -256,7 +255,6 @@ def _whole_batch(batch):
 
 
 def _start_worker(worker: int) -> None:
-    # OpenCV's own threads in every worker would fight for the cores that train.
-    cv2.setNumThreads(0)
+    no_opencv_threads()
     ignore_stop_signals()
     end_with_parent()

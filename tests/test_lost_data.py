@@ -114,7 +114,7 @@ def test_a_disk_that_does_not_answer_ends_the_run_after_the_time_allowed(tmp_pat
     for looked_at in ("_SIZES", "_FACES"):  # the look at some pictures before the start misses the stuck one
         monkeypatch.setattr(unaligned, looked_at, 1)
     code, said = _run([*_options("faces", "run"), "--data-timeout-minutes", 0.03])
-    assert code == 2
+    assert code == 2, said
     assert re.search(r"error: no data for .* has been reading pipe.jpg for \d+ s; data_timeout_minutes", said)
     assert "saved after epoch 0" in said
     assert "Traceback" not in said

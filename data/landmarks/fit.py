@@ -1,8 +1,8 @@
 """The training loop: resumable, the same bits whatever the number of workers and wherever it was stopped."""
 
+import signal
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from data.landmarks.settings import LandmarkSettings
 from data.landmarks.teacher import Taught
 from runtime.checkpoints.file import load_checkpoint, load_state, save_checkpoint
 from runtime.errors import InputError
+from runtime.processes.children import end_with_parent, no_opencv_threads
 from runtime.seeds import SampleGenerators
 from runtime.training.ema import EMA
 
@@ -122,5 +123,7 @@ def fit(taught: Taught, settings: LandmarkSettings, checkpoint: Path) -> Landmar
 
 
 def _start_worker(worker: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    """Ctrl-C is the parent's business."""
+    no_opencv_threads()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()

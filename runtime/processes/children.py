@@ -5,6 +5,8 @@ import os
 import threading
 from multiprocessing.util import Finalize
 
+import cv2
+
 
 def end_with_parent() -> None:
     """In a started process: end when the one that started it has ended, however that was.
@@ -12,6 +14,14 @@ def end_with_parent() -> None:
     A worker that waits for work, or for a disk, would not notice, and keep its memory for good.
     """
     threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def no_opencv_threads() -> None:
+    """In a started process: OpenCV works in the thread that calls it, so that processes do not fight for the cores.
+
+    Zero threads, not one: that would end those of the parent, which a fork does not have, and wait for them for good.
+    """
+    cv2.setNumThreads(0)
 
 
 def _wait_for_parent() -> None:

@@ -5,9 +5,11 @@ import os
 import signal
 import time
 
+import cv2
+import numpy as np
 import pytest
 
-from runtime.processes.children import end_with_parent, kill_daemons_at_exit
+from runtime.processes.children import end_with_parent, kill_daemons_at_exit, no_opencv_threads
 from runtime.processes.signals import ignore_stop_signals
 
 LONG = 60  # seconds until a test would fail
@@ -43,3 +45,24 @@ def test_a_child_that_ignores_stop_signals_ends_with_its_parent_and_does_not_kee
     assert receiver.poll(LONG)  # the pipe's other end is closed when both have ended
     with pytest.raises(EOFError):
         receiver.recv()
+
+
+def _work_alone():
+    no_opencv_threads()
+    cv2.GaussianBlur(np.zeros((500, 500), np.uint8), (0, 0), 3)
+
+
+def test_a_child_does_not_wait_for_its_parents_opencv_threads():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 3)
+        time.sleep(1)  # until the threads wait for work
+        child = CONTEXT.Process(target=_work_alone, daemon=True)
+        child.start()
+        child.join(LONG)
+        ended = child.exitcode
+        child.kill()
+        assert ended == 0
+    finally:
+        cv2.setNumThreads(before)
