@@ -59,8 +59,8 @@ class Settings:
     jitter: bool
     """Small random rotations, shifts and changes of size and light in training, to reduce overfitting."""
     alignment_errors: bool = False
-    """Move a training face that gets a new mask as masks moved the alignment when data.prepare --mask-then-align
-    measured it; without such a measurement no face is moved."""
+    """Move a training face that gets a new mask as data.prepare saw masks move the alignment. If it did not measure
+    that (--masks none, --masks-after-alignment), no face is moved."""
     max_unreadable: float
     """Share of an epoch's images that may be unreadable before the run stops."""
     mirror: bool

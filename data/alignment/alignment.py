@@ -6,8 +6,8 @@ from typing import Literal
 Landmarks = Literal["detector", "network"]
 MaskOrder = Literal["before alignment", "after alignment"]
 
-# Whose points are taken unless somebody says otherwise. The network's need a trained file (python -m data.landmarks).
-LANDMARKS: Landmarks = "detector"
+# Whose points are taken unless somebody says otherwise.
+LANDMARKS: Landmarks = "network"
 
 
 @dataclass(frozen=True)

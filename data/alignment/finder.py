@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from data.alignment.alignment import Landmarks
+from data.alignment.centre import covers_the_centre, face_at_the_centre
 from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_plausible
 from data.alignment.landmarks import LandmarkFinder, Reading, refined
 from data.alignment.yunet import YuNet, yunet_file
@@ -65,7 +66,8 @@ class FaceFinder:
     """A detector whose candidates the landmark network judges: is it a face, and where are its points under the mask?
 
     Each search of the detector is done only for the pictures in which those before it found no face that the network
-    knows. Where it knows none in any, the detector's own face is kept, with its own points.
+    knows. If none of them is at the centre, the network looks there by itself. If it knows no face at all, the
+    detector's own is kept, with its own points.
     """
 
     def __init__(self, detector: Detector, landmarks: LandmarkFinder) -> None:
@@ -86,6 +88,9 @@ class FaceFinder:
                 known[i] = next((refined(face, reading) for face, reading in faces if reading.sure), None)
                 unsure[i] = unsure[i] or next((face for face, _ in faces if _stands_alone(face)), None)
             left = [i for i in left if known[i] is None]
+        for i, (face, image) in enumerate(zip(known, images, strict=True)):
+            if face is None or not covers_the_centre(face, image):
+                known[i] = face_at_the_centre(image, self._landmarks) or face
         return [face or other for face, other in zip(known, unsure, strict=True)]
 
     def all_faces(self, image: np.ndarray) -> list[Detection]:

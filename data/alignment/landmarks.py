@@ -15,7 +15,7 @@ from data.alignment.landmark_network import CROP_SIZE, MIRRORED, LandmarkNetwork
 from data.transforms import template
 from runtime.errors import InputError
 
-# Where the trained file has to lie; none is included.
+# Trained by python -m data.landmarks train; its card lies beside it.
 TRAINED = Path(__file__).with_name("landmarks.safetensors")
 # A crop is a face from this probability on, and its points are sure where the rounds differ by no more than this share
 # of the eyes' distance.
@@ -54,7 +54,7 @@ class LandmarkFinder:
         """The points of each detection in its image (H, W, 3) uint8 RGB."""
         if not images:
             return []
-        first, _, _ = self._look(images, [coarse_points(detection) for detection in detections])
+        first, _ = self.glance(images, detections)
         second, spreads, faces = self._look(images, list(first), mirror=True)
         apart = np.linalg.norm(first - second, axis=-1).mean(1) / np.array([eye_distance(p) for p in second])
         return [
@@ -66,6 +66,12 @@ class LandmarkFinder:
             )
             for points, spread, face, off in zip(second.astype(np.float32), spreads, faces, apart, strict=True)
         ]
+
+    @torch.inference_mode()
+    def glance(self, images: Sequence[np.ndarray], detections: Sequence[Detection]) -> tuple[np.ndarray, np.ndarray]:
+        """The first look alone: landmarks float64 (B, 5, 2) in the images, and the probabilities of faces (B,)."""
+        landmarks, _, faces = self._look(images, [coarse_points(detection) for detection in detections])
+        return landmarks, faces
 
     def _look(
         self, images: Sequence[np.ndarray], points: Sequence[np.ndarray], mirror: bool = False
@@ -109,17 +115,24 @@ def coarse_points(detection: Detection) -> np.ndarray:
     return face
 
 
+def box_around(middle: np.ndarray, eyes: float) -> np.ndarray:
+    """The square box, float32 (4,), that a detector would give a face by the middle of its five points and the distance
+    of its eyes."""
+    corner = middle - _BOX_MIDDLE * eyes / _BOX_EYES
+    return np.array([*corner, *(corner + eyes / _BOX_EYES)], np.float32)
+
+
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     back = np.linalg.inv(matrix[:, :2])
     return np.column_stack([back, -back @ matrix[:, 2]])
 
 
 def check_trained(file: Path = TRAINED) -> None:
-    """Raise InputError if nobody has trained a landmark network."""
+    """Raise InputError if the trained landmark network is missing."""
     if not file.is_file():
         raise InputError(
-            f"there is no trained landmark network {file}; train it with python -m data.landmarks train, with --out at "
-            "that place, or set landmarks to detector"
+            f"there is no trained landmark network {file}; get it from the repository again, or set landmarks to "
+            "detector"
         )
 
 

@@ -21,8 +21,8 @@ from runtime.seeds import SampleGenerators
 from runtime.training.ema import EMA
 
 _SAVED_EVERY = 25
-# The averaged weights are those of about the last fifty steps.
-_AVERAGE = 0.98
+# The averaged weights are those of about the last hundred steps.
+_AVERAGE = 0.99
 # Where the network is sure of a point, an error counts by how sure; everywhere it counts against this, too, so that
 # what is hard to see is not given up.
 _FIXED_SPREAD = 0.04
@@ -61,14 +61,16 @@ class _Training:
 
     def __init__(self, settings: LandmarkSettings) -> None:
         torch.manual_seed(settings.seed)
-        self._made_with = settings.made_with()
+        self._made_with, self._lr, self._steps = settings.made_with(), settings.lr, settings.steps
         self.network = LandmarkNetwork().train()
         self.average = EMA(self.network, _AVERAGE)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=settings.lr, weight_decay=1e-3)
         self.done = 0
 
     def step(self, crops: Tensor, landmarks: Tensor, faces: Tensor) -> float:
-        """One batch; returns its loss."""
+        """One batch, at a rate that falls in a straight line to zero; returns its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._lr * (1 - self.done / self._steps)
         loss = loss_of(self.network(crops), landmarks, faces)
         self.optimiser.zero_grad()
         loss.backward()
@@ -100,7 +102,6 @@ class _Training:
 def fit(taught: Taught, settings: LandmarkSettings, checkpoint: Path) -> LandmarkNetwork:
     """The network with its averaged weights after ``settings.steps``, trained from ``checkpoint`` on if it is there.
 
-    The rate is constant and the average does what a falling one would, so that more steps can be added at any time.
     Raises InputError where the checkpoint was made with other settings.
     """
     training = _Training(settings)
@@ -113,10 +114,10 @@ def fit(taught: Taught, settings: LandmarkSettings, checkpoint: Path) -> Landmar
         generator=torch.Generator(),
         worker_init_fn=_start_worker,
     )
-    bar = tqdm(loader, desc="training", unit="step", initial=training.done, total=max(settings.steps, training.done))
+    bar = tqdm(loader, desc="training", unit="step", initial=training.done, total=settings.steps)
     for batch in bar:
         bar.set_postfix(loss=f"{training.step(*batch):.3f}", refresh=False)
-        if training.done % _SAVED_EVERY == 0 or training.done >= settings.steps:
+        if training.done % _SAVED_EVERY == 0 or training.done == settings.steps:
             training.save(checkpoint)
     training.network.load_state_dict(training.average.state_dict())
     return training.network.eval()

@@ -20,8 +20,8 @@ class LandmarkSettings:
     """The trained file; beside it lie its card (.json) and, until it is done, a checkpoint (.pt)."""
     cache: Path = Path("landmark_faces")
     """Folder for the faces that were found, 110 KB each: found once, whatever is trained on them."""
-    steps: int = 1_500
-    """Training steps; more than a finished training had are added to it."""
+    steps: int = 6_000
+    """Training steps."""
     batch_size: int = 32
     """Faces a step."""
     lr: float = 2e-3
@@ -36,8 +36,8 @@ class LandmarkSettings:
     """Seed of all that is random."""
 
     def made_with(self) -> dict:
-        """What a trained network depends on, besides the photographs and the number of steps."""
-        made_with = {name: getattr(self, name) for name in ("batch_size", "lr", "most_of_a_person", "seed")}
+        """What a trained network depends on, besides the photographs."""
+        made_with = {name: getattr(self, name) for name in ("steps", "batch_size", "lr", "most_of_a_person", "seed")}
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
     def check(self) -> None:

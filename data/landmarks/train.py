@@ -49,7 +49,6 @@ def write_trained(network: LandmarkNetwork, taught: Taught, settings: LandmarkSe
         "trained_on": {
             "folders": people,
             "faces": int((~taught.held_out).sum()),
-            "steps": settings.steps,
             **settings.made_with(),
         },
         "held_out_faces": int(taught.held_out.sum()),

@@ -45,17 +45,17 @@ class PrepareSettings:
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
     landmarks: Landmarks = LANDMARKS
-    """Whose five points faces are aligned by. detector: the detector's own. network: those of a landmark network, which
-    has to be trained first (data.landmarks)."""
+    """Whose five points faces are aligned by. network: those of a landmark network that looks through masks
+    (data.landmarks). detector: the detector's own."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""
     masks: Literal["simulated", "none"] = "simulated"
     """simulated: each plain face gets a masked copy. none: no copies (the training scripts' mask_probability draws
     fresh ones)."""
-    mask_then_align: bool = False
-    """Draw the mask on the photograph, then detect and align the masked face, as a camera in use has to. Otherwise
-    masks are drawn on aligned faces, as in most papers."""
+    masks_after_alignment: bool = False
+    """Draw masks on aligned faces, as in most papers. Otherwise masks are drawn on photographs, and then the masked
+    face is detected and aligned, as a camera in use has to."""
     mask_kinds: tuple[str, ...] = MASK_KINDS
     """Simulated masks to draw from: these names, or surgical, n95, kn95, cloth with a colour (cloth:#b03050) or a
     picture of the fabric (cloth:tartan.png)."""
@@ -79,8 +79,8 @@ class PrepareSettings:
     @property
     def alignment(self) -> Alignment:
         """How the faces are aligned, for cards."""
-        # Aligned faces keep their place, and get their masks there.
-        before = self.mask_then_align and self.align == "detect"
+        # Faces that are aligned already keep their place, and get their masks there.
+        before = self.masks == "simulated" and self.align == "detect" and not self.masks_after_alignment
         return Alignment(
             detector_name(self.detector), self.landmarks, "before alignment" if before else "after alignment"
         )

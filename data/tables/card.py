@@ -67,7 +67,7 @@ def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
     """One line, when a network meets ``faces`` that were found in another way than its training faces."""
     print(
         f"warning: {faces}: aligned by {found.detector} with the {found.landmarks}'s points; the network was trained "
-        f"with {trained.detector} and the {trained.landmarks}'s points: expect more errors",
+        f"with {trained.detector} and the {trained.landmarks}'s points: its figures may not hold",
         file=sys.stderr,
         flush=True,
     )

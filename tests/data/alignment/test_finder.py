@@ -9,7 +9,7 @@ from data.alignment import yunet
 from data.alignment.alignment import Alignment
 from data.alignment.detector import Detection, FaceDetector
 from data.alignment.finder import FaceFinder, check_detector, detector_name, open_detector
-from data.alignment.landmarks import Reading
+from data.alignment.landmarks import Reading, coarse_points
 from data.alignment.yunet import SEARCHES, YuNet
 from data.transforms import template
 from runtime.errors import InputError
@@ -118,10 +118,16 @@ class _Searches:
 
 
 class _Knows:
-    """A landmark network that knows faces right of a line, and finds their points two pixels lower."""
+    """A landmark network that knows faces right of a line, and finds their points two pixels lower. In crops around the
+    centre it sees the ``hidden`` face, or one left of the line."""
 
-    def __init__(self, line: float):
-        self.line = line
+    def __init__(self, line: float, hidden: Detection | None = None):
+        self.line, self.hidden = line, hidden or detection([0, 50])
+
+    def glance(self, images, windows):
+        middles = np.array([(window.box[:2] + window.box[2:]) / 2 for window in windows])
+        far = np.linalg.norm(middles - self.hidden.landmarks.mean(0), axis=1)
+        return np.stack([self.hidden.landmarks.astype(np.float64)] * len(windows)), 1 / (1 + far)
 
     def __call__(self, images, detections):
         sure = [face.landmarks.mean(0)[0] > self.line for face in detections]
@@ -149,6 +155,20 @@ def test_where_it_knows_none_every_search_is_done_and_a_sure_detectors_points_ar
     assert found is sure and not found.refined and detector.done == [1, 1, 1]
     assert FaceFinder(_Searches([faint]), _Knows(60))([IMAGE]) == [None]
     assert FaceFinder(_Searches([]), _Knows(60))([]) == []
+
+
+def test_where_no_known_face_is_at_the_centre_the_network_looks_there_itself():
+    beside, hidden = detection([90, 50], 30.0), detection([64, 55], 50.0)
+    knows = _Knows(60, hidden)
+    for detector in (_Searches([], []), _Searches([beside])):
+        (found,) = FaceFinder(detector, knows)([IMAGE])
+        assert found.refined and np.allclose(found.landmarks, hidden.landmarks + LOWER)
+        # The box is the one that a detector would give these points.
+        assert np.allclose(coarse_points(Detection(found.box, np.zeros((5, 2)), 0.9)), found.landmarks, atol=2)
+    (found,) = FaceFinder(_Searches([detection([66, 50])]), knows)([IMAGE])
+    assert np.allclose(found.landmarks, detection([66, 50]).landmarks + LOWER)
+    (found,) = FaceFinder(_Searches([beside]), _Knows(60))([IMAGE])
+    assert np.allclose(found.landmarks, beside.landmarks + LOWER)
 
 
 def test_all_faces_begin_with_the_known_one():

@@ -13,7 +13,7 @@ from data.alignment.detector import Detection
 from data.alignment.landmark_network import CROP_SIZE, LandmarkNetwork, Points, crop_template
 from data.alignment.landmarks import LandmarkFinder, coarse_points, load_network
 from data.landmarks import hide
-from data.landmarks.fit import fit, loss_of
+from data.landmarks.fit import _Training, fit, loss_of
 from data.landmarks.hide import hard_face, natural_face
 from data.landmarks.settings import LandmarkSettings
 from data.landmarks.teacher import KEPT_SIZE, Taught, is_held_out, kept_template
@@ -90,9 +90,18 @@ def settings(tmp_path: Path, **more) -> LandmarkSettings:
     return LandmarkSettings((tmp_path,), out=tmp_path / "points.safetensors", **values)
 
 
-def test_stopped_and_resumed_or_with_a_worker_it_gives_the_same_bits(taught, tmp_path):
+def _saves_and_stops(training, path, save=_Training.save):
+    save(training, path)
+    raise KeyboardInterrupt
+
+
+def test_stopped_and_resumed_or_with_a_worker_it_gives_the_same_bits(taught, tmp_path, monkeypatch):
     whole = fit(taught, settings(tmp_path), tmp_path / "whole.pt").state_dict()
-    fit(taught, settings(tmp_path, steps=2), tmp_path / "parts.pt")
+    monkeypatch.setattr("data.landmarks.fit._SAVED_EVERY", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("data.landmarks.fit._Training.save", _saves_and_stops)
+        with pytest.raises(KeyboardInterrupt):
+            fit(taught, settings(tmp_path), tmp_path / "parts.pt")
     parts = fit(taught, settings(tmp_path, workers=1), tmp_path / "parts.pt").state_dict()
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     with pytest.raises(InputError, match="was begun with lr 0.002; use the same settings"):

@@ -1,4 +1,4 @@
-"""Masks before detection and alignment (mask_then_align): what is written, counted, measured and drawn from."""
+"""Masks before detection and alignment: what is written, counted, measured and drawn from."""
 
 import dataclasses
 import zlib
@@ -58,9 +58,9 @@ def source(tmp_path) -> Path:
     return tmp_path / "raw"
 
 
-def run(source: Path, out: Path, misses: bool = False, mask_then_align: bool = True) -> dict:
+def run(source: Path, out: Path, misses: bool = False, **more) -> dict:
     bare = [read_image(path) for path in sorted(source.glob("*/*.png"))]
-    settings = PrepareSettings(str(source), out, size=SIZE, jobs=1, train_share=1.0, mask_then_align=mask_then_align)
+    settings = PrepareSettings(str(source), out, size=SIZE, jobs=1, train_share=1.0, **more)
     return prepare(settings, lambda: Misled(bare, misses))
 
 
@@ -86,29 +86,29 @@ def test_the_photograph_gets_the_mask_and_is_aligned_as_it_is_seen_then(source, 
 def test_the_card_says_which_order_and_how_far_faces_moved(source, tmp_path):
     run(source, tmp_path / "new")
     card = read_dataset_card(tmp_path / "new")
-    assert Alignment.of(card) == Alignment("mtcnn", "detector", "before alignment")
+    assert Alignment.of(card) == Alignment("mtcnn", "network", "before alignment")
     shift = float(np.hypot(*MISLED)) / 0.7 / np.linalg.norm(template(112)[1] - template(112)[0])
     for figures in card["alignment_errors"]["shift_of_eye_distance"].values():
         assert figures["median"] == pytest.approx(shift, abs=0.003)
-    run(source, tmp_path / "old", mask_then_align=False)
-    assert Alignment.of(read_dataset_card(tmp_path / "old")) == Alignment()
+    run(source, tmp_path / "old", masks_after_alignment=True)
+    assert Alignment.of(read_dataset_card(tmp_path / "old")) == Alignment("mtcnn", "network", "after alignment")
     old = pd.read_csv(tmp_path / "old" / "train.csv")[LANDMARK_COLUMNS].to_numpy()
     assert np.allclose(old, template(SIZE).ravel(), atol=0.02)
     assert AlignmentErrors.read(tmp_path / "old") is None
 
 
-def test_masks_come_after_alignment_unless_it_is_asked_otherwise(tmp_path):
-    assert PrepareSettings("raw", tmp_path).alignment == Alignment()
-    before = PrepareSettings("raw", tmp_path, mask_then_align=True)
-    assert before.alignment.masks == "before alignment"
-    assert dataclasses.replace(before, align="landmarks").alignment.masks == "after alignment"
+def test_masks_come_first_where_faces_are_detected_and_copies_are_made(tmp_path):
+    settings = PrepareSettings("raw", tmp_path)
+    assert settings.alignment.masks == "before alignment"
+    for other in ({"align": "landmarks"}, {"masks": "none"}, {"masks_after_alignment": True}):
+        assert dataclasses.replace(settings, **other).alignment.masks == "after alignment"
 
 
 @pytest.mark.parametrize(
     ("choice", "line"),
     [
-        ({"landmarks": "network"}, "there is no trained landmark network .*landmarks.safetensors; train it with"),
-        ({"detector": "nowhere/mine.onnx"}, "there is no detector nowhere/mine.onnx"),
+        ({"landmarks": "network"}, "there is no trained landmark network .*landmarks.safetensors; get it"),
+        ({"detector": "nowhere/mine.onnx", "landmarks": "detector"}, "there is no detector nowhere/mine.onnx"),
     ],
 )
 def test_a_choice_whose_file_is_missing_is_named_in_one_line(source, tmp_path, monkeypatch, choice, line):
