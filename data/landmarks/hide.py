@@ -18,7 +18,11 @@ from data.masks.fabric import MaskStyle
 from data.masks.render import MASK_KINDS, mask_style, render_mask
 
 # Shares of the training faces.
-MASKED, OTHER_THINGS, CUT_OFF, NO_FACE = 0.7, 0.3, 0.25, 0.12
+MASKED, OTHER_THINGS, CUT_OFF, NO_FACE = 0.7, 0.3, 0.25, 0.3
+# Of what shows no face: something else entirely, rather than a face that is far off.
+_SOMETHING_ELSE = 0.5
+# Side of a kept crop's corners, which the face does not reach.
+_CORNER = 52
 _ORIGINAL_COLOURS = 0.35
 
 
@@ -40,7 +44,9 @@ def hard_face(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """One training example from a kept crop: uint8 (96, 96, 3), its landmarks (5, 2) as shares of the crop's side, and
     whether it shows a face. ``others``: kept crops, whose pieces hide parts of this face."""
-    image = crop
+    is_face = rng.random() >= NO_FACE
+    something_else = not is_face and rng.random() < _SOMETHING_ELSE
+    image = _something_else(rng, others) if something_else else crop
     if rng.random() < MASKED:
         image = render_mask(image, _any_place(landmarks, rng), _any_style(rng, kinds), rng)
     image = image.copy() if image is crop else image
@@ -48,8 +54,8 @@ def hard_face(
         _put_in_front(image, rng, others)
     if rng.random() < CUT_OFF:
         _cut_off(image, landmarks, rng)
-    is_face = rng.random() >= NO_FACE
-    matrix = _coarse(rng, FIRST_ROUND if rng.random() < 0.6 else SECOND_ROUND, is_face)
+    off = FIRST_ROUND if rng.random() < 0.6 else SECOND_ROUND
+    matrix = _coarse(rng, off, is_face or something_else)
     small = _light(_seen(image, matrix, rng), rng)
     points = apply_affine(matrix, landmarks) / CROP_SIZE
     if rng.random() < 0.5:
@@ -92,6 +98,20 @@ def _any_place(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 # ==== other things ====
+
+
+def _something_else(rng: np.random.Generator, others: np.ndarray) -> np.ndarray:
+    """No face, as large as a kept crop: a photograph's corner, or coarse shapes down to a plain colour, with noise."""
+    if rng.random() < 0.6:
+        other = np.rot90(others[int(rng.integers(len(others)))], int(rng.integers(4)))
+        side = int(rng.integers(_CORNER // 2, _CORNER + 1))
+        return cv2.resize(np.ascontiguousarray(other[:side, :side]), (KEPT_SIZE, KEPT_SIZE))
+    shapes = rng.integers(0, 256, (int(rng.integers(1, 12)), int(rng.integers(1, 12)), 3), dtype=np.uint8)
+    image = cv2.resize(shapes, (KEPT_SIZE, KEPT_SIZE), interpolation=cv2.INTER_CUBIC)
+    if rng.random() < 0.4:
+        noise = rng.normal(0, rng.uniform(5, 80), image.shape)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return image
 
 
 def _put_in_front(image: np.ndarray, rng: np.random.Generator, others: np.ndarray) -> None:
@@ -142,7 +162,7 @@ def _coarse(rng: np.random.Generator, off: Off, is_face: bool) -> np.ndarray:
     shift = rng.normal(0, off.shift, 2) * CROP_SIZE
     if not is_face:
         way, what = rng.random() * 2 * np.pi, rng.random()
-        if what < 0.3:
+        if what < 0.6:
             # A photograph on its side: only upright faces count.
             turn = rng.choice([-1, 1]) * rng.uniform(75, 180)
         else:

@@ -266,7 +266,7 @@ def test_stopped_in_the_middle_it_goes_on_and_gives_the_same(source, tmp_path, m
 
     class Stops(ToyDetector):
         def __call__(self, images):
-            if self.seen >= 12:
+            if self.seen >= 24:  # each photograph bare and masked
                 raise KeyboardInterrupt
             return super().__call__(images)
 
@@ -277,7 +277,7 @@ def test_stopped_in_the_middle_it_goes_on_and_gives_the_same(source, tmp_path, m
         file.write('{"path": "Pérs')
     second = ToyDetector()
     summary = run(source, out, second)
-    assert summary["kept_from_before"] == 12 and second.seen == 20
+    assert summary["kept_from_before"] == 12 and second.seen == 40
     assert "12 files were done before" in capsys.readouterr().out
     assert contents(out) == contents(whole)
     for name in ("train.csv", "eval_same.csv", "eval_diff.csv", "test.csv", "failures.csv"):
@@ -299,7 +299,7 @@ def test_changed_input_and_lost_output_are_done_again(source, tmp_path, detector
     (out / "masked" / "Pérson 1" / "1_0001.jpg").unlink()
     second = ToyDetector()
     assert run(source, out, second)["kept_from_before"] == 30
-    assert second.seen == 2
+    assert second.seen == 4  # bare and masked
 
 
 def test_other_settings_for_the_same_folder_are_refused(source, tmp_path, detector):
