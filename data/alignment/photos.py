@@ -25,10 +25,11 @@ _SURE = 0.999
 # Of LFW's photographs shrunk to 60 pixels, whose faces have about 27, a network for photographs let three times as many
 # strangers in as of whole ones, and of those shrunk to 40 twelve times as many.
 SMALL_FACE = 40
-# Of 2,031 photographs of LFW two are less sharp. Blurred by 2.5 pixels of 112, which lets a network for photographs
-# accept 35 times as many strangers (0.08 % became 2.9 %), 95 % are; by 1.5 pixels (0.15 %), a fifth. Faces drawn here
-# have 0.2 or more, and half of them under 0.05 after 2.5 pixels.
-BLURRED = 0.05
+# Of 2,031 photographs of LFW 0.9 % are less sharp. Blurred by 2.5 pixels of 112, which lets a network for photographs
+# accept 35 times as many strangers (0.08 % became 2.9 %), more than 95 % are; by 1.5 pixels (0.15 %), half. So are most
+# of those made as small as 18 pixels and enlarged again. Faces drawn here have 0.15 or more, and nearly all under 0.08
+# after 2.5 pixels.
+BLURRED = 0.08
 # Degrees. The same network missed 0.6 % of CFP's pairs of two faces under 10°, and 30 % or more of those with one
 # beyond 40°, as 2 % of LFW's are.
 TURNED_AWAY = 40
@@ -58,7 +59,7 @@ class FacePhoto:
         turned = f"{self.turned} to find a face" if self.turned else ""
         aligned = "an aligned face, taken as it is" if self.side is None else ""
         small = f"a face of {self.side:.0f} pixels: below {self.needed} strangers look alike" if self.is_small else ""
-        blurred = f"a blurred face (sharpness {self.sharpness:.3f}, under {BLURRED})" if self.is_blurred else ""
+        blurred = f"blurred or enlarged (sharpness {self.sharpness:.3f}, under {BLURRED})" if self.is_blurred else ""
         away = f"a face turned {abs(self.yaw):.0f}° away, over {TURNED_AWAY}°" if self.is_turned_away else ""
         return "; ".join(text for text in (several, turned, aligned, small, blurred, away) if text)
 
@@ -130,8 +131,10 @@ class PhotoReader:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")
         if surest.side < self._least_face:
             least = self._least_face
-            rule = f"--least-face {least}" if self._asked else f"the {least} that this network needs (--least-face 0)"
-            raise InputError(f"{name}: its face has {surest.side:.0f} pixels, under {rule}; get closer")
+            rule, way = f"--least-face {least}", ""
+            if not self._asked:
+                rule, way = f"the {least} that this network needs", " (--least-face 0 takes any face)"
+            raise InputError(f"{name}: its face has {surest.side:.0f} pixels, under {rule}; get closer{way}")
         return surest
 
     def _measured(self, view: np.ndarray, faces: list[Detection], turned: str) -> FacePhoto:

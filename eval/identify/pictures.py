@@ -119,7 +119,7 @@ def _doubts(found: Embedded) -> Iterator[str]:
     needed = max((face.needed for _, face in measured), default=0)
     for doubt, words in (
         ("is_small", f"have under {needed} pixels, where strangers look alike; --least-face {needed} leaves them out"),
-        ("is_blurred", "are blurred"),
+        ("is_blurred", "are blurred or enlarged"),
         ("is_turned_away", "are turned far away"),
     ):
         doubtful = [(p, face) for p, face in measured if getattr(face, doubt)]

@@ -97,7 +97,8 @@ def test_what_the_network_was_measured_to_need_is_refused_unless_asked_otherwise
     monkeypatch.setattr(embed_module, "open_model", lambda *_: dataclasses.replace(network, least_face=60))
     assert run(large, small, *out, monkeypatch=monkeypatch) == 2
     error = capsys.readouterr().err
-    assert "under the 60 that this network needs (--least-face 0)" in error and error.count("\n") == 1
+    assert "under the 60 that this network needs; get closer (--least-face 0 takes any face)" in error
+    assert error.count("\n") == 1
     assert run(large, small, *out, "--least-face", "0", monkeypatch=monkeypatch) == 0
     assert "below 60 strangers look alike" in capsys.readouterr().out
 
@@ -107,7 +108,7 @@ def test_blurred_and_turned_faces_are_said(photos, tmp_path):
     plain = embedder.face(photos / "ann.png")
     assert plain.remark == "" and plain.measures.startswith(f"{plain.side:.0f} pixels, sharpness ")
     blurred = embedder.face(cv2.GaussianBlur(cv2.imread(str(photos / "ann.png"))[..., ::-1], (0, 0), 6))
-    assert "a blurred face" in blurred.remark and blurred.sharpness < plain.sharpness / 4
+    assert "blurred or enlarged" in blurred.remark and blurred.sharpness < plain.sharpness / 4
     assert FacePhoto(plain.image, 1, "", 90.0, 0.3, -52.0).remark == "a face turned 52° away, over 40°"
     assert FacePhoto(plain.image, 1, "", 30.0, 0.01, 0.0).remark == "a face of 30 pixels: below 40 strangers look alike"
 
