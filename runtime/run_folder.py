@@ -46,6 +46,7 @@ WITHOUT_EFFECT = {
     "resume",
     "workers",
     "data_timeout_minutes",
+    "measure_least_face",
     "cache",
     "checkpoint_minutes",
     "keep_checkpoints",
