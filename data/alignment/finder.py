@@ -90,7 +90,7 @@ class FaceFinder:
             left = [i for i in left if known[i] is None]
         for i, (face, image) in enumerate(zip(known, images, strict=True)):
             if face is None or not covers_the_centre(face, image):
-                known[i] = face_at_the_centre(image, self._landmarks) or face
+                known[i] = face_at_the_centre(image, self._landmarks, beside=face is not None) or face
         return [face or other for face, other in zip(known, unsure, strict=True)]
 
     def all_faces(self, image: np.ndarray) -> list[Detection]:

@@ -124,8 +124,7 @@ class PhotoReader:
             faces = self._detector.all_faces(view)
             if faces and faces[0].probability > probability:
                 surest, probability = self._measured(view, faces, turned), faces[0].probability
-            # The landmark network knows upright faces alone.
-            if probability > _SURE or (faces and faces[0].refined):
+            if probability > _SURE:
                 break
         if surest is None:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")
