@@ -1,16 +1,14 @@
 """Settings → FaceEmbedder. The same settings build the same architecture again, for a checkpoint to fill."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 from configs.settings import Settings
-from models.backbones import iresnet, mobilefacenet
+from models.backbones import mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
-from models.embedder import FaceEmbedder, Neck
-from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, FlattenPooling, GeM
+from models.embedder import FaceEmbedder
+from models.pooling import POOLINGS
+from models.tail import TAILS, build_neck, build_pooling
 from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
 from runtime.devices import to_device
 from runtime.errors import InputError
@@ -18,26 +16,6 @@ from runtime.errors import InputError
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
 NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
 NORM_MOMENTUM = 0.1  # PyTorch's
-
-
-@dataclass(frozen=True)
-class Tail:
-    """What InsightFace puts behind the feature map of a network: a pooling and a neck of its own."""
-
-    pooling: Callable[[int], nn.Module]  # of so many channels
-    values_of_channel: int  # that the pooling leaves
-    neck_eps: float
-
-
-_FLAT = Tail(lambda channels: FlattenPooling(), iresnet.FEATURE_MAP_SIZE**2, iresnet.NECK_BATCHNORM_EPS)
-TAILS = {
-    "mobilefacenet": Tail(
-        lambda channels: DepthwisePooling(channels, mobilefacenet.FEATURE_MAP_SIZE),
-        1,
-        mobilefacenet.NECK_BATCHNORM_EPS,
-    ),
-    **dict.fromkeys(iresnet.BLOCKS, _FLAT),
-}
 
 
 def model_for(settings: Settings, device: torch.device) -> nn.Module:
@@ -69,8 +47,8 @@ def build_model(
     """The network that turns images into unit embeddings: float (B, 3, H, W) → float32 (B, D).
 
     backbone: one of BACKBONES, or ``timm:NAME``.
-    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution, for an IResNet none:
-        all positions go to the neck), ``average`` or ``gem`` (learnable; see GeM for what it does to negative
+    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution, for IResNet and IR
+        none: all positions go to the neck), ``average`` or ``gem`` (learnable; see GeM for what it does to negative
         features).
     dropout: probability in [0, 1) on the pooled features, in training mode only.
     pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
@@ -90,9 +68,9 @@ def build_model(
     features = build_backbone(backbone, image_size)
     model = FaceEmbedder(
         features,
-        _build_pooling(backbone, pooling, features.out_channels),
+        build_pooling(backbone, pooling, features.out_channels),
         dropout,
-        _build_neck(backbone, pooling, features.out_channels, embedding_size),
+        build_neck(backbone, pooling, features.out_channels, embedding_size),
     )
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -130,22 +108,3 @@ def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: 
     for name, value in wanted.items():
         if same.get(made_with[name], made_with[name]) != same.get(value, value):
             raise InputError(f"{pretrained} was made with {name} {made_with[name]}; set {name} to it, not {value}")
-
-
-def _build_pooling(backbone: str, pooling: str, channels: int) -> nn.Module:
-    if pooling == "gem":
-        return GeM()
-    if pooling == "backbone" and backbone in TAILS:
-        return TAILS[backbone].pooling(channels)
-    return AveragePooling()
-
-
-def _build_neck(backbone: str, pooling: str, channels: int, embedding_size: int) -> Neck:
-    if backbone not in TAILS:
-        return Neck(channels, embedding_size)
-    tail = TAILS[backbone]
-    inputs = channels * (tail.values_of_channel if pooling == "backbone" else 1)
-    neck = Neck(inputs, embedding_size, bias=True, eps=tail.neck_eps)
-    # Fixed at 1 upstream, so that all values of an embedding have the same scale.
-    neck.norm.weight.requires_grad_(False)
-    return neck
