@@ -8,8 +8,9 @@ from models.backbones import mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
 from models.embedder import FaceEmbedder
 from models.pooling import POOLINGS
-from models.tail import TAILS, build_neck, build_pooling
-from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
+from models.tail import build_neck, build_pooling
+from models.weights.known import NONE, known_weights
+from models.weights.pretrained import load_weights, open_pretrained, require_settings
 from runtime.devices import to_device
 from runtime.errors import InputError
 
@@ -52,8 +53,8 @@ def build_model(
         features).
     dropout: probability in [0, 1) on the pooled features, in training mode only.
     pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
-        for timm's and EfficientNet), a local file in the same format (MobileFaceNet: InsightFace's names), or a
-        run folder or checkpoint of this project with the same backbone, embedding size and pooling.
+        for timm's and EfficientNet), a weight file (see ``models.weights.read``), or a run folder or checkpoint of
+        this project, of the same backbone, embedding size and pooling.
     image_size: pixels, H = W.
     norm_momentum: share, 0 to 1, of a batch in the running statistics of every BatchNorm, of which evaluation makes
         use. EfficientNet's own 0.01 leaves them far behind the weights for hundreds of steps: a network that learns
@@ -64,7 +65,9 @@ def build_model(
     """
     check_backbone(backbone)
     _check_settings(backbone, embedding_size, pooling, dropout, pretrained)
-    weights = None if pretrained == NONE else find_weights(backbone, pretrained)
+    start = None if pretrained == NONE else open_pretrained(backbone, pretrained)
+    if start is not None:
+        require_settings(start.network, pretrained, embedding_size=embedding_size, pooling=pooling)
     features = build_backbone(backbone, image_size)
     model = FaceEmbedder(
         features,
@@ -75,8 +78,8 @@ def build_model(
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = norm_momentum
-    if weights is not None:
-        load_pretrained(model, backbone, weights)
+    if start is not None:
+        load_weights(model, start)
     # One thread of a CPU with AVX-512: 1.1 to 1.4 times the training images/s; EfficientNet-B7 alone gains nothing.
     return model.to(memory_format=torch.channels_last)
 
@@ -88,23 +91,6 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         raise InputError(f"dropout is {dropout}, but must be at least 0 and below 1")
     if embedding_size < 2:
         raise InputError(f"embedding_size is {embedding_size}, but must be at least 2")
-    if pretrained == NONE:
-        return
-    own = own_checkpoint(pretrained)
-    if own is not None:
-        _check_own(pretrained, own["settings"], backbone, embedding_size, pooling)
-        return
     needed = NECK_SIZES.get(backbone, embedding_size)
-    if embedding_size != needed:
+    if pretrained in known_weights(backbone) and embedding_size != needed:
         raise InputError(f"{backbone}'s weights give embeddings of {needed} values; set embedding_size to {needed}")
-    if backbone == "mobilefacenet" and pooling != "backbone":
-        raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
-
-
-def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: int, pooling: str) -> None:
-    # Every other backbone's own pooling is the average.
-    same = {} if backbone in TAILS else {"backbone": "average"}
-    wanted = {"backbone": backbone, "embedding_size": embedding_size, "pooling": pooling}
-    for name, value in wanted.items():
-        if same.get(made_with[name], made_with[name]) != same.get(value, value):
-            raise InputError(f"{pretrained} was made with {name} {made_with[name]}; set {name} to it, not {value}")

@@ -108,6 +108,11 @@ class RunFolder:
         """Note in config.json that the run is over, and why it stopped early, if it did."""
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
+    def mark_start(self, start: dict | None) -> None:
+        """Note in config.json what weights the run starts from, if it does not start from scratch."""
+        if start is not None:
+            self._write("config.json", json.dumps({**_config(self.path), "started_from": start}, indent=2))
+
     def write_config(self, settings: dict) -> None:
         """config.json: the settings, the command and what it ran on."""
         self._write("config.json", json.dumps({"settings": settings, **environment()}, indent=2))

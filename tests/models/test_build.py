@@ -173,8 +173,6 @@ def test_the_same_settings_rebuild_the_model():
         ("efficientnet_b0", {"dropout": 1.0}, ["dropout"]),
         ("efficientnet_b0", {"embedding_size": 0}, ["embedding_size"]),
         ("inception_resnet_v1", {"pretrained": "vggface2"}, ["512", "embedding_size"]),
-        ("mobilefacenet", {"pretrained": "w.safetensors"}, ["128", "embedding_size"]),
-        ("mobilefacenet", {"pretrained": "w.safetensors", "embedding_size": 128, "pooling": "gem"}, ["pooling"]),
         ("efficientnet_b0", {"pretrained": "vggface2"}, ["vggface2", "none, imagenet"]),
     ],
 )

@@ -3,6 +3,8 @@
 Nothing of the project is in here, so that its networks can be held against these.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,25 +20,36 @@ def images(count: int = 2) -> Tensor:
 
 
 class Tensors(dict):
-    """Seeded values that keep the signal alive, by name."""
+    """Seeded values that keep the signal alive, by name; on the device ``meta`` shapes alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         super().__init__()
+        self.device = torch.device(device)
         self.generator = torch.Generator().manual_seed(0)
 
+    def normal(self, *shape: int) -> Tensor:
+        return self._drawn(torch.randn, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._drawn(torch.rand, shape)
+
+    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        meta = self.device.type == "meta"
+        return torch.empty(shape, device=self.device) if meta else draw(*shape, generator=self.generator)
+
     def weights(self, name: str, *shape: int) -> None:
-        self[f"{name}.weight"] = np.prod(shape[1:]) ** -0.5 * torch.randn(*shape, generator=self.generator)
+        self[f"{name}.weight"] = np.prod(shape[1:]) ** -0.5 * self.normal(*shape)
 
     def slopes(self, name: str, channels: int) -> None:
-        self[f"{name}.weight"] = torch.rand(channels, generator=self.generator)
+        self[f"{name}.weight"] = self.uniform(channels)
 
     def norm(self, name: str, channels: int, affine: bool = True) -> None:
         if affine:
-            self[f"{name}.weight"] = 0.5 + torch.rand(channels, generator=self.generator)
-            self[f"{name}.bias"] = 0.3 * torch.randn(channels, generator=self.generator)
-        self[f"{name}.running_mean"] = 0.3 * torch.randn(channels, generator=self.generator)
-        self[f"{name}.running_var"] = 0.5 + torch.rand(channels, generator=self.generator)
-        self[f"{name}.num_batches_tracked"] = torch.tensor(7)
+            self[f"{name}.weight"] = 0.5 + self.uniform(channels)
+            self[f"{name}.bias"] = 0.3 * self.normal(channels)
+        self[f"{name}.running_mean"] = 0.3 * self.normal(channels)
+        self[f"{name}.running_var"] = 0.5 + self.uniform(channels)
+        self[f"{name}.num_batches_tracked"] = torch.tensor(7, device=self.device)
 
 
 def _norm(t: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
@@ -54,9 +67,9 @@ def _prelu(t: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 # ==== InsightFace: iresnet ====
 
 
-def iresnet_tensors(blocks: tuple[int, ...], embedding: int) -> dict[str, Tensor]:
+def iresnet_tensors(blocks: tuple[int, ...], embedding: int, device: str = "cpu") -> dict[str, Tensor]:
     """A ``backbone.pth``."""
-    t = Tensors()
+    t = Tensors(device)
     t.weights("conv1", 64, 3, 3, 3)
     t.norm("bn1", 64)
     t.slopes("prelu", 64)
@@ -77,7 +90,7 @@ def iresnet_tensors(blocks: tuple[int, ...], embedding: int) -> dict[str, Tensor
             inputs = width
     t.norm("bn2", 512)
     t.weights("fc", embedding, 512 * 7 * 7)
-    t["fc.bias"] = torch.randn(embedding, generator=t.generator)
+    t["fc.bias"] = t.normal(embedding)
     t.norm("features", embedding)
     t["features.weight"] = torch.ones(embedding)
     return dict(t)
@@ -103,10 +116,10 @@ def iresnet_embeddings(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def ir_tensors(
-    blocks: tuple[int, ...], embedding: int, excited: bool = False, middle_norm: bool = True
+    blocks: tuple[int, ...], embedding: int, excited: bool = False, middle_norm: bool = True, device: str = "cpu"
 ) -> dict[str, Tensor]:
     """The state dict of one of their networks."""
-    t = Tensors()
+    t = Tensors(device)
     t.weights("input_layer.0", 64, 3, 3, 3)
     t.norm("input_layer.1", 64)
     t.slopes("input_layer.2", 64)
@@ -130,7 +143,7 @@ def ir_tensors(
             t.weights(f"{layer}.{block}.fc2", width, width // 16, 1, 1)
     t.norm("output_layer.0", 512)
     t.weights("output_layer.3", embedding, 512 * 7 * 7)
-    t["output_layer.3.bias"] = torch.randn(embedding, generator=t.generator)
+    t["output_layer.3.bias"] = t.normal(embedding)
     t.norm("output_layer.4", embedding, affine=False)
     return dict(t)
 
