@@ -26,10 +26,14 @@ from data.masks.render import MASK_KINDS, render_mask
 from data.synthetic.draw import draw_face
 from data.transforms import Preprocessing, template
 from eval.evaluators import PairEvaluator, named_here, open_pair_evaluator
+from eval.finished_run import read_run_file
 from eval.metrics.accuracy import accuracy
 from eval.metrics.choose_threshold import best_threshold
+from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import auc, curve
+from eval.report.figure_tables import figure_rows
 from models.export import formats
+from models.export.hub import Card, write_hub_folder
 from models.export.upstream import UPSTREAM, as_upstream, open_upstream
 from models.trained_model import TrainedModel, open_model
 from models.weights.pretrained import open_pretrained
@@ -49,9 +53,10 @@ class ExportSettings:
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
-    format: Literal["onnx", "safetensors", "pt2", "insightface", "adaface", "curricularface"]
+    format: Literal["onnx", "safetensors", "pt2", "insightface", "adaface", "curricularface", "hub"]
     """onnx: runs in onnxruntime and most others. safetensors: the weights alone. pt2: for torch.export.load.
-    insightface: an IResNet's backbone.pth. adaface (a .ckpt, for BGR) and curricularface: an IR network's."""
+    insightface: an IResNet's backbone.pth. adaface (a .ckpt, for BGR) and curricularface: an IR network's.
+    hub: a folder for the Hugging Face Hub, with a model card."""
     backbone: str = ""
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     out: Path | None = None
@@ -78,7 +83,10 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
     opened.model.cpu().eval()
     out = _output_file(settings)
     content, difference = _checked(opened, settings)
-    write_file(out, content)
+    if settings.format == "hub":
+        write_hub_folder(out, content, _card(opened, settings))
+    else:
+        write_file(out, content)
     return out, difference
 
 
@@ -86,7 +94,7 @@ def _checked(opened: TrainedModel, settings: ExportSettings) -> tuple[bytes, flo
     """The file's content, and the largest difference of an embedding's value from PyTorch's."""
     metadata = describe(opened, settings)
     size = opened.preprocessing["size"]
-    if settings.format == "safetensors":
+    if settings.format in ("safetensors", "hub"):
         content = formats.as_safetensors(opened.model, metadata)
         run = formats.open_safetensors(content, copy.deepcopy(opened.model))
     elif settings.format == "pt2":
@@ -176,10 +184,32 @@ def _output_file(settings: ExportSettings) -> Path:
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     upstream = UPSTREAM.get(settings.format)
     kind = f"_{settings.format}" if upstream else "_int8" if settings.int8 else ""
-    out = settings.out or folder / f"model{kind}.{upstream.suffix if upstream else settings.format}"
+    name = f"model{kind}.{upstream.suffix if upstream else settings.format}"
+    out = settings.out or folder / ("hub" if settings.format == "hub" else name)
+    if settings.format == "hub" and out.exists():
+        raise InputError(f"{out} exists; set --out to another folder")
     if not out.parent.is_dir():
         raise InputError(f"can't write {out}: there is no folder {out.parent}; set --out")
     return out
+
+
+# ==== hub ====
+
+
+def _card(opened: TrainedModel, settings: ExportSettings) -> Card:
+    """What is known about a run: its settings and its test."""
+    run = Path(settings.model)
+    config = read_run_file(run, "config.json") if (run / "config.json").is_file() else {"settings": {}}
+    made_with = config["settings"]
+    start = config.get("started_from") or made_with.get("imported_from")
+    trained = f"On {Path(made_with['data_root']).name}, {made_with['train_csv']}." if "data_root" in made_with else ""
+    table: list[list[str]] = []
+    if (run / "metrics.json").is_file():
+        metrics = read_run_file(run, "metrics.json")
+        columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
+        table = [["", *columns], *([label, *cells] for label, cells in figure_rows(columns))]
+    alignment = str(Preprocessing.from_dict(opened.preprocessing).alignment)
+    return Card(run.name, describe(opened, settings), alignment, trained, start, table)
 
 
 # ==== int8 ====
@@ -224,6 +254,9 @@ def main() -> None:
     settings = tyro.cli(ExportSettings, description=__doc__)
     out, difference = export(settings)
     print(f"largest difference from PyTorch on built-in faces: {difference:.2g}")
+    if settings.format == "hub":
+        print(f"written to {out}; read README.md in it before you publish it: huggingface-cli upload OWNER/NAME {out}")
+        return
     described = "" if settings.format in UPSTREAM else "; its metadata describe input and output"
     print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB){described}")
 

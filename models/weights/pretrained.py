@@ -62,19 +62,20 @@ def start_of(backbone: str, pretrained: str) -> dict | None:
     if pretrained == NONE:
         return None
     path, network = open_pretrained(backbone, pretrained)
-    made = {"pretrained": pretrained, "file": path.name, "sha256": sha256(path), "kind": network.kind}
+    made = {"file": path.name, "sha256": sha256(path), "kind": network.kind}
     revision = revision_of(path) if pretrained.startswith(PREFIX) else None
     return {**made, "revision": revision} if revision else made
 
 
 def require_settings(network: Imported, source: str, **wanted: object) -> None:
     """Raise InputError, which says the settings that fit, if a network was made with others than those ``wanted``."""
-    made = network.settings
-    fits = {name for name, value in wanted.items() if _is_made_with(network, name, value)}
-    if made and fits != wanted.keys():
-        remedy = ", ".join(f"{name} {value}" for name, value in made.items() if name not in fits)
-        given = ", ".join(str(value) for name, value in wanted.items() if name not in fits)
-        raise InputError(f"{source} holds {network.kind}; set {remedy} (not {given})")
+    wrong = [name for name, value in wanted.items() if not _is_made_with(network, name, value)]
+    if network.settings and wrong:
+        told = network.settings if "backbone" in wrong else wrong
+        remedy = ", ".join(f"{name} {network.settings[name]}" for name in told)
+        raise InputError(
+            f"{source} holds {network.kind}; set {remedy} (not {', '.join(str(wanted[n]) for n in wrong)})"
+        )
 
 
 def _is_made_with(network: Imported, name: str, value: object) -> bool:

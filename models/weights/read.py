@@ -81,7 +81,8 @@ def _own_export(state: dict[str, Tensor], metadata: dict[str, str], path: Path) 
     try:
         shown = {name: json.loads(metadata[name]) for name in ("size", "mean", "std")}
         preprocessing = {**shown, "crop": metadata["crop"]}
-        settings = {"image_size": shown["size"], **json.loads(metadata["network"])}
+        settings = {**json.loads(metadata["network"])}
+        settings.setdefault("image_size", shown["size"])  # of published weights it is not said
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} lacks metadata of models.export ({type(error).__name__}); export it again") from None
     check_network({"model": state, "settings": {**settings, "dropout": 0.0}, "preprocessing": preprocessing}, path)

@@ -75,7 +75,6 @@ def test_training_starts_from_the_hub_and_its_record_says_from_what(published):
     assert weights_preprocessing("ir_18", name)["std"] == [0.5, 0.5, 0.5]
     digest = hashlib.sha256((published / "model.safetensors").read_bytes()).hexdigest()
     assert start_of("ir_18", name) == {
-        "pretrained": name,
         "file": "model.safetensors",
         "sha256": digest,
         "kind": "CVLface's ir_18",
