@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from models import build_model, weights_preprocessing
 from models.export.__main__ import ExportSettings, export
 from models.export.hub import Card, model_card
+from models.weights.read import read_network
 from runtime.checkpoints.file import load_checkpoint
 from runtime.errors import InputError
 from tests.processes import ROOT
@@ -47,6 +50,32 @@ def test_the_card_has_the_tests_figures_with_intervals_and_what_it_rests_on(publ
     for text in ("backbone.pth", "revision 0123abc", "ab" * 32, "non-commercial research", "mtcnn", "masked-masked"):
         assert text in card
     assert json.loads((published / "config.json").read_text())["network"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": "["},
+        {"network": "[]"},
+        {"network": "3"},
+        {"network": '{"backbone": 3}'},
+        {"network": '{"backbone": "ir_18", "embedding_size": 1e9, "pooling": "gem"}'},
+        {"size": '"a"'},
+        {"mean": "[0, 0]"},
+        {"std": "[0, 0, 0]"},
+        {"std": "[" * 20_000},
+    ],
+)
+def test_metadata_that_nobody_wrote_are_refused_in_one_line(tmp_path, changed):
+    good = {"size": "112", "mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", "crop": "arcface5"}
+    good["network"] = '{"backbone": "ir_18", "embedding_size": 16, "pooling": "backbone"}'
+    path = tmp_path / "model.safetensors"
+    save_file({"neck.linear.weight": torch.zeros(2)}, path, {**good, **changed})
+    with pytest.raises(InputError) as caught:
+        read_network(path)
+    assert "model.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+    save_file({"neck.linear.weight": torch.zeros(2)}, path, good)
+    assert read_network(path).settings["image_size"] == 112
 
 
 def test_an_existing_folder_is_not_overwritten(published):
