@@ -19,7 +19,7 @@ from eval.evaluators import evaluators_for
 from eval.final_test import test_best
 from eval.least_face import store_least_face
 from losses import ArcFaceLoss, ShardedArcFaceLoss
-from models import model_for, weights_preprocessing
+from models import model_for, start_of, weights_preprocessing
 from runtime.devices import pick_device
 from runtime.errors import one_line_errors
 from runtime.precision import make_precision
@@ -57,7 +57,7 @@ SETTINGS = ArcFaceSettings(
     builtin_images=9,  # plain images per person, each with a masked copy
     # ---- network ----
     backbone="inception_resnet_v1",  # … | seresnext101 | efficientnet_b0 … b7 | mobilefacenet | timm:NAME
-    pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file
+    pretrained="none",  # none | vggface2 | casia-webface | imagenet | a file | hf:OWNER/NAME
     embedding_size=512,  # dimension
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
@@ -157,6 +157,7 @@ def main() -> None:
 
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
     run = open_run(settings)
+    run.mark_start(start_of(settings.backbone, settings.pretrained))
     resume(state, run)
     evaluators = evaluators_for(settings, faces, device)
     report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)

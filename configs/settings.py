@@ -78,9 +78,10 @@ class Settings:
     # ---- network ----
     backbone: str
     """inception_resnet_v1, seresnext101, efficientnet_b0 … efficientnet_b7, mobilefacenet, iresnet18 (34, 50, 100,
-    200) or timm:NAME."""
+    200), ir_18 (34, 50, 101; ir_50_se, ir_50_curricular and so on) or timm:NAME."""
     pretrained: str
-    """none, the name of known weights (vggface2, casia-webface, imagenet), or a weight file."""
+    """none, the name of known weights (vggface2, casia-webface, imagenet), a weight file (InsightFace's, AdaFace's …),
+    one of the Hugging Face Hub (hf:OWNER/NAME[/FILE][@REVISION]), or a run of this project."""
     embedding_size: int
     """Dimension of the embeddings."""
     pooling: Literal["backbone", "average", "gem"]

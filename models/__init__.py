@@ -4,6 +4,15 @@ from models.backbones.by_name import BACKBONES
 from models.build import NECK_SIZES, build_model, model_for
 from models.embedder import FaceEmbedder
 from models.pooling import POOLINGS
-from models.weights.known import weights_preprocessing
+from models.weights.pretrained import start_of, weights_preprocessing
 
-__all__ = ["BACKBONES", "NECK_SIZES", "POOLINGS", "FaceEmbedder", "build_model", "model_for", "weights_preprocessing"]
+__all__ = [
+    "BACKBONES",
+    "NECK_SIZES",
+    "POOLINGS",
+    "FaceEmbedder",
+    "build_model",
+    "model_for",
+    "start_of",
+    "weights_preprocessing",
+]

@@ -1,43 +1,22 @@
 """Settings → FaceEmbedder. The same settings build the same architecture again, for a checkpoint to fill."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 from configs.settings import Settings
-from models.backbones import iresnet, mobilefacenet
+from models.backbones import mobilefacenet
 from models.backbones.by_name import build_backbone, check_backbone
-from models.embedder import FaceEmbedder, Neck
-from models.pooling import POOLINGS, AveragePooling, DepthwisePooling, FlattenPooling, GeM
-from models.weights.known import NONE, find_weights, load_pretrained, own_checkpoint
+from models.embedder import FaceEmbedder
+from models.pooling import POOLINGS
+from models.tail import build_neck, build_pooling
+from models.weights.known import NONE, known_weights
+from models.weights.pretrained import load_weights, open_pretrained, require_settings
 from runtime.devices import to_device
 from runtime.errors import InputError
 
 # Backbones whose published weights are face networks already, neck included, and the embedding size that this fixes.
 NECK_SIZES = {"inception_resnet_v1": 512, "mobilefacenet": mobilefacenet.EMBEDDING_SIZE}
 NORM_MOMENTUM = 0.1  # PyTorch's
-
-
-@dataclass(frozen=True)
-class Tail:
-    """What InsightFace puts behind the feature map of a network: a pooling and a neck of its own."""
-
-    pooling: Callable[[int], nn.Module]  # of so many channels
-    values_of_channel: int  # that the pooling leaves
-    neck_eps: float
-
-
-_FLAT = Tail(lambda channels: FlattenPooling(), iresnet.FEATURE_MAP_SIZE**2, iresnet.NECK_BATCHNORM_EPS)
-TAILS = {
-    "mobilefacenet": Tail(
-        lambda channels: DepthwisePooling(channels, mobilefacenet.FEATURE_MAP_SIZE),
-        1,
-        mobilefacenet.NECK_BATCHNORM_EPS,
-    ),
-    **dict.fromkeys(iresnet.BLOCKS, _FLAT),
-}
 
 
 def model_for(settings: Settings, device: torch.device) -> nn.Module:
@@ -69,13 +48,13 @@ def build_model(
     """The network that turns images into unit embeddings: float (B, 3, H, W) → float32 (B, D).
 
     backbone: one of BACKBONES, or ``timm:NAME``.
-    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution, for an IResNet none:
-        all positions go to the neck), ``average`` or ``gem`` (learnable; see GeM for what it does to negative
+    pooling: ``backbone`` (its own: the average; for MobileFaceNet its 7×7 depthwise convolution, for IResNet and IR
+        none: all positions go to the neck), ``average`` or ``gem`` (learnable; see GeM for what it does to negative
         features).
     dropout: probability in [0, 1) on the pooled features, in training mode only.
     pretrained: ``none``, a known name (``vggface2``, ``casia-webface`` for InceptionResNetV1; ``imagenet``
-        for timm's and EfficientNet), a local file in the same format (MobileFaceNet: InsightFace's names), or a
-        run folder or checkpoint of this project with the same backbone, embedding size and pooling.
+        for timm's and EfficientNet), a weight file (see ``models.weights.read``), or a run folder or checkpoint of
+        this project, of the same backbone, embedding size and pooling.
     image_size: pixels, H = W.
     norm_momentum: share, 0 to 1, of a batch in the running statistics of every BatchNorm, of which evaluation makes
         use. EfficientNet's own 0.01 leaves them far behind the weights for hundreds of steps: a network that learns
@@ -86,19 +65,21 @@ def build_model(
     """
     check_backbone(backbone)
     _check_settings(backbone, embedding_size, pooling, dropout, pretrained)
-    weights = None if pretrained == NONE else find_weights(backbone, pretrained)
+    start = None if pretrained == NONE else open_pretrained(backbone, pretrained)
+    if start is not None:
+        require_settings(start.network, pretrained, embedding_size=embedding_size, pooling=pooling)
     features = build_backbone(backbone, image_size)
     model = FaceEmbedder(
         features,
-        _build_pooling(backbone, pooling, features.out_channels),
+        build_pooling(backbone, pooling, features.out_channels),
         dropout,
-        _build_neck(backbone, pooling, features.out_channels, embedding_size),
+        build_neck(backbone, pooling, features.out_channels, embedding_size),
     )
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = norm_momentum
-    if weights is not None:
-        load_pretrained(model, backbone, weights)
+    if start is not None:
+        load_weights(model, start)
     # One thread of a CPU with AVX-512: 1.1 to 1.4 times the training images/s; EfficientNet-B7 alone gains nothing.
     return model.to(memory_format=torch.channels_last)
 
@@ -110,42 +91,6 @@ def _check_settings(backbone: str, embedding_size: int, pooling: str, dropout: f
         raise InputError(f"dropout is {dropout}, but must be at least 0 and below 1")
     if embedding_size < 2:
         raise InputError(f"embedding_size is {embedding_size}, but must be at least 2")
-    if pretrained == NONE:
-        return
-    own = own_checkpoint(pretrained)
-    if own is not None:
-        _check_own(pretrained, own["settings"], backbone, embedding_size, pooling)
-        return
     needed = NECK_SIZES.get(backbone, embedding_size)
-    if embedding_size != needed:
+    if pretrained in known_weights(backbone) and embedding_size != needed:
         raise InputError(f"{backbone}'s weights give embeddings of {needed} values; set embedding_size to {needed}")
-    if backbone == "mobilefacenet" and pooling != "backbone":
-        raise InputError(f"mobilefacenet's weights include its pooling; set pooling backbone, not {pooling}")
-
-
-def _check_own(pretrained: str, made_with: dict, backbone: str, embedding_size: int, pooling: str) -> None:
-    # Every other backbone's own pooling is the average.
-    same = {} if backbone in TAILS else {"backbone": "average"}
-    wanted = {"backbone": backbone, "embedding_size": embedding_size, "pooling": pooling}
-    for name, value in wanted.items():
-        if same.get(made_with[name], made_with[name]) != same.get(value, value):
-            raise InputError(f"{pretrained} was made with {name} {made_with[name]}; set {name} to it, not {value}")
-
-
-def _build_pooling(backbone: str, pooling: str, channels: int) -> nn.Module:
-    if pooling == "gem":
-        return GeM()
-    if pooling == "backbone" and backbone in TAILS:
-        return TAILS[backbone].pooling(channels)
-    return AveragePooling()
-
-
-def _build_neck(backbone: str, pooling: str, channels: int, embedding_size: int) -> Neck:
-    if backbone not in TAILS:
-        return Neck(channels, embedding_size)
-    tail = TAILS[backbone]
-    inputs = channels * (tail.values_of_channel if pooling == "backbone" else 1)
-    neck = Neck(inputs, embedding_size, bias=True, eps=tail.neck_eps)
-    # Fixed at 1 upstream, so that all values of an embedding have the same scale.
-    neck.norm.weight.requires_grad_(False)
-    return neck

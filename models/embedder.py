@@ -12,16 +12,18 @@ NORM_EPS = 1e-10
 class Neck(nn.Module):
     """Linear map to the embedding size, then BatchNorm.
 
-    The linear layer has no bias, as BatchNorm would take it away again; MobileFaceNet's weights alone bring
+    The linear layer has no bias, as BatchNorm would take it away again; the weights of some face networks bring
     one. Its rows start with length about 1, so that its outputs vary as much as the pooled features. ``eps`` is
-    added to that variance: 1e-3 as in facenet-pytorch's neck.
+    added to that variance: 1e-3 as in facenet-pytorch's neck. ``affine``: BatchNorm has a scale and a shift.
     """
 
-    def __init__(self, inputs: int, embedding_size: int, *, bias: bool = False, eps: float = 1e-3) -> None:
+    def __init__(
+        self, inputs: int, embedding_size: int, *, bias: bool = False, eps: float = 1e-3, affine: bool = True
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, embedding_size, bias=bias)
         nn.init.normal_(self.linear.weight, std=inputs**-0.5)
-        self.norm = nn.BatchNorm1d(embedding_size, eps=eps)
+        self.norm = nn.BatchNorm1d(embedding_size, eps=eps, affine=affine)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, C) → (B, D)."""

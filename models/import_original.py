@@ -1,47 +1,6 @@
-"""A run folder from a checkpoint of the 2021 system, or from bare face weights; no code from the file is run.
+"""The old name of ``models.import_weights``."""
 
-    python -m models.import_original FILE --out results/RUN
+from runtime.errors import InputError, one_line_errors
 
-FILE is what its training wrote: a dict {model, optimizer, scheduler} of pickled objects, a whole pickled network,
-or {model_state_dict, optimizer_state_dict}; or a bare state dict of facenet-pytorch's InceptionResnetV1, or
-InsightFace's MobileFaceNet under its MXNet names. The run is then used as any other: eval.threshold chooses its
-threshold anew, eval.verify tests it, models.export exports it, and --pretrained results/RUN starts training from
-it (not --resume: the optimiser's state is left behind, as it belongs to other faces).
-"""
-
-import dataclasses
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
-from models.weights.import_file import import_file
-from runtime.errors import one_line_errors
-
-
-@dataclasses.dataclass(frozen=True)
-class ImportSettings:
-    """What to read, and where the run goes."""
-
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
-    """Checkpoint of the original (.pt, .pth, any name) or bare face weights (.pt, .pth, .safetensors)."""
-    out: Path
-    """Run folder to make."""
-
-
-def main() -> None:
-    """The command."""
-    settings = tyro.cli(ImportSettings, description=__doc__)
-    network = import_file(settings.file, settings.out)
-    values, shown = network.settings, network.preprocessing
-    print(f"{settings.file}: {network.kind}, {values['backbone']}, embedding of {values['embedding_size']} values")
-    print(f"input: {shown['crop']} crops of {shown['size']} px, mean {shown['mean']}, std {shown['std']}")
-    for remark in network.remarks:
-        print(remark)
-    print(f"written to {settings.out}; choose its threshold with:")
-    print(f"python -m eval.threshold {settings.out} PAIRS.csv --root FACES")
-
-
-if __name__ == "__main__":
-    with one_line_errors():
-        main()
+with one_line_errors():
+    raise InputError("models.import_original is models.import_weights now: python -m models.import_weights")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
-from models import NECK_SIZES, build_model, weights_preprocessing
+from models import build_model, weights_preprocessing
+from models.weights.pretrained import open_pretrained
 from runtime.checkpoints.file import find_checkpoint, load_network, load_state, require_finite
 from runtime.errors import InputError
 
@@ -75,17 +76,11 @@ def _open_checkpoint(name: str) -> TrainedModel:
 
 def _open_weights(name: str, backbone: str) -> TrainedModel:
     preprocessing = weights_preprocessing(backbone, name)
-    if preprocessing is None or backbone not in NECK_SIZES:
+    if preprocessing is None:
         raise InputError(
             f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
             "train with them first, and test the checkpoint"
         )
-    model = build_model(
-        backbone,
-        embedding_size=NECK_SIZES[backbone],
-        pooling="backbone",
-        dropout=0.0,
-        pretrained=name,
-        image_size=preprocessing["size"],
-    )
+    settings = {**open_pretrained(backbone, name).network.settings, "dropout": 0.0}
+    model = build_model(**settings, pretrained=name)
     return TrainedModel(name, model, preprocessing, None, None)

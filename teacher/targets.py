@@ -49,7 +49,7 @@ def teacher_embeddings(
 ) -> Tensor:
     """The teacher's target for every training face, without its mask: float16 (N, D), unit rows.
 
-    ``name``: a run folder or checkpoint (``models.import_original`` makes one of published weights). A plain face has
+    ``name``: a run folder or checkpoint (``models.import_weights`` makes one of published weights). A plain face has
     its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is mixed; a masked one,
     whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the teacher's checkpoint, so
     that each is computed once for all runs.

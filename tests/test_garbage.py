@@ -65,7 +65,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "main_triplet": ("--data-root faces --test-csv ../test.pack --results-dir new", ["test.pack"]),
     "models.average": ("run run --out new", ["run/best.pt"]),
     "models.export": ("run --format safetensors --out new.safetensors", ["run/best.pt"]),
-    "models.import_original": ("theirs.pt --out new", ["theirs.pt"]),
+    "models.import_weights": ("theirs.pt --out new", ["theirs.pt"]),
 }
 # Where a changed value may serve they do all their work.
 SLOW = ("eval.audit", "eval.same", "eval.threshold", "eval.verify", "main_arcface", "main_triplet")

@@ -5,7 +5,14 @@ import runpy
 import pytest
 
 
-@pytest.mark.parametrize(("old", "new"), [("eval.table", "eval.publish"), ("data.synthetic.gallery", "data.gallery")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("eval.table", "eval.publish"),
+        ("data.synthetic.gallery", "data.gallery"),
+        ("models.import_original", "models.import_weights"),
+    ],
+)
 def test_an_old_name_answers_in_one_line_with_the_new_one(old, new, capsys):
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(old, run_name="__main__")

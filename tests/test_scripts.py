@@ -1,5 +1,6 @@
 """Both scripts as a user runs them, on a handful of drawn faces."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -118,6 +119,18 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     again = verify.verify(options)
     assert again["accuracy"] == pytest.approx(metrics["accuracy"])
     assert again["auc"] == pytest.approx(metrics["auc"])
+
+
+def test_a_run_records_the_weights_it_started_from(run, drawn_faces, one_epoch):
+    code, _, error = run(
+        "main_arcface.py", *_options("main_arcface.py", drawn_faces, epochs=1), "--pretrained", one_epoch
+    )
+    assert code == 0, error
+    start = json.loads(Path("results/run/config.json").read_text())["started_from"]
+    digest = hashlib.sha256((one_epoch / "best.pt").read_bytes()).hexdigest()
+    kind = "a run of this project with timm:mobilenetv3_small_050"
+    assert start == {"file": "best.pt", "sha256": digest, "kind": kind}
+    assert "started_from" not in json.loads((one_epoch / "config.json").read_text())
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

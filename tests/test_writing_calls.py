@@ -13,6 +13,7 @@ ALLOWED = {
     ("runtime/run_folder.py", "draft.rename"): "a folder takes a free name; the try around it makes a line of errors",
     ("runtime/processes/distributed.py", "open"): "to os.devnull",
     ("models/export/formats.py", "torch.export.save"): "to memory",
+    ("models/export/upstream.py", "torch.save"): "to memory",
     ("models/weights/known.py", "torch.hub.download_url_to_file"): "aside, then renamed; its errors become a line",
     ("data/alignment/yunet.py", "torch.hub.download_url_to_file"): "the same",
     ("data/tables/write_pack.py", "part.open"): "grows for hours and is gone on with: all within pack_csv's writing()",

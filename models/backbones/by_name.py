@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from models.backbones import iresnet, mobilefacenet
+from models.backbones import ir, iresnet, mobilefacenet
 from models.backbones.efficientnet import EfficientNetFeatures
 from models.backbones.timm_networks import TIMM_PREFIX, TimmFeatures
 from runtime.errors import InputError
@@ -35,6 +35,11 @@ def _iresnet(name: str, image_size: int) -> nn.Module:
     return iresnet.IResNetFeatures(name)
 
 
+def _ir(name: str, image_size: int) -> nn.Module:
+    _check_size(name, ir.IMAGE_SIZE, image_size)
+    return ir.IRFeatures(name)
+
+
 def _check_size(name: str, only: int, image_size: int) -> None:
     if image_size != only:
         raise InputError(f"{name} takes {only}×{only} images only; image_size is {image_size}: set it to {only}")
@@ -46,6 +51,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     **{f"efficientnet_b{i}": partial(EfficientNetFeatures, f"b{i}") for i in range(8)},
     "mobilefacenet": _mobilefacenet,
     **{name: partial(_iresnet, name) for name in iresnet.BLOCKS},
+    **{name: partial(_ir, name) for name in ir.FORMS},
 }
 
 BACKBONES = tuple(_BUILDERS)

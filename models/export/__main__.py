@@ -1,13 +1,15 @@
-"""A trained network for other programs: ONNX, safetensors or torch.export's pt2, checked against PyTorch.
+"""A trained network for other programs, checked against PyTorch: ONNX, safetensors, torch.export's pt2, or the files
+of the projects that IResNet and IR come from.
 
     python -m models.export results/RUN --format onnx
     python -m models.export results/RUN --format onnx --int8 --pairs test.csv --root DIR
     python -m models.export WEIGHTS.safetensors --backbone mobilefacenet --format onnx
+    python -m models.export results/RUN --format insightface
 
 The file takes float32 (batch, 3, size, size) and gives float32 (batch, D), rows of length 1, for any batch. Metadata
 in it say how a face becomes the input and what the output means. Built-in faces go through PyTorch and through the
 file; where the two differ by more than 1e-4 nothing is written. (Of --int8, which differs on purpose, the cost is
-shown.)
+shown.) insightface, adaface and curricularface are state dicts under those projects' own names, for their loaders.
 """
 
 import copy
@@ -24,12 +26,17 @@ from data.masks.render import MASK_KINDS, render_mask
 from data.synthetic.draw import draw_face
 from data.transforms import Preprocessing, template
 from eval.evaluators import PairEvaluator, named_here, open_pair_evaluator
+from eval.finished_run import read_run_file
 from eval.metrics.accuracy import accuracy
 from eval.metrics.choose_threshold import best_threshold
+from eval.metrics.conditions import ALL_PAIRS
 from eval.metrics.roc import auc, curve
-from models.build import NECK_SIZES
+from eval.report.figure_tables import figure_rows
 from models.export import formats
+from models.export.hub import Card, write_hub_folder
+from models.export.upstream import UPSTREAM, as_upstream, open_upstream
 from models.trained_model import TrainedModel, open_model
+from models.weights.pretrained import open_pretrained
 from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import write_file
@@ -46,12 +53,15 @@ class ExportSettings:
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
-    format: Literal["onnx", "safetensors", "pt2"]
-    """onnx: runs in onnxruntime and most others. safetensors: the weights alone. pt2: for torch.export.load."""
+    format: Literal["onnx", "safetensors", "pt2", "insightface", "adaface", "curricularface", "hub"]
+    """onnx: runs in onnxruntime and most others. safetensors: the weights alone. pt2: for torch.export.load.
+    insightface: an IResNet's backbone.pth. adaface (a .ckpt, for BGR) and curricularface: an IR network's.
+    hub: a folder for the Hugging Face Hub, with a model card."""
     backbone: str = ""
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     out: Path | None = None
-    """File to write; otherwise model.FORMAT (model_int8.onnx) in the run folder, or in the working folder."""
+    """File to write; otherwise model.FORMAT (model_int8.onnx, model_adaface.ckpt) in the run folder, or in the working
+    folder."""
     int8: bool = False
     """8-bit integers in place of floats (onnx alone)."""
     pairs: Path | None = None
@@ -73,7 +83,10 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
     opened.model.cpu().eval()
     out = _output_file(settings)
     content, difference = _checked(opened, settings)
-    write_file(out, content)
+    if settings.format == "hub":
+        write_hub_folder(out, content, _card(opened, settings))
+    else:
+        write_file(out, content)
     return out, difference
 
 
@@ -81,12 +94,15 @@ def _checked(opened: TrainedModel, settings: ExportSettings) -> tuple[bytes, flo
     """The file's content, and the largest difference of an embedding's value from PyTorch's."""
     metadata = describe(opened, settings)
     size = opened.preprocessing["size"]
-    if settings.format == "safetensors":
+    if settings.format in ("safetensors", "hub"):
         content = formats.as_safetensors(opened.model, metadata)
         run = formats.open_safetensors(content, copy.deepcopy(opened.model))
     elif settings.format == "pt2":
         content = formats.as_pt2(opened.model, size, metadata)
         run = formats.open_pt2(content)
+    elif settings.format in UPSTREAM:
+        content = as_upstream(opened.model, _network(settings), opened.preprocessing, settings.format)
+        run = formats.torch_runner(open_upstream(content, copy.deepcopy(opened.model)))
     else:
         content = formats.as_onnx(opened.model, size, metadata)
         run = formats.open_onnx(content)
@@ -158,17 +174,42 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
 def _network(settings: ExportSettings) -> dict:
     """The settings that the network was built from."""
     if settings.backbone:
-        return {"backbone": settings.backbone, "embedding_size": NECK_SIZES[settings.backbone], "pooling": "backbone"}
-    made_with = load_network(find_checkpoint(Path(settings.model)))["settings"]
+        made_with = open_pretrained(settings.backbone, settings.model).network.settings
+    else:
+        made_with = load_network(find_checkpoint(Path(settings.model)))["settings"]
     return {name: made_with[name] for name in ("backbone", "embedding_size", "pooling", "image_size")}
 
 
 def _output_file(settings: ExportSettings) -> Path:
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
-    out = settings.out or folder / f"model{'_int8' if settings.int8 else ''}.{settings.format}"
+    upstream = UPSTREAM.get(settings.format)
+    kind = f"_{settings.format}" if upstream else "_int8" if settings.int8 else ""
+    name = f"model{kind}.{upstream.suffix if upstream else settings.format}"
+    out = settings.out or folder / ("hub" if settings.format == "hub" else name)
+    if settings.format == "hub" and out.exists():
+        raise InputError(f"{out} exists; set --out to another folder")
     if not out.parent.is_dir():
         raise InputError(f"can't write {out}: there is no folder {out.parent}; set --out")
     return out
+
+
+# ==== hub ====
+
+
+def _card(opened: TrainedModel, settings: ExportSettings) -> Card:
+    """What is known about a run: its settings and its test."""
+    run = Path(settings.model)
+    config = read_run_file(run, "config.json") if (run / "config.json").is_file() else {"settings": {}}
+    made_with = config["settings"]
+    start = config.get("started_from") or made_with.get("imported_from")
+    trained = f"On {Path(made_with['data_root']).name}, {made_with['train_csv']}." if "data_root" in made_with else ""
+    table: list[list[str]] = []
+    if (run / "metrics.json").is_file():
+        metrics = read_run_file(run, "metrics.json")
+        columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
+        table = [["", *columns], *([label, *cells] for label, cells in figure_rows(columns))]
+    alignment = str(Preprocessing.from_dict(opened.preprocessing).alignment)
+    return Card(run.name, describe(opened, settings), alignment, trained, start, table)
 
 
 # ==== int8 ====
@@ -213,7 +254,11 @@ def main() -> None:
     settings = tyro.cli(ExportSettings, description=__doc__)
     out, difference = export(settings)
     print(f"largest difference from PyTorch on built-in faces: {difference:.2g}")
-    print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB); its metadata describe input and output")
+    if settings.format == "hub":
+        print(f"written to {out}; read README.md in it before you publish it: huggingface-cli upload OWNER/NAME {out}")
+        return
+    described = "" if settings.format in UPSTREAM else "; its metadata describe input and output"
+    print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB){described}")
 
 
 if __name__ == "__main__":

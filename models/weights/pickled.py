@@ -47,11 +47,15 @@ _NETWORKS = (
     "facenet_pytorch.",
     "efficientnet_pytorch.",
     "pretrainedmodels.",
+    "pytorch_lightning.",
+    "lightning.",
 )
 _PLAIN = {
     *(f"torch.{name}" for name in ("device", "float16", "float32", "float64", "bfloat16", "int64", "strided")),
     "torch.serialization._get_layout",
     "functools.partial",
+    "argparse.Namespace",
+    "pathlib.PosixPath",
     *NUMPY,
 }
 

@@ -1,169 +1,166 @@
-"""Recognise whose network a state dict is by its names, and give its tensors under this project's names.
+"""Recognise whose network a state dict is by its names and shapes, and give its tensors under this project's names."""
 
-The 2021 system wrapped every backbone as ``model.net``; beside it stood the class centres of ArcFace (``head.weight``),
-a pooling (``global_pool.p``, GeM) and a neck (``neck.0`` linear, ``neck.1`` BatchNorm with eps 1e-3). With
-InceptionResNetV1 those two were there but never used: its embedding is ``model.net.last_linear`` and ``last_bn``,
-its pooling ``model.net.avgpool_1a`` (a ``p`` where it was GeM).
-"""
-
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from efficientnet_pytorch import EfficientNet
 from torch import Tensor
 
-from models.backbones import mobilefacenet
-from models.weights.known import FACENET_PREPROCESSING, MOBILEFACENET_PREPROCESSING, from_facenet
+from models.backbones import ir, iresnet, mobilefacenet
+from models.weights import names
+from models.weights.imported import (
+    ARCFACE_PREPROCESSING,
+    FACENET,
+    FACENET_PREPROCESSING,
+    MOBILEFACENET_PREPROCESSING,
+    Imported,
+)
+from models.weights.original import inception, is_inception, of_the_original
 from runtime.errors import InputError
 
-ORIGINAL_PREPROCESSING = {
-    "size": 128,
-    "crop": "mtcnn_box",
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-}
-# EfficientNet's channels before the pooling and number of blocks tell the variant.
-_EFFICIENTNETS = {
-    (1280, 16): "b0",
-    (1280, 23): "b1",
-    (1408, 23): "b2",
-    (1536, 26): "b3",
-    (1792, 32): "b4",
-    (2048, 39): "b5",
-    (2304, 45): "b6",
-    (2560, 55): "b7",
-}
-_CLASSIFIERS = ("logits.", "fc.", "_fc.", "last_linear.", "classifier.")
-_SUPPORTED = (
-    "checkpoints of the original with InceptionResNetV1, SE-ResNeXt-101 or EfficientNet, facenet-pytorch's "
-    "InceptionResnetV1, InsightFace's MobileFaceNet (MXNet names)"
-)
+_COLOURS = re.compile(r"""color_space["']?\s*:\s*["']?(RGB|BGR)""")
 
 
-@dataclass(frozen=True)
-class Imported:
-    """A recognised network: ``state`` under this project's names, ``settings`` for build_model, ``preprocessing``,
-    ``class_centres`` (C, D) or None, ``kind`` in words, ``remarks`` for the user."""
+def recognise(state: Mapping[str, Tensor], path: Path, padded_for: int | None = None) -> Imported | None:
+    """The network of a state dict, None if it is of none that are known.
 
-    kind: str
-    state: dict[str, Tensor]
-    settings: dict
-    preprocessing: dict
-    class_centres: Tensor | None = None
-    remarks: list[str] = field(default_factory=list)
-
-
-def recognise(state: dict[str, Tensor], path: Path, padded_for: int | None = None) -> Imported:
-    """The network of a state dict; ``padded_for``: image size of an EfficientNet's padding, where it is known.
-
-    Raises InputError for a network that is not here; ``path`` is named in it.
+    ``padded_for``: image size of an EfficientNet's padding, where it is known. Raises InputError, with ``path`` in it,
+    for a network of a known family that is not here.
     """
-    if not state:
-        raise InputError(f"{path} holds a network without tensors; give a checkpoint")
     state = {_without(key, "module."): value for key, value in state.items()}
+    for known in (_iresnet, _ir):
+        found = known(state, path)
+        if found is not None:
+            return found
     net = {key.removeprefix("model.net."): x for key, x in state.items() if key.startswith("model.net.")}
-    rest = {key.removeprefix("model."): x for key, x in state.items() if not key.startswith("model.net.")}
     if net:
-        return _of_the_original(net, rest, path, padded_for)
-    if "conv2d_1a.conv.weight" in state and "last_linear.weight" in state:
-        return _bare_inception(state, path)
-    if "conv_1_conv2d_weight" in state:
-        return _mobilefacenet(state)
-    if "layer1.0.prelu.weight" in state:
-        raise InputError(f"{path} is one of InsightFace's IResNets, which are not here; known are {_SUPPORTED}")
-    names = ", ".join(list(state)[:3])
-    raise InputError(f"{path} is of a network that is not known here (its names: {names}, …); known are {_SUPPORTED}")
+        rest = {key.removeprefix("model."): x for key, x in state.items() if not key.startswith("model.net.")}
+        return of_the_original(net, rest, path, padded_for)
+    if is_inception(state):
+        return _facenet(state, path)
+    return _mobilefacenet(state) if "conv_1_conv2d_weight" in state else None
 
 
-def _of_the_original(net: dict[str, Tensor], rest: dict[str, Tensor], path: Path, padded_for: int | None) -> Imported:
-    centres = rest.get("head.weight")
-    if "conv2d_1a.conv.weight" in net and "last_linear.weight" in net:
-        found = _inception(net, "the original's InceptionResNetV1", ORIGINAL_PREPROCESSING)
-    else:
-        found = _with_neck(net, rest, path, padded_for)
-    remarks = list(found.remarks)
-    if centres is not None:
-        remarks.append(f"class centres of {len(centres):,} people are kept in best.pt under criterion")
-    return Imported(found.kind, found.state, found.settings, found.preprocessing, centres, remarks)
-
-
-def _inception(net: dict[str, Tensor], kind: str, preprocessing: dict) -> Imported:
-    exponent = net.pop("avgpool_1a.p", None)
-    state = from_facenet(net)
-    if exponent is not None:
-        state["pooling.p"] = exponent.reshape(1)
-    size = len(net["last_linear.weight"])
-    settings = _settings("inception_resnet_v1", size, exponent, preprocessing["size"])
-    return Imported(kind, state, settings, dict(preprocessing))
-
-
-def _bare_inception(state: dict[str, Tensor], path: Path) -> Imported:
-    found = _inception(state, "InceptionResnetV1 of facenet-pytorch", FACENET_PREPROCESSING)
+def _facenet(state: Mapping[str, Tensor], path: Path) -> Imported:
+    found = inception(state, FACENET, FACENET_PREPROCESSING)
     remark = f"{path.name} does not say how its faces were made: taken to be as for facenet-pytorch's own weights"
-    return Imported(found.kind, found.state, found.settings, found.preprocessing, remarks=[remark])
+    return replace(found, remarks=[remark], missing=("pooling.",))
 
 
-def _mobilefacenet(state: dict[str, Tensor]) -> Imported:
-    settings = {
-        "backbone": "mobilefacenet",
-        "embedding_size": mobilefacenet.EMBEDDING_SIZE,
-        "pooling": "backbone",
-        "image_size": mobilefacenet.IMAGE_SIZE,
-    }
-    renamed = mobilefacenet.from_mxnet(state)
+def _mobilefacenet(state: Mapping[str, Tensor]) -> Imported:
+    settings = _settings("mobilefacenet", mobilefacenet.EMBEDDING_SIZE)
+    renamed = mobilefacenet.from_mxnet(dict(state))
     return Imported("MobileFaceNet of InsightFace", renamed, settings, dict(MOBILEFACENET_PREPROCESSING))
 
 
-def _with_neck(net: dict[str, Tensor], rest: dict[str, Tensor], path: Path, padded_for: int | None) -> Imported:
-    """SE-ResNeXt or EfficientNet of the original: the neck beside the backbone makes the embedding."""
-    lacking = [key for key in ("neck.0.weight", "neck.1.running_mean") if key not in rest]
-    if lacking:
-        raise InputError(f"{path} lacks {', '.join(lacking)}, the original's embedding layer")
-    backbone, size, remarks = _backbone(net, path, padded_for)
-    exponent = rest.get("global_pool.p")
-    state = {f"backbone.net.{key}": x for key, x in net.items() if not key.startswith(_CLASSIFIERS)}
-    state |= {key.replace("neck.1.", "neck.norm."): x for key, x in rest.items() if key.startswith("neck.1.")}
-    state["neck.linear.weight"] = rest["neck.0.weight"]
-    if "neck.0.bias" in rest:
-        # BatchNorm subtracts its mean: a bias before it is the same as a mean that is smaller by it.
-        state["neck.norm.running_mean"] = rest["neck.1.running_mean"] - rest["neck.0.bias"]
-    if exponent is not None:
-        state["pooling.p"] = exponent.reshape(1)
-    settings = _settings(backbone, len(rest["neck.0.weight"]), exponent, size)
-    kind = f"the original's {backbone.removeprefix('timm:')}"
-    return Imported(kind, state, settings, dict(ORIGINAL_PREPROCESSING), remarks=remarks)
+# ==== InsightFace: IResNet ====
 
 
-def _backbone(net: dict[str, Tensor], path: Path, padded_for: int | None) -> tuple[str, int, list[str]]:
-    """Its name here, the image size to build it for, and remarks."""
-    size = ORIGINAL_PREPROCESSING["size"]
-    if "layer1.0.se.fc1.weight" in net:
-        return "seresnext101", size, []
-    if "layer1.0.se_module.fc1.weight" in net:  # Cadene's names, which older timm and pretrainedmodels use
-        return "timm:legacy_seresnext101_32x4d", size, []
-    if "_conv_stem.weight" in net:
-        blocks = len({key.split(".")[1] for key in net if key.startswith("_blocks.")})
-        channels = len(net["_conv_head.weight"]) if "_conv_head.weight" in net else 0
-        variant = _EFFICIENTNETS.get((channels, blocks))
-        if variant is not None:
-            return _padded_efficientnet(variant, padded_for)
-    names = ", ".join(list(net)[:3])
-    raise InputError(f"{path} has a backbone that is not known here (its names: {names}, …); known are {_SUPPORTED}")
+def _iresnet(state: Mapping[str, Tensor], path: Path) -> Imported | None:
+    prefix = _prefix(state, "layer1.0.prelu.weight")
+    if prefix is None:
+        return None
+    net = _under(state, prefix)
+    convolutions = [key.split(".")[0] for key in net if key.endswith(".conv1.weight")]
+    blocks = tuple(convolutions.count(f"layer{number}") for number in (1, 2, 3, 4))
+    backbone = next((name for name, own in iresnet.BLOCKS.items() if own == blocks), None)
+    if backbone is None:
+        raise InputError(f"{path} is an IResNet of {_in_words(blocks)} blocks; known are {', '.join(iresnet.BLOCKS)}")
+    if "fc.weight" not in net:
+        raise InputError(f"{path} lacks fc.weight, the embedding layer of an IResNet; get the whole file")
+    found = _whole(net, names.IRESNET, backbone, f"InsightFace's {backbone}")
+    return _turned(found, "backbone.conv1.weight") if _beside(path) == "BGR" else found
 
 
-def _padded_efficientnet(variant: str, padded_for: int | None) -> tuple[str, int, list[str]]:
-    """efficientnet-pytorch fixes its padding when it is built, by default for the variant's own image size; the
-    network is therefore built for that size here, too, though its images are of another."""
-    if padded_for is not None:
-        return f"efficientnet_{variant}", padded_for, []
-    size = EfficientNet.get_image_size(f"efficientnet-{variant}")
-    remark = f"the file does not say how its layers pad: taken to be as in efficientnet-pytorch 0.7.1, for {size} px"
-    return f"efficientnet_{variant}", size, [remark]
+# ==== AdaFace, CVLface, CurricularFace: IR ====
 
 
-def _settings(backbone: str, embedding_size: int, exponent: Tensor | None, image_size: int) -> dict:
-    pooling = "average" if exponent is None else "gem"
-    return {"backbone": backbone, "embedding_size": embedding_size, "pooling": pooling, "image_size": image_size}
+def _ir(state: Mapping[str, Tensor], path: Path) -> Imported | None:
+    prefix = _prefix(state, "input_layer.0.weight")
+    if prefix is None:
+        return None
+    net = _under(state, prefix)
+    backbone = _ir_name(net, path)
+    if "output_layer.4.weight" in net:
+        raise InputError(f"{path} is an IR network whose last BatchNorm learns (face.evoLVe's), which is not here")
+    if "output_layer.3.weight" not in net:
+        raise InputError(f"{path} lacks output_layer.3.weight, an IR network's embedding layer; get the whole file")
+    author, bgr, remarks = _ir_colours(backbone, prefix, path)
+    found = replace(_whole(net, names.IR, backbone, f"{author}'s {backbone}"), remarks=remarks)
+    if "head.kernel" in state:
+        found = replace(found, class_centres=state["head.kernel"].T.contiguous())
+    return _turned(found, "backbone.input_layer.0.weight") if bgr else found
+
+
+def _ir_name(net: Mapping[str, Tensor], path: Path) -> str:
+    convolutions = [value for key, value in net.items() if re.fullmatch(r"body\.\d+\.res_layer\.1\.weight", key)]
+    widths = [len(value) for value in convolutions]
+    excited = any(key.endswith(".fc1.weight") for key in net)
+    middle_norm = "body.0.res_layer.2.running_mean" in net
+    form = ir.Form(tuple(widths.count(width) for width in ir.WIDTHS), excited, middle_norm)
+    name = next((name for name, own in ir.FORMS.items() if own == form), None)
+    if name is None:
+        extras = f"excitation: {excited}, middle BatchNorm: {middle_norm}".lower()
+        raise InputError(
+            f"{path} is an IR network of {_in_words(form.blocks)} blocks ({extras}); known are {', '.join(ir.FORMS)}"
+        )
+    return name
+
+
+def _ir_colours(backbone: str, prefix: str, path: Path) -> tuple[str, bool, list[str]]:
+    """Whose network it is, whether it takes BGR, and remarks."""
+    if not ir.FORMS[backbone].middle_norm:
+        return "CurricularFace", False, []
+    if prefix.endswith("net."):
+        return "CVLface", _beside(path) == "BGR", []
+    unsaid = f"{path.name} does not say whose it is: taken to be AdaFace's, which takes BGR"
+    return "AdaFace", True, [] if prefix else [unsaid]
+
+
+def _beside(path: Path) -> str | None:
+    """The order of colours that CVLface's config file beside the weights gives, if there is one."""
+    for name in ("model.yaml", "config.json"):
+        config = path.with_name(name)
+        if config.is_file():
+            found = _COLOURS.search(config.read_bytes()[:65_536].decode(errors="replace"))
+            if found:
+                return found[1]
+    return None
+
+
+def _turned(network: Imported, stem: str) -> Imported:
+    """The network of RGB that gives the same embeddings as that of BGR."""
+    state = {**network.state, stem: network.state[stem].flip(1)}
+    remark = "it takes BGR: the kernel of its first convolution is turned, so that it takes RGB here"
+    return replace(network, state=state, remarks=[*network.remarks, remark])
+
+
+# ==== both ====
+
+
+def _whole(net: Mapping[str, Tensor], neck: Mapping[str, str], backbone: str, kind: str) -> Imported:
+    """An IResNet or IR from tensors under upstream's names."""
+    state = names.own_names(net, neck)
+    settings = _settings(backbone, len(state["neck.linear.weight"]))
+    return Imported(kind, state, settings, dict(ARCFACE_PREPROCESSING))
+
+
+def _settings(backbone: str, embedding_size: int) -> dict:
+    return {"backbone": backbone, "embedding_size": embedding_size, "pooling": "backbone", "image_size": 112}
+
+
+def _prefix(state: Mapping[str, Tensor], name: str) -> str | None:
+    """What stands before the names of a network that has ``name``; None if there is none."""
+    return next((key.removesuffix(name) for key in state if key.endswith(name)), None)
+
+
+def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _in_words(blocks: tuple[int, ...]) -> str:
+    return "-".join(map(str, blocks))
 
 
 def _without(key: str, prefix: str) -> str:

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models import build_model
@@ -13,74 +12,9 @@ from models.backbones.iresnet import BLOCKS
 from models.embedder import FaceEmbedder
 from runtime.errors import InputError
 from runtime.memory.recompute import recompute_blocks
+from tests.models.upstream import SIZE, images, iresnet_embeddings, iresnet_tensors
 
-SIZE, EMBEDDING = 112, 64
-
-
-def random_tensors(blocks: tuple[int, ...]) -> dict[str, Tensor]:
-    """A ``backbone.pth`` with values that keep the signal alive."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-
-    def weights(name: str, *shape: int) -> None:
-        tensors[f"{name}.weight"] = np.prod(shape[1:]) ** -0.5 * torch.randn(*shape, generator=generator)
-
-    def norm(name: str, channels: int) -> None:
-        tensors[f"{name}.weight"] = 0.5 + torch.rand(channels, generator=generator)
-        tensors[f"{name}.bias"] = 0.3 * torch.randn(channels, generator=generator)
-        tensors[f"{name}.running_mean"] = 0.3 * torch.randn(channels, generator=generator)
-        tensors[f"{name}.running_var"] = 0.5 + torch.rand(channels, generator=generator)
-        tensors[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    weights("conv1", 64, 3, 3, 3)
-    norm("bn1", 64)
-    tensors["prelu.weight"] = torch.rand(64, generator=generator)
-    inputs = 64
-    for stage, count in enumerate(blocks):
-        width = 64 * 2**stage
-        for i in range(count):
-            name = f"layer{stage + 1}.{i}"
-            norm(f"{name}.bn1", inputs)
-            weights(f"{name}.conv1", width, inputs, 3, 3)
-            norm(f"{name}.bn2", width)
-            tensors[f"{name}.prelu.weight"] = torch.rand(width, generator=generator)
-            weights(f"{name}.conv2", width, width, 3, 3)
-            norm(f"{name}.bn3", width)
-            if i == 0:
-                weights(f"{name}.downsample.0", width, inputs, 1, 1)
-                norm(f"{name}.downsample.1", width)
-            inputs = width
-    norm("bn2", 512)
-    weights("fc", EMBEDDING, 512 * 7 * 7)
-    tensors["fc.bias"] = torch.randn(EMBEDDING, generator=generator)
-    norm("features", EMBEDDING)
-    tensors["features.weight"] = torch.ones(EMBEDDING)
-    return tensors
-
-
-def reference(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Images to embeddings in float64, in evaluation; not of unit length."""
-    t = {name: value.double() for name, value in tensors.items()}
-
-    def norm(name: str, x: Tensor) -> Tensor:
-        shape = (1, -1) + (1,) * (x.ndim - 2)
-        scale = t[f"{name}.weight"] / (t[f"{name}.running_var"] + 1e-5).sqrt()
-        return (x - t[f"{name}.running_mean"].view(shape)) * scale.view(shape) + t[f"{name}.bias"].view(shape)
-
-    def prelu(name: str, x: Tensor) -> Tensor:
-        return torch.where(x > 0, x, t[f"{name}.weight"].view(1, -1, 1, 1) * x)
-
-    x = prelu("prelu", norm("bn1", F.conv2d(x.double(), t["conv1.weight"], padding=1)))
-    for name in [key.removesuffix(".conv1.weight") for key in t if key.endswith(".conv1.weight")]:
-        stride = 2 if name.endswith(".0") else 1
-        out = F.conv2d(norm(f"{name}.bn1", x), t[f"{name}.conv1.weight"], padding=1)
-        out = prelu(f"{name}.prelu", norm(f"{name}.bn2", out))
-        out = norm(f"{name}.bn3", F.conv2d(out, t[f"{name}.conv2.weight"], padding=1, stride=stride))
-        if stride == 2:
-            x = norm(f"{name}.downsample.1", F.conv2d(x, t[f"{name}.downsample.0.weight"], stride=2))
-        x = out + x
-    flat = norm("bn2", x).reshape(len(x), -1)
-    return norm("features", flat @ t["fc.weight"].T + t["fc.bias"])
+EMBEDDING = 64
 
 
 def as_ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -99,17 +33,13 @@ def build(name: str, pooling: str = "backbone", size: int = SIZE) -> FaceEmbedde
     return build_model(name, pooling=pooling, image_size=size, **settings)
 
 
-def faces(count: int = 2) -> Tensor:
-    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("name", ["iresnet18", "iresnet50"])
 @torch.no_grad()
 def test_upstreams_tensors_give_the_embeddings_of_the_description(name):
-    tensors, model = random_tensors(BLOCKS[name]), build(name).eval()
+    tensors, model = iresnet_tensors(BLOCKS[name], EMBEDDING), build(name).eval()
     model.load_state_dict(as_ours(tensors))
-    expected = F.normalize(reference(tensors, faces()))
-    np.testing.assert_allclose(model(faces()).numpy(), expected.numpy(), atol=1e-5)
+    expected = iresnet_embeddings(tensors, images())
+    np.testing.assert_allclose(model(images()).numpy(), expected.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +70,7 @@ def test_blocks_are_recomputed():
     assert recompute_blocks(saving) == sum(BLOCKS["iresnet18"])
     gradients = []
     for model in (plain, saving):
-        model(faces())[0, 0].backward()
+        model(images())[0, 0].backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
     assert gradients[0].equal(gradients[1])
 

@@ -55,6 +55,7 @@ def expected(run: Path, images: torch.Tensor) -> np.ndarray:
         ("efficientnet_b0", 48, {"pooling": "average"}),
         ("inception_resnet_v1", 80, {}),
         ("iresnet18", 112, {"pooling": "backbone"}),
+        ("ir_18_se", 112, {"pooling": "backbone"}),
     ],
 )
 def test_onnx_gives_the_embeddings_for_any_batch(tmp_path, backbone, size, changes):

@@ -223,7 +223,7 @@ def test_training_starts_from_an_imported_run(original, tmp_path):
         assert close(model(IMAGES), embed(network))
     assert weights_preprocessing("inception_resnet_v1", str(run))["crop"] == "mtcnn_box"
     for change in ({"pooling": "gem"}, {"pooling": "average", "embedding_size": 128}):
-        with pytest.raises(InputError, match="was made with"):
+        with pytest.raises(InputError, match="holds a run of this project"):
             build_model("inception_resnet_v1", **{**settings, **change})
     with pytest.raises(InputError, match="backbone inception_resnet_v1"):
         build_model("efficientnet_b0", pooling="average", **settings)
@@ -250,7 +250,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
         ([1, 2], "holds no network"),
         ({1: torch.ones(2)}, "holds no network"),
         (nn.Identity(), "without tensors"),
-        (OrderedDict({"layer1.0.prelu.weight": torch.ones(2)}), "IResNets"),
+        (OrderedDict({"layer1.0.prelu.weight": torch.ones(2)}), "IResNet of 0-0-0-0 blocks"),
         ({"model.net.stem.weight": torch.ones(2)}, "neck.0.weight"),
         (
             {"model.net.stem.weight": torch.ones(2)}

@@ -1,0 +1,107 @@
+"""A folder ready to publish on the Hugging Face Hub: weights, config, and a model card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.files import replace_folder, write_file
+
+# What is certain about the licences of what others published.
+_LICENCES = {
+    "InsightFace": "InsightFace offers its trained networks for non-commercial research alone, and so is this one",
+    "facenet-pytorch": "facenet-pytorch is under the MIT licence; its networks were trained on research data sets",
+}
+_UNKNOWN = "the file does not say its licence: look where it comes from before you publish or use this"
+_SCRATCH = "it was trained from scratch: the licence is yours to choose, within that of the training faces"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model card says. ``table``: head and rows of the test results, empty if there are none."""
+
+    name: str
+    metadata: Mapping[str, str]  # as in the safetensors file
+    alignment: str
+    trained_on: str
+    start: Mapping | None  # as in a run's config.json
+    table: Sequence[Sequence[str]]
+
+
+def write_hub_folder(folder: Path, weights: bytes, card: Card) -> None:
+    """Make ``folder``: model.safetensors, config.json, README.md. Raises InputError as ``replace_folder`` does."""
+    with replace_folder(folder) as draft:
+        write_file(draft / "model.safetensors", weights)
+        write_file(draft / "config.json", json.dumps(dict(card.metadata), indent=2) + "\n")
+        write_file(draft / "README.md", model_card(card))
+
+
+def model_card(card: Card) -> str:
+    """The text of README.md."""
+    network = json.loads(card.metadata["network"])
+    what = f"{network['backbone']}, pooling {network['pooling']}, embeddings of {network['embedding_size']} values"
+    return "\n".join(
+        [
+            "---",
+            "license: other",
+            "tags: [face-recognition, masked-face-recognition]",
+            "---",
+            "",
+            f"# {card.name}",
+            "",
+            f"A network that turns a face, with or without a mask, into an embedding: {what}.",
+            "",
+            "## Training",
+            "",
+            f"{card.trained_on} {_start(card.start)}",
+            "",
+            "## Results",
+            "",
+            *_results(card.table),
+            "",
+            "## Input and output",
+            "",
+            f"- Alignment: {card.alignment}. Crop: {card.metadata['crop_meaning']}.",
+            f"- Input: {card.metadata['channel_order']}, {card.metadata['preprocessing']};"
+            f" mean {card.metadata['mean']}, std {card.metadata['std']}.",
+            f"- Output, after {card.metadata['postprocessing']}.",
+            f"- Threshold: {card.metadata['threshold']} ({card.metadata['threshold_source']}).",
+            "",
+            "The metadata of `model.safetensors`, the same as in `config.json`, say how the network was built. In the "
+            "project that trained it, `--pretrained hf:OWNER/NAME` starts from it.",
+            "",
+            "## Limits",
+            "",
+            "- Faces aligned in another way give worse embeddings; so do masks unlike those of the training.",
+            "- The threshold was chosen on pairs of other people, but of the same kind: choose it anew on yours.",
+            "- Error rates differ between groups of people and are not measured for each here.",
+            "- A face is personal data: ask the people whose faces you compare.",
+            "",
+            "## Licence",
+            "",
+            f"{_licence(card.start)}.",
+            "",
+        ]
+    )
+
+
+def _results(table: Sequence[Sequence[str]]) -> list[str]:
+    if not table:
+        return ["This network has not been tested."]
+    head, *rows = (f"| {' | '.join(cells)} |" for cells in table)
+    rule = f"|{' --- |' * len(table[0])}"
+    return [head, rule, *rows, "", "In brackets: 95 % intervals over people. A TAR needs 10/FAR different pairs."]
+
+
+def _start(start: Mapping | None) -> str:
+    if not start:
+        return "It started from scratch."
+    revision = f", revision {start['revision']}" if start.get("revision") else ""
+    return f"It started from {start['kind']}: {start['file']}{revision}, SHA-256 {start['sha256']}."
+
+
+def _licence(start: Mapping | None) -> str:
+    if not start:
+        return _SCRATCH
+    known = (text for name, text in _LICENCES.items() if name in start["kind"])
+    return f"It started from {start['kind']}; {next(known, _UNKNOWN)}"

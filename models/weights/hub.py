@@ -1,0 +1,95 @@
+"""Weights by their name on the Hugging Face Hub: ``hf:OWNER/NAME[/FILE][@REVISION]``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+from huggingface_hub import hf_hub_download, list_repo_files
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+from runtime.errors import InputError
+
+PREFIX = "hf:"
+_NAME = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:/([^@]+))?(?:@([\w./-]+))?")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+# Beside CVLface's weights one of these says whether they take BGR.
+_CONFIGS = ("config.json", "model.yaml")
+# What downloads raise: no network, no such repository or revision, an access that must be asked for.
+_FAILED = (HfHubHTTPError, EntryNotFoundError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository."""
+
+    repository: str
+    file: str
+    revision: str
+
+    @classmethod
+    def named(cls, name: str) -> "HubFile":
+        """Without a file model.safetensors, without a revision main. Raises InputError for a name of another form."""
+        match = _NAME.fullmatch(name)
+        if match is None or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{name} is no name on the Hugging Face Hub; they are hf:OWNER/NAME[/FILE][@REVISION]")
+        return cls(match[1], match[2] or "model.safetensors", match[3] or "main")
+
+    @property
+    def put_at(self) -> Path:
+        """Where the file is looked for first: it may be brought there by hand."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / "hf" / self.repository / self.revision / self.file
+
+    def __str__(self) -> str:
+        return f"https://huggingface.co/{self.repository}/resolve/{self.revision}/{self.file}"
+
+
+def fetch(name: str) -> Path:
+    """The local file, downloaded into the cache of huggingface_hub on the first use.
+
+    Raises InputError if it is not here and can't be downloaded: which file, and where to put it.
+    """
+    wanted = HubFile.named(name)
+    if wanted.put_at.is_file():
+        return wanted.put_at
+    try:
+        path = _download(wanted, wanted.file)
+        for config in _CONFIGS:
+            _download_if_there(wanted, str(PurePosixPath(wanted.file).with_name(config)))
+    except _FAILED as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise InputError(f"{wanted.repository} has no {wanted.file}; {_files(wanted)}") from None
+        raise InputError(
+            f"{name} is not here and can't be downloaded ({type(error).__name__}); get {wanted} and put it at "
+            f"{wanted.put_at}"
+        ) from None
+    return path
+
+
+def revision_of(path: Path) -> str | None:
+    """The commit that a downloaded file is of; None for a file from elsewhere."""
+    parts = path.parts
+    return parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-2] else None
+
+
+def _download(wanted: HubFile, file: str) -> Path:
+    return Path(hf_hub_download(wanted.repository, file, revision=wanted.revision))
+
+
+def _download_if_there(wanted: HubFile, file: str) -> None:
+    try:
+        _download(wanted, file)
+    except LocalEntryNotFoundError:  # no network: the colours would be guessed
+        raise
+    except EntryNotFoundError:
+        pass
+
+
+def _files(wanted: HubFile) -> str:
+    """What to do instead."""
+    try:
+        found = list_repo_files(wanted.repository, revision=wanted.revision)
+    except _FAILED:
+        found = []
+    weights = [file for file in found if file.endswith(_SUFFIXES)]
+    return f"it has {', '.join(weights[:5])}" if weights else f"name another as hf:{wanted.repository}/FILE"

@@ -1,0 +1,92 @@
+"""A folder for the Hub: weights that training starts from again, and a card with the test's figures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models import build_model, weights_preprocessing
+from models.export.__main__ import ExportSettings, export
+from models.export.hub import Card, model_card
+from models.weights.read import read_network
+from runtime.checkpoints.file import load_checkpoint
+from runtime.errors import InputError
+from tests.processes import ROOT
+from tests.small_run import SETTINGS, write_small_run
+
+DEMO = ROOT / "results" / "published" / "demo_arcface_s0"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    run = write_small_run(tmp_path_factory.mktemp("hub") / "run")
+    shutil.copy(DEMO / "metrics.json", run)
+    config = json.loads((DEMO / "config.json").read_text())
+    start = {"file": "backbone.pth", "sha256": "ab" * 32, "kind": "InsightFace's iresnet50", "revision": "0123abc"}
+    (run / "config.json").write_text(json.dumps({**config, "started_from": start}))
+    folder, difference = export(ExportSettings(str(run), "hub"))
+    assert folder == run / "hub" and difference == 0
+    return folder
+
+
+def test_training_starts_from_it_with_its_preprocessing(published):
+    own = load_checkpoint(published.parent / "best.pt")
+    file, settings = str(published / "model.safetensors"), {**SETTINGS, "dropout": 0.0}
+    found = build_model(**settings, pretrained=file).state_dict()
+    assert found.keys() == own["model"].keys() and all(found[name].equal(own["model"][name]) for name in found)
+    assert weights_preprocessing(SETTINGS["backbone"], file) == own["preprocessing"]
+    with pytest.raises(InputError, match="holds an export of this project; set embedding_size 16 .not 32.$"):
+        build_model(**{**settings, "embedding_size": 32}, pretrained=file)
+
+
+def test_the_card_has_the_tests_figures_with_intervals_and_what_it_rests_on(published):
+    card, metrics = (published / "README.md").read_text(), json.loads((DEMO / "metrics.json").read_text())
+    low, high = (100 * end for end in metrics["intervals"]["accuracy"])
+    assert f"| accuracy | {metrics['accuracy']:.2%}".replace("%", " %") in card.replace("\u202f", " ")
+    assert f"({low:.1f}–{high:.1f})" in card
+    for text in ("backbone.pth", "revision 0123abc", "ab" * 32, "non-commercial research", "mtcnn", "masked-masked"):
+        assert text in card
+    assert json.loads((published / "config.json").read_text())["network"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": "["},
+        {"network": "[]"},
+        {"network": "3"},
+        {"network": '{"backbone": 3}'},
+        {"network": '{"backbone": "ir_18", "embedding_size": 1e9, "pooling": "gem"}'},
+        {"size": '"a"'},
+        {"mean": "[0, 0]"},
+        {"std": "[0, 0, 0]"},
+        {"std": "[" * 20_000},
+    ],
+)
+def test_metadata_that_nobody_wrote_are_refused_in_one_line(tmp_path, changed):
+    good = {"size": "112", "mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", "crop": "arcface5"}
+    good["network"] = '{"backbone": "ir_18", "embedding_size": 16, "pooling": "backbone"}'
+    path = tmp_path / "model.safetensors"
+    save_file({"neck.linear.weight": torch.zeros(2)}, path, {**good, **changed})
+    with pytest.raises(InputError) as caught:
+        read_network(path)
+    assert "model.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+    save_file({"neck.linear.weight": torch.zeros(2)}, path, good)
+    assert read_network(path).settings["image_size"] == 112
+
+
+def test_an_existing_folder_is_not_overwritten(published):
+    with pytest.raises(InputError, match="hub exists; set --out"):
+        export(ExportSettings(str(published.parent), "hub"))
+
+
+def test_without_a_test_or_a_known_licence_the_card_says_so():
+    names = ("crop_meaning", "channel_order", "preprocessing", "mean", "std", "postprocessing", "threshold")
+    metadata = {**dict.fromkeys((*names, "threshold_source"), "x")}
+    metadata["network"] = '{"backbone": "ir_18", "pooling": "backbone", "embedding_size": 512}'
+    start = {"file": "a.ckpt", "sha256": "cd", "kind": "AdaFace's ir_18"}
+    card = model_card(Card("mine", metadata, "mtcnn", "On faces.", start, []))
+    assert "has not been tested" in card and "does not say its licence" in card

@@ -1,0 +1,102 @@
+"""Names of the Hugging Face Hub: found, downloaded with the config beside them, and one line without a network."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors.torch import save_file
+
+from models import start_of, weights_preprocessing
+from models.weights import hub
+from models.weights.hub import HubFile, fetch
+from runtime.errors import InputError
+from tests.models.upstream import DEPTHS, ir_tensors
+
+REPOSITORY = "minchul/cvlface_adaface_ir18"
+COMMIT = "0123abc"
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    return tmp_path
+
+
+@pytest.fixture
+def published(home, monkeypatch) -> Path:
+    """A snapshot as huggingface_hub lays it out, of a network that takes BGR."""
+    snapshot = home / "cache" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    tensors = {f"model.net.{name}": value for name, value in ir_tensors(DEPTHS[18], 8).items()}
+    save_file(tensors, snapshot / "model.safetensors")
+    (snapshot / "config.json").write_text('{"conf": {"color_space": "BGR"}}')
+
+    def download(repository: str, file: str, revision: str) -> str:
+        assert (repository, revision) == (REPOSITORY, "main")
+        if not (snapshot / file).is_file():
+            raise EntryNotFoundError(f"404 for {file}")
+        return str(snapshot / file)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "list_repo_files", lambda *_, **__: ["README.md", "model.safetensors"])
+    return snapshot
+
+
+def one_line(call) -> str:
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hf:a/b", ("a/b", "model.safetensors", "main")),
+        ("hf:a/b@v1.0", ("a/b", "model.safetensors", "v1.0")),
+        ("hf:a/b/pretrained_model/model.pt", ("a/b", "pretrained_model/model.pt", "main")),
+        ("hf:a-1/b.c/x.pth@refs/pr/3", ("a-1/b.c", "x.pth", "refs/pr/3")),
+    ],
+)
+def test_names(name, expected):
+    assert HubFile.named(name) == HubFile(*expected)
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:a", "hf:a/b@", "hf:a/b/../../x", "hf:a b/c", "hf://a/b"])
+def test_other_names_are_refused(name):
+    assert "hf:OWNER/NAME[/FILE][@REVISION]" in one_line(lambda: fetch(name))
+
+
+def test_training_starts_from_the_hub_and_its_record_says_from_what(published):
+    name = f"hf:{REPOSITORY}"
+    assert weights_preprocessing("ir_18", name)["std"] == [0.5, 0.5, 0.5]
+    digest = hashlib.sha256((published / "model.safetensors").read_bytes()).hexdigest()
+    assert start_of("ir_18", name) == {
+        "file": "model.safetensors",
+        "sha256": digest,
+        "kind": "CVLface's ir_18",
+        "revision": COMMIT,
+    }
+    assert start_of("ir_18", "none") is None
+
+
+def test_a_file_that_a_repository_lacks_gets_one_line(published):
+    message = one_line(lambda: fetch(f"hf:{REPOSITORY}/model.pt"))
+    assert message == f"{REPOSITORY} has no model.pt; it has model.safetensors"
+
+
+def test_without_a_network_the_line_says_which_file_goes_where(home, monkeypatch):
+    def fail(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(hub, "hf_hub_download", fail)
+    name = "hf:owner/network/backbone.pth@v2"
+    place = home / "torch" / "hub" / "checkpoints" / "hf" / "owner" / "network" / "v2" / "backbone.pth"
+    message = one_line(lambda: fetch(name))
+    assert f"get https://huggingface.co/owner/network/resolve/v2/backbone.pth and put it at {place}" in message
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert fetch(name) == place
