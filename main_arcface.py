@@ -74,7 +74,7 @@ SETTINGS = ArcFaceSettings(
     label_smoothing=0.0,  # share
     margin_warmup_epochs=1.0,  # epochs
     # ---- teacher ----
-    teacher="",  # a trained run whose embeddings are the targets; empty: none
+    teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
     # ---- optimiser ----

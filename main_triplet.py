@@ -69,7 +69,7 @@ SETTINGS = TripletSettings(
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
     # ---- teacher ----
-    teacher="",  # a trained run whose embeddings are the targets; empty: none
+    teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
     # ---- optimiser ----

@@ -90,7 +90,8 @@ class Settings:
 
     # ---- teacher ----
     teacher: str
-    """A trained run whose embedding of each face without its mask is the target (distillation); empty: none."""
+    """A trained run, or an ONNX file, whose embedding of each face without its mask is the target (distillation);
+    empty: none."""
     teacher_share: float
     """Share of the teacher in the loss, the rest is the objective's; 1: the teacher alone."""
     teacher_mean_share: float

@@ -29,7 +29,7 @@ from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.roc import auc, curve
 from models.build import NECK_SIZES
 from models.export import formats
-from models.trained_model import TrainedModel, open_model
+from models.trained_model import TrainedModel, is_onnx, open_model
 from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import write_file
@@ -69,6 +69,8 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
         raise InputError(f"int8 is for onnx alone, not for {settings.format}")
     if (settings.pairs is None) != (settings.root is None) or (settings.pairs and not settings.int8):
         raise InputError("pairs and root go together, and with int8 alone: eval.verify tests the float network")
+    if is_onnx(settings.model):
+        raise InputError(f"{settings.model} is an ONNX file already; export a run, a checkpoint or weights")
     opened = open_model(settings.model, settings.backbone)
     opened.model.cpu().eval()
     out = _output_file(settings)
@@ -148,6 +150,8 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
         "threshold": threshold,
         "threshold_meaning": "same person where the distance is at most this",
         "threshold_source": opened.threshold_source or "none stored",
+        "thresholds": json.dumps(opened.thresholds),
+        "alignment": json.dumps(shown.alignment.to_dict()),
         "mirror": json.dumps(opened.mirror),
         "network": json.dumps(_network(settings)),
         "run": Path(settings.model).name,
