@@ -27,6 +27,7 @@ from runtime.run_folder import open_run
 from runtime.seeds import seed_everything
 from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState, resume
+from teacher.centres import start_centres
 from teacher.targets import beside_teacher
 from train import fit
 
@@ -60,6 +61,7 @@ SETTINGS = ArcFaceSettings(
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
     norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
+    freeze=(),  # stages that stay as pre-trained: layer1, …, backbone, neck
     # ---- objective ----
     batch_size=32,  # images
     balanced=False,  # every identity equally often
@@ -67,6 +69,7 @@ SETTINGS = ArcFaceSettings(
     margin=0.2,  # m, radians; cosface: cosine
     margin_kind="arcface",  # arcface | cosface
     sub_centres=1,  # class centres per identity
+    centres_from="random",  # random | means: of the pre-trained network's embeddings
     sampled_share=1.0,  # share of the identities in a step, below 1 with sgd only
     shard_classes=False,  # split the identities over the processes of torchrun
     focal_gamma=1.0,  # 0 is cross-entropy
@@ -81,6 +84,7 @@ SETTINGS = ArcFaceSettings(
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
+    backbone_lr=1.0,  # factor of lr
     momentum=0.9,  # sgd: Nesterov; adam, adamw: beta1
     weight_decay=0.01,  # decoupled for adamw
     decay_norms=False,  # weight decay of norms and biases, too
@@ -156,6 +160,7 @@ def main() -> None:
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
     run = open_run(settings)
     resume(state, run)
+    start_centres(state, faces)
     evaluators = evaluators_for(settings, faces, device)
     report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)
     stopped = fit(state, loader, report, run)

@@ -60,6 +60,7 @@ SETTINGS = TripletSettings(
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
     norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
+    freeze=(),  # stages that stay as pre-trained: layer1, …, backbone, neck
     # ---- objective ----
     people_per_batch=16,  # P
     images_per_person=4,  # K
@@ -76,6 +77,7 @@ SETTINGS = TripletSettings(
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
+    backbone_lr=1.0,  # factor of lr
     momentum=0.9,  # sgd: Nesterov; adam, adamw: beta1
     weight_decay=0.01,  # decoupled for adamw
     decay_norms=False,  # weight decay of norms and biases, too
