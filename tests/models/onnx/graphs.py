@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-SIZE, VALUES = 8, 5
+SIZE, VALUES = 16, 5
 WEIGHTS = np.random.default_rng(0).standard_normal((3 * SIZE * SIZE, VALUES)).astype(np.float32)
 
 
