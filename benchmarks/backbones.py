@@ -138,9 +138,11 @@ _PAGE = """\
 
 What each backbone costs, written by `python -m benchmarks.backbones --page docs/backbones.md`. All networks take
 {size}×{size} faces in batches of {batch}, in float32. The relative columns compare a network with `{reference}`, whose
-steps took turns with its own. Images per second depend on the machine and on what else it was doing: {machine}.
+steps took turns with its own. Images per second depend on the machine and on what else it was doing.
 
 {table}
+
+Machine: {machine}.
 
 Weights in `code` are downloaded by `--pretrained NAME`; files from elsewhere are given as `--pretrained FILE`, or
 imported. See [using a trained model](using.md).
