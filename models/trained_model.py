@@ -27,7 +27,8 @@ class TrainedModel:
 
     ``preprocessing`` holds plain values, those of ``data.transforms.Preprocessing``: size, crop, mean and std.
     ``mirror``: the threshold was chosen on embeddings of each face and its mirror. ``thresholds``: those of
-    ``eval.metrics.choose_threshold``, for each condition and false accept rate.
+    ``eval.metrics.choose_threshold``, for each condition and false accept rate. ``least_face``: the side in pixels of
+    the smallest face that the network can use, if it was measured.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TrainedModel:
     threshold_source: str | None
     mirror: bool = False
     thresholds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    least_face: int | None = None
 
 
 def open_model(name: str, backbone: str = "") -> TrainedModel:
@@ -69,17 +71,18 @@ def network_digest(name: str, backbone: str = "") -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def write_threshold(opened: TrainedModel, threshold: float, metric: str, thresholds: dict) -> Path:
-    """Write a threshold where ``open_model`` finds it: into the checkpoint, or an ONNX file's metadata. The file."""
+def write_threshold(opened: TrainedModel, chosen: dict) -> Path:
+    """Write a threshold where ``open_model`` finds it: into the checkpoint, or an ONNX file's metadata. The file.
+
+    ``chosen``: threshold, threshold_metric and thresholds, and what else a checkpoint holds of them (least_face).
+    """
     path = find_checkpoint(Path(opened.name))
     if is_onnx(path):
         from models.onnx.network import write_threshold_in
 
-        source = f"{metric} on the evaluation pairs"
-        write_threshold_in(path, threshold, source, thresholds, mirror=opened.mirror)
+        write_threshold_in(path, chosen, mirror=opened.mirror)
         return path
     content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
-    chosen = {"threshold": threshold, "threshold_metric": metric, "thresholds": thresholds}
     save_checkpoint(path, {**content, **chosen})
     return path
 
@@ -107,6 +110,7 @@ def _open_onnx(name: str) -> TrainedModel:
         None if threshold is None else stated.get("threshold_source", "the file's metadata"),
         mirror=stated.get("mirror", False),
         thresholds=stated.get("thresholds", {}),
+        least_face=stated.get("least_face"),
     )
 
 
@@ -140,6 +144,7 @@ def _open_checkpoint(name: str) -> TrainedModel:
         source,
         mirror=made_with.get("mirror", False),
         thresholds=content.get("thresholds") or line.get("thresholds", {}),
+        least_face=content.get("least_face"),
     )
 
 

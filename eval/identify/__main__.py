@@ -12,25 +12,23 @@ whatever its file is called.
 
 import dataclasses
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pandas as pd
 import tyro
-from tqdm import tqdm
 
-from data.alignment.photos import SMALL_FACE
-from data.datasets import image_loader
-from data.sources.folders import list_folder
-from data.tables.card import CARD, card_above, check_card, read_dataset_card
+from data.tables.card import card_above
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
+from eval.identify.pictures import embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import write_json
+from runtime.files import write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +52,13 @@ class IdentifySettings:
     threshold: float | None = None
     """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
-    """JSON file of the figures; otherwise identify.json beside the enrolment."""
+    """JSON file of the figures, beside which a CSV of the same name has a row for each picture of --probe; otherwise
+    identify.json beside the enrolment."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
-    least_face: int = 0
-    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
+    least_face: int | None = None
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark; otherwise what the
+    network needs, if that was measured when its threshold was chosen."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -89,14 +89,19 @@ def identify(settings: IdentifySettings) -> dict | None:
     if not enrolment.people:
         raise InputError(f"nobody is enrolled in {path}; enrol with --gallery")
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
-    return _recognise(embedder, enrolment, settings.probe, threshold)
+    figures, pictures = _recognise(embedder, enrolment, settings.probe, threshold)
+    out = output_file(settings)
+    write_json(out, figures)
+    write_file(out.with_suffix(".csv"), csv_for_people(pictures))
+    return figures
 
 
 def _enrol(enrolment: Enrolment, embedder: Embedder, folder: Path, most: int) -> None:
     before, replaced = len(enrolment.person), []
-    for (person, path), embedding in _embed(embedder, folder, _pictures(folder, most)):
-        picture = path.removeprefix(f"{person}/")
-        if again := enrolment.add(person, picture, _digest(folder / path), embedding):
+    found = embed_pictures(embedder, folder, list_pictures(folder, most))
+    for each, embedding in zip(found.pictures, found.rows, strict=True):
+        person, picture = each.person, each.path.removeprefix(f"{each.person}/")
+        if again := enrolment.add(person, picture, _digest(folder / each.path), embedding):
             replaced.append(again if again == f"{person}/{picture}" else f"{again} (now {person}/{picture})")
     added = len(enrolment.person) - before
     if before:
@@ -128,68 +133,32 @@ def enrolment_file(settings: IdentifySettings) -> Path:
     return settings.people or folder / "enrolment.npz"
 
 
-def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None) -> dict:
-    everything = _pictures(folder, 0)
-    listed = [
-        (person, path) for person, path in everything if not enrolment.holds(person, path, _contents(folder / path))
-    ]
+def output_file(settings: IdentifySettings) -> Path:
+    """The JSON file of the figures; the CSV of the pictures has its name and another ending."""
+    return settings.out or enrolment_file(settings).with_name("identify.json")
+
+
+def _recognise(
+    embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None
+) -> tuple[dict, pd.DataFrame]:
+    """The figures, and a row for each picture."""
+    everything = list_pictures(folder)
+    enrolled = {p for p in everything if enrolment.holds(p.person, p.path, _contents(folder / p.path))}
+    listed = [picture for picture in everything if picture not in enrolled]
     if not listed:
         raise InputError(
             f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures) in a new file "
             "(--people)"
         )
-    found = list(_embed(embedder, folder, listed))
-    if not found:
-        raise InputError(f"no picture of {folder} shows a face; give other pictures, or faces made by data.prepare")
+    found = embed_pictures(embedder, folder, listed)
     column = {name: number for number, name in enumerate(enrolment.people)}
-    truth = np.array([column.get(person, -1) for (person, _), _ in found])
-    rows = np.stack([embedding for _, embedding in found])
-    cosines = rows.astype(np.float64) @ enrolment.templates().T
+    truth = np.array([column.get(picture.person, -1) for picture in found.pictures])
+    cosines = np.stack(found.rows).astype(np.float64) @ enrolment.templates().T
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
-    return {**figures, "left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
-
-
-def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
-    """(person, path under ``folder``), at most ``most`` of a person unless 0."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
-    listed, times = [], Counter()
-    for file in list_folder(folder).pictures:
-        times[file.person] += 1
-        if not most or times[file.person] <= most:
-            listed.append((file.person, file.path))
-    return listed
-
-
-def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
-    """Yield ((person, path), embedding) for all that show a face; the others are named."""
-    card_folder = next((place for place in (folder, folder.resolve().parent) if (place / CARD).is_file()), None)
-    if card_folder is not None:
-        check_card(read_dataset_card(card_folder), card_folder, embedder.crop, embedder.alignment)
-        paths = np.array([path for _, path in listed])
-        loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
-        rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
-        for row in loader.unreadable:
-            tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
-        yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
-        return
-    small = []
-    for who in tqdm(listed, desc="embedding", leave=False):
-        try:
-            face = embedder.face(folder / who[1])
-        except InputError as error:
-            tqdm.write(f"left out: {in_one_line(error)}")
-            continue
-        if face.is_small:
-            small.append(f"{who[1]} ({face.side:.0f})")
-        yield who, embedder.embed_aligned(face.image[None])[0]
-    if small:
-        more = ", …" if len(small) > 5 else ""
-        print(
-            f"{len(small)} faces have fewer than {SMALL_FACE} pixels, where strangers look alike: "
-            f"{', '.join(map(in_one_line, small[:5]))}{more}; --least-face {SMALL_FACE} leaves them out"
-        )
+    figures |= {"left_out_as_enrolled": len(enrolled), "without_face": len(found.left_out)}
+    found.left_out |= dict.fromkeys(enrolled, "an enrolled picture")
+    return figures, picture_table(found, distances, enrolment.people, threshold)
 
 
 def _lines(figures: dict) -> list[str]:
@@ -223,9 +192,8 @@ def main() -> None:
     if figures is None:
         return
     print("\n".join(_lines(figures)))
-    out = settings.out or enrolment_file(settings).with_name("identify.json")
-    write_json(out, figures)
-    print(f"written to {out}")
+    out = output_file(settings)
+    print(f"written to {out}, and picture by picture to {out.with_suffix('.csv')}")
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
         "threshold_meaning": "same person where the distance is at most this",
         "threshold_source": opened.threshold_source or "none stored",
         "thresholds": json.dumps(opened.thresholds),
+        "least_face": json.dumps(opened.least_face),
         "alignment": json.dumps(shown.alignment.to_dict()),
         "mirror": json.dumps(opened.mirror),
         "network": json.dumps(_network(settings)),

@@ -91,9 +91,9 @@ def open_onnx_file(path: Path) -> tuple[OnnxNetwork, dict, dict]:
     return network, preprocessing_of(stated, front_of(model.graph, interface.input), interface.size), stated
 
 
-def write_threshold_in(path: Path, threshold: float, source: str, thresholds: dict, *, mirror: bool) -> None:
+def write_threshold_in(path: Path, chosen: dict, *, mirror: bool) -> None:
     """Write a threshold into the metadata of an ONNX file; everything else stays as it is."""
     model = parse_onnx(path)
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, kept | threshold_metadata(threshold, source, thresholds, mirror=mirror))
+    onnx.helper.set_model_props(model, kept | threshold_metadata(chosen, mirror=mirror))
     write_file(path, model.SerializeToString())

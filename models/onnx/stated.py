@@ -39,6 +39,7 @@ _IN_JSON: Fields = {
     "threshold": NUMBER,
     "thresholds": table_of(table_of(or_none(NUMBER))),
     "alignment": _ALIGNMENT,
+    "least_face": or_none(whole(1)),
 }
 _ORDERS = ("RGB", "BGR")
 _CROP = "arcface5"
@@ -83,11 +84,12 @@ def _normalisation(front: Front | None) -> tuple[float, float]:
     return 0.0, 1 / _PIXELS if takes_pixels else 1.0
 
 
-def threshold_metadata(threshold: float, source: str, thresholds: dict, *, mirror: bool) -> dict[str, str]:
+def threshold_metadata(chosen: Mapping, *, mirror: bool) -> dict[str, str]:
     """The metadata of a threshold, as ``stated_in`` reads them."""
-    return {
-        "threshold": repr(threshold),
-        "threshold_source": source,
-        "thresholds": json.dumps(thresholds),
+    least = {"least_face": json.dumps(chosen["least_face"])} if "least_face" in chosen else {}
+    return least | {
+        "threshold": repr(chosen["threshold"]),
+        "threshold_source": f"{chosen['threshold_metric']} on the evaluation pairs",
+        "thresholds": json.dumps(chosen["thresholds"]),
         "mirror": json.dumps(mirror),
     }

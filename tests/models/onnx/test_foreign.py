@@ -124,9 +124,13 @@ def test_what_the_metadata_state_comes_before_the_habits_of_the_field(tmp_path):
 def test_a_threshold_is_kept_in_the_file_and_nothing_else_changes(tmp_path):
     path = write(network(USUAL), tmp_path / "theirs.onnx")
     before, opened = onnx.load(path), open_model(str(path))
-    write_threshold(opened, 1.0625, "balanced_accuracy", {"all pairs": {"balanced": 1.0625}})
+    thresholds = {"all pairs": {"balanced": 1.0625}}
+    chosen = {"threshold": 1.0625, "threshold_metric": "balanced_accuracy", "thresholds": thresholds, "least_face": 40}
+    write_threshold(opened, chosen)
     again = open_model(str(path))
-    assert again.threshold == 1.0625 and again.threshold_source.startswith("balanced_accuracy")
+    assert (
+        again.least_face == 40 and again.threshold == 1.0625 and again.threshold_source.startswith("balanced_accuracy")
+    )
     assert again.thresholds == {"all pairs": {"balanced": 1.0625}}
     after = onnx.load(path)
     del after.metadata_props[:]
