@@ -28,6 +28,7 @@ from runtime.run_folder import open_run
 from runtime.seeds import seed_everything
 from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState, resume
+from teacher.centres import start_centres
 from teacher.targets import beside_teacher
 from train import fit
 
@@ -62,6 +63,7 @@ SETTINGS = ArcFaceSettings(
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
     norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
+    freeze=(),  # stages that stay as pre-trained: layer1, …, backbone, neck
     # ---- objective ----
     batch_size=32,  # images
     balanced=False,  # every identity equally often
@@ -69,6 +71,7 @@ SETTINGS = ArcFaceSettings(
     margin=0.2,  # m, radians; cosface: cosine
     margin_kind="arcface",  # arcface | cosface
     sub_centres=1,  # class centres per identity
+    centres_from="random",  # random | means: of the pre-trained network's embeddings
     sampled_share=1.0,  # share of the identities in a step, below 1 with sgd only
     shard_classes=False,  # split the identities over the processes of torchrun
     focal_gamma=1.0,  # 0 is cross-entropy
@@ -76,13 +79,14 @@ SETTINGS = ArcFaceSettings(
     label_smoothing=0.0,  # share
     margin_warmup_epochs=1.0,  # epochs
     # ---- teacher ----
-    teacher="",  # a trained run whose embeddings are the targets; empty: none
+    teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
+    backbone_lr=1.0,  # factor of lr
     momentum=0.9,  # sgd: Nesterov; adam, adamw: beta1
     weight_decay=0.01,  # decoupled for adamw
     decay_norms=False,  # weight decay of norms and biases, too
@@ -159,6 +163,7 @@ def main() -> None:
     run = open_run(settings)
     run.mark_start(start_of(settings.backbone, settings.pretrained))
     resume(state, run)
+    start_centres(state, faces)
     evaluators = evaluators_for(settings, faces, device)
     report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)
     stopped = fit(state, loader, report, run)

@@ -62,6 +62,7 @@ SETTINGS = TripletSettings(
     pooling="average",  # backbone | average | gem
     dropout=0.0,  # share
     norm_momentum=0.1,  # share of a batch in BatchNorm's running statistics
+    freeze=(),  # stages that stay as pre-trained: layer1, …, backbone, neck
     # ---- objective ----
     people_per_batch=16,  # P
     images_per_person=4,  # K
@@ -71,13 +72,14 @@ SETTINGS = TripletSettings(
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
     # ---- teacher ----
-    teacher="",  # a trained run whose embeddings are the targets; empty: none
+    teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
     lr=1e-3,  # peak
+    backbone_lr=1.0,  # factor of lr
     momentum=0.9,  # sgd: Nesterov; adam, adamw: beta1
     weight_decay=0.01,  # decoupled for adamw
     decay_norms=False,  # weight decay of norms and biases, too

@@ -7,15 +7,15 @@ machine slows both; the figure is the median batch. Both use the same number of 
 least as fast as PyTorch for MobileFaceNet, the network that a door camera would run, and gives its embeddings.
 """
 
-import statistics
 import sys
-import time
+from functools import partial
 
 import numpy as np
 import torch
 import tyro
 
 from benchmarks.table import Options, Report
+from benchmarks.turns import median_seconds
 from models import NECK_SIZES, build_model
 from models.export import formats
 
@@ -49,22 +49,6 @@ def runners(backbone: str, size: int) -> dict[str, formats.Runner]:
     }
 
 
-def seconds_a_batch(found: dict[str, formats.Runner], images: np.ndarray, rounds: int) -> dict[str, float]:
-    """Median seconds of each runner; they take turns, for at most _SECONDS after three rounds."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
-    for run in found.values():
-        run(images)
-    started = time.perf_counter()
-    for number in range(rounds):
-        if number >= 3 and time.perf_counter() - started > _SECONDS:
-            break
-        for name, run in found.items():
-            before = time.perf_counter()
-            run(images)
-            taken[name].append(time.perf_counter() - before)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
 def main() -> int:
     """The benchmark."""
     options = tyro.cli(Options, description=__doc__)
@@ -75,7 +59,8 @@ def main() -> int:
         for batch in BATCHES:
             images = rng.standard_normal((batch, 3, size, size), dtype=np.float32)
             a, b = (run(images) for run in found.values())
-            seconds = seconds_a_batch(found, images, 5 if options.quick else _ROUNDS)
+            steps = {name: partial(run, images) for name, run in found.items()}
+            seconds = median_seconds(steps, rounds=5 if options.quick else _ROUNDS, seconds=_SECONDS)
             ratio = seconds["torch"] / seconds["onnxruntime"]
             rates = {f"{name} img/s": batch / value for name, value in seconds.items()}
             difference = float(np.abs(a - b).max())

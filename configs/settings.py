@@ -91,10 +91,14 @@ class Settings:
     norm_momentum: float
     """BatchNorm's momentum: the share of each batch in the running statistics, which evaluation uses. If small, they
     lag behind the weights (with EfficientNet's 0.01, a learning network looks collapsed for hundreds of steps)."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the pre-trained network that stay as they are, BatchNorm statistics included: names of its stages
+    (layer1, …), backbone or neck."""
 
     # ---- teacher ----
     teacher: str
-    """A trained run whose embedding of each face without its mask is the target (distillation); empty: none."""
+    """A trained run, or an ONNX file, whose embedding of each face without its mask is the target (distillation);
+    empty: none."""
     teacher_share: float
     """Share of the teacher in the loss, the rest is the objective's; 1: the teacher alone."""
     teacher_mean_share: float
@@ -107,6 +111,8 @@ class Settings:
     """The optimiser."""
     lr: float
     """Peak learning rate."""
+    backbone_lr: float = 1.0
+    """Factor of lr for the backbone: below 1, a pre-trained one changes more slowly than neck and class centres."""
     momentum: float
     """Nesterov's for sgd, plain for rmsprop, beta1 for adam and adamw, unused by adadelta."""
     weight_decay: float
@@ -192,6 +198,7 @@ class Settings:
             "embedding_size",
             "epochs",
             "lr",
+            "backbone_lr",
             "builtin_people",
             "builtin_images",
             "accumulate_steps",
@@ -221,6 +228,8 @@ class Settings:
                 f"workers is {self.workers}; choose a number of processes up to {MOST_WORKERS}, or -1 to let the cores "
                 "decide"
             )
+        if self.freeze and self.pretrained == "none":
+            raise InputError("freeze would keep random weights; set pretrained, or leave freeze empty")
         if self.tensorboard:
             check_tensorboard()
 
@@ -274,6 +283,9 @@ class ArcFaceSettings(Settings):
     """Where the margin acts: on the angle (ArcFace), or on the cosine (CosFace, usually 0.35)."""
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
+    centres_from: Literal["random", "means"] = "random"
+    """Where the class centres start: anywhere, or at the mean of the pre-trained network's embeddings of each
+    identity."""
     sampled_share: float
     """Share of the identities that take part in a step (Partial FC): 0.1 for a million of them; below 1 needs sgd."""
     shard_classes: bool
@@ -298,6 +310,10 @@ class ArcFaceSettings(Settings):
                 f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would also move the identities "
                 "that a step has not drawn"
             )
+        if self.centres_from == "means" and self.pretrained == "none":
+            raise InputError("centres_from means needs a pre-trained network; set pretrained, or centres_from random")
+        if self.centres_from == "means" and self.teacher and self.teacher_share == 1:
+            raise InputError("teacher_share 1 leaves out the class centres; set centres_from random")
 
     @property
     def sparse_centres(self) -> bool:

@@ -26,7 +26,7 @@ class SameSettings:
     """Two photographs and the network that compares them."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
     a: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="A.jpg")]
     """A photograph."""
     b: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="B.jpg")]

@@ -1,10 +1,11 @@
 """Choose a model's threshold on evaluation pairs and store it: for imported runs, and for faces of another kind.
 
     python -m eval.threshold results/RUN eval_same.csv eval_diff.csv --root DIR
+    python -m eval.threshold FILE.onnx eval_same.csv eval_diff.csv --root DIR
 
-The threshold is the distance with the best balanced accuracy on these pairs. It goes into the run's best.pt, from
-where every command takes it, with those for the false accept rates that the pairs can show and the smallest face that
-the network can use at it. Report on other pairs than these.
+The threshold is the distance with the best balanced accuracy on these pairs. It goes into the run's best.pt, or the
+ONNX file's metadata, from where every command takes it, with those for the false accept rates that the pairs can show
+and the smallest face that the network can use at it. Report on other pairs than these.
 """
 
 import dataclasses
@@ -21,8 +22,7 @@ from eval.metrics.accuracy import balanced_accuracy
 from eval.metrics.choose_threshold import best_threshold, choose_thresholds
 from eval.metrics.evaluation import THRESHOLD_METRIC
 from eval.text import counted
-from models.trained_model import open_model
-from runtime.checkpoints.file import find_checkpoint, load_checkpoint, save_checkpoint
+from models.trained_model import open_model, write_threshold
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 
@@ -32,7 +32,7 @@ class ThresholdSettings:
     """Which run, and which pairs."""
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt) or a checkpoint."""
+    """A run folder (its best.pt), a checkpoint or an ONNX file."""
     pairs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PAIRS.csv")]
     """Evaluation pairs, of the same and of different people, in one or more CSVs."""
     root: Path
@@ -45,18 +45,19 @@ class ThresholdSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The stored threshold, its balanced accuracy on the ``pairs`` (how many counted), the rows left out, and the
-    smallest face at this threshold (None where all faces are of one person)."""
+    """The stored threshold, its balanced accuracy on the ``pairs`` (how many counted), the rows left out, the smallest
+    face at this threshold (None where all faces are of one person), and the file that keeps it."""
 
     threshold: float
     balanced_accuracy: float
     pairs: int
     left_out: pd.DataFrame
     least_face: LeastFace | None
+    file: Path
 
 
 def store_threshold(settings: ThresholdSettings) -> Chosen:
-    """Choose the threshold and store it in the checkpoint.
+    """Choose the threshold and store it with the network.
 
     Raises InputError as ``open_pair_evaluator`` and ``open_model`` do, and if all pairs are of one kind.
     """
@@ -70,14 +71,12 @@ def store_threshold(settings: ThresholdSettings) -> Chosen:
     threshold = best_threshold(distances, pairs.same)
     if threshold is None:
         raise InputError(f"all {len(pairs.same)} pairs are of one kind; a threshold needs same and different pairs")
-    path = find_checkpoint(settings.model)
-    content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
     thresholds = choose_thresholds(distances, pairs.same, pairs.condition)
     chosen = {"threshold": threshold, "threshold_metric": THRESHOLD_METRIC, "thresholds": thresholds}
     least = measure_least_face(model, evaluator, threshold, opened.preprocessing["crop"])
-    save_checkpoint(path, {**content, **chosen, **(least.content() if least else {})})
+    path = write_threshold(opened, {**chosen, **(least.content() if least else {})})
     accuracy = balanced_accuracy(distances, pairs.same, threshold)
-    return Chosen(threshold, accuracy, len(pairs.same), evaluator.left_out, least)
+    return Chosen(threshold, accuracy, len(pairs.same), evaluator.left_out, least, path)
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def main() -> None:
     chosen = store_threshold(settings)
     print(
         f"threshold {chosen.threshold:.4f}, balanced accuracy {chosen.balanced_accuracy:.2%} on {chosen.pairs:,} "
-        f"evaluation pairs; stored in {find_checkpoint(settings.model)}"
+        f"evaluation pairs; stored in {chosen.file}"
     )
     if chosen.least_face:
         print(chosen.least_face)

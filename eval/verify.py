@@ -3,6 +3,7 @@
     python -m eval.verify results/RUN PAIRS.csv --root DIR
     python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
     python -m eval.verify WEIGHTS.safetensors PAIRS.csv --root DIR --backbone mobilefacenet
+    python -m eval.verify FILE.onnx PAIRS.csv --root DIR
 
 The pair CSV has the columns path and pair_path, and either target and pair_target or same (0 or 1). The faces
 under DIR are aligned crops, as data.prepare makes them. Prints a table and writes the figures as JSON.
@@ -39,7 +40,7 @@ class VerifySettings:
     """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """A run folder (its best.pt is taken), a checkpoint, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
     pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.csv")]
     """Pair CSV: path,pair_path and target,pair_target, or same in their place."""
     root: Path
@@ -182,7 +183,7 @@ def _remarks(figures: dict, root: Path) -> list[str]:
     """Remarks for the reader of the table."""
     lines = []
     if figures["threshold"] is None:
-        lines.append("no threshold was applied: none is stored with these weights, and --threshold gave none")
+        lines.append("no threshold was applied: none is stored; eval.threshold chooses one, --threshold gives one")
     else:
         lines.append(f"threshold {figures['threshold']:.4f} ({figures['threshold_source']})")
     if figures["threshold"] is not None and figures["mirror"] != figures["mirror_of_threshold"]:

@@ -15,6 +15,7 @@ from losses.sampled_head import sample_classes, sampled_unit_rows, unit_rows
 from losses.warmup import ProgressiveLoss
 from runtime.errors import InputError
 from runtime.processes.distributed import ranks, sum_over_ranks
+from runtime.processes.shards import own_state
 
 MARGIN_KINDS = ("arcface", "cosface")
 LEAST_SINE_SQUARED = 1e-7  # about the rounding error of 1 − cos² in float32; the slope of the root ends here
@@ -82,6 +83,12 @@ class ArcFaceLoss(ProgressiveLoss):
         weight = nn.Parameter(torch.empty(self.classes * self.sub_centres, embedding_size))
         nn.init.xavier_uniform_(weight)
         return weight
+
+    @torch.no_grad()
+    def start_centres_at(self, centres: Tensor) -> None:
+        """Make (C·k, D) rows the class centres, k ``sub_centres`` an identity; of several processes with parts of the
+        classes each takes its own."""
+        self.weight.copy_(own_state(self, {"weight": centres})["weight"])
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1.

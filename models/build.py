@@ -20,7 +20,10 @@ NORM_MOMENTUM = 0.1  # PyTorch's
 
 
 def model_for(settings: Settings, device: torch.device) -> nn.Module:
-    """The network of the settings on its device, ready for training. Raises InputError as ``build_model`` does."""
+    """The network of the settings on its device, ready for training.
+
+    Raises InputError as ``build_model`` and ``FaceEmbedder.freeze`` do.
+    """
     model = build_model(
         settings.backbone,
         embedding_size=settings.embedding_size,
@@ -30,6 +33,7 @@ def model_for(settings: Settings, device: torch.device) -> nn.Module:
         image_size=settings.image_size,
         norm_momentum=settings.norm_momentum,
     )
+    model.freeze(settings.freeze)
     return to_device(
         model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
     )

@@ -1,8 +1,12 @@
 """Feature map → unit embedding: pooling, dropout, neck, normalisation. The same for every backbone."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from runtime.errors import InputError
 
 # A row of zeros stays zeros instead of becoming NaN. Healthy rows are about √D long (BatchNorm sees to that); those
 # of an untrained EfficientNet in evaluation mode, the shortest that still have to come out as unit rows, 1e-5.
@@ -35,6 +39,7 @@ class FaceEmbedder(nn.Module):
 
     Pooling and neck run in float32 under autocast too: they cost nothing beside the backbone, and distances
     between embeddings are then as fine as float32. Only a row that is all zero before normalising stays zero.
+    Parts that ``freeze`` names stay as they are, whatever is trained.
     """
 
     def __init__(self, backbone: nn.Module, pooling: nn.Module, dropout: float, neck: Neck) -> None:
@@ -43,6 +48,33 @@ class FaceEmbedder(nn.Module):
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.neck = neck
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Keep the named parts as they are: no gradients, and always in evaluation mode (BatchNorm, dropout).
+
+        ``names``: backbone, neck, or a module of the backbone, such as ``layer1`` or ``layer3.0``. Raises InputError
+        for a name that there is not, and where nothing is left to train.
+        """
+        features = getattr(self.backbone, "net", self.backbone)
+        parts = {**dict(features.named_modules()), "backbone": self.backbone, "neck": self.neck}
+        for name in names:
+            if not name or name not in parts:
+                stages = ", ".join(["backbone", "neck", *dict(features.named_children())])
+                raise InputError(f"freeze: this network has no part {name!r}; its stages are {stages}")
+        self._frozen = tuple(parts[name] for name in names)
+        for part in self._frozen:
+            part.requires_grad_(False)
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise InputError(f"freeze: {', '.join(names)} leave nothing of the network to train; name fewer")
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "FaceEmbedder":
+        """As of any module, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, D)."""

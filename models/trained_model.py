@@ -1,14 +1,25 @@
 """A trained model from disk, with all that its input must look like: for every command that uses one."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from torch import nn
 
 from models import build_model, weights_preprocessing
+from models.weights.known import find_weights
 from models.weights.pretrained import open_pretrained
-from runtime.checkpoints.file import find_checkpoint, load_network, load_state, require_finite
+from runtime.checkpoints.file import (
+    find_checkpoint,
+    load_checkpoint,
+    load_network,
+    load_state,
+    require_finite,
+    save_checkpoint,
+)
 from runtime.errors import InputError
+from runtime.extras import extra
+from runtime.files import sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +43,76 @@ class TrainedModel:
 
 
 def open_model(name: str, backbone: str = "") -> TrainedModel:
-    """A run folder, a checkpoint, or (with ``backbone``) published weights: a file or a known name.
+    """A run folder, a checkpoint, anybody's ONNX file, or with ``backbone`` published weights (a file or a known name).
 
-    Raises InputError: no such file, damaged, another architecture, or weights whose preprocessing is not
-    known.
+    Raises InputError: no such file, damaged, another architecture, weights whose preprocessing is not known, or an
+    ONNX file that is no face network or that can't be trusted.
     """
+    if is_onnx(name):
+        if backbone:
+            raise InputError(f"{name} brings its own network; leave --backbone {backbone} away")
+        return _open_onnx(name)
     return _open_weights(name, backbone) if backbone else _open_checkpoint(name)
+
+
+def is_onnx(name: str | Path) -> bool:
+    """Whether a model's name is that of an ONNX file."""
+    return Path(name).suffix.lower() == ".onnx"
+
+
+def network_digest(name: str, backbone: str = "") -> str:
+    """SHA-256 of the file that ``open_model`` reads, in hexadecimal; an ONNX file with all that it keeps elsewhere.
+
+    Raises InputError if there is no such file.
+    """
+    path = find_weights(backbone, name) if backbone else find_checkpoint(Path(name))
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}")
+    digests = [sha256(file) for file in (path, *_neighbours(path))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def write_threshold(opened: TrainedModel, chosen: dict) -> Path:
+    """Write a threshold where ``open_model`` finds it: into the checkpoint, or an ONNX file's metadata. The file.
+
+    ``chosen``: threshold, threshold_metric and thresholds, and what else a checkpoint holds of them (least_face).
+    """
+    path = find_checkpoint(Path(opened.name))
+    if is_onnx(path):
+        from models.onnx.network import write_threshold_in
+
+        write_threshold_in(path, chosen, mirror=opened.mirror)
+        return path
+    content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
+    save_checkpoint(path, {**content, **chosen})
+    return path
+
+
+def _neighbours(path: Path) -> list[Path]:
+    if not is_onnx(path):
+        return []
+    extra("onnx")
+    from models.onnx.read import external_files
+
+    return external_files(path)
+
+
+def _open_onnx(name: str) -> TrainedModel:
+    extra("onnx")
+    from models.onnx.network import open_onnx_file
+
+    network, preprocessing, stated = open_onnx_file(Path(name))
+    threshold = stated.get("threshold")
+    return TrainedModel(
+        name,
+        network,
+        preprocessing,
+        threshold,
+        None if threshold is None else stated.get("threshold_source", "the file's metadata"),
+        mirror=stated.get("mirror", False),
+        thresholds=stated.get("thresholds", {}),
+        least_face=stated.get("least_face"),
+    )
 
 
 def _open_checkpoint(name: str) -> TrainedModel:

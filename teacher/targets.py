@@ -14,11 +14,11 @@ from data.faces import FaceData
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from eval.evaluators import embed_images
-from models.trained_model import TrainedModel, open_model
+from models.trained_model import TrainedModel, network_digest, open_model
 from runtime.checkpoints.file import find_checkpoint
 from runtime.devices import pick_device
 from runtime.errors import InputError
-from runtime.files import sha256, write_file
+from runtime.files import write_file
 from runtime.processes.distributed import from_first, is_first
 from teacher.distillation import Distillation
 
@@ -49,10 +49,10 @@ def teacher_embeddings(
 ) -> Tensor:
     """The teacher's target for every training face, without its mask: float16 (N, D), unit rows.
 
-    ``name``: a run folder or checkpoint (``models.import_weights`` makes one of published weights). A plain face has
-    its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is mixed; a masked one,
-    whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the teacher's checkpoint, so
-    that each is computed once for all runs.
+    ``name``: a run folder or checkpoint (``models.import_weights`` makes one of published weights), or anybody's ONNX
+    file. A plain face has its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is
+    mixed; a masked one, whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the
+    teacher's file, so that each is computed once for all runs.
 
     Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, or
     faces that can't be read.
@@ -106,10 +106,9 @@ def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> No
 
 def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
     """One file for each teacher and list of faces: it is named after what both are."""
-    checkpoint = find_checkpoint(Path(name))
     digest = hashlib.sha256()
-    digest.update(bytes.fromhex(sha256(checkpoint)))
+    digest.update(bytes.fromhex(network_digest(name)))
     digest.update(str(images.root.resolve()).encode())
     paths = images.paths.take(plain)
     digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())
-    return checkpoint.parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"
+    return find_checkpoint(Path(name)).parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"

@@ -22,6 +22,7 @@ import torch
 from data.tables.write_pack import pack_csv
 from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import one_line_errors
+from tests.models.onnx.graphs import network, write
 from tests.processes import ROOT
 from tests.small_run import write_small_run
 
@@ -61,6 +62,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "eval.threshold": ("run test.csv --root faces", ["test.csv", "run/best.pt"]),
     "eval.two_folds": ("run --root faces", ["run/config.json"]),
     "eval.verify": ("run test.csv --root faces --out new.json", ["test.csv", "run/best.pt", "faces/dataset.json"]),
+    "eval.verify onnx": ("theirs.onnx test.csv --root faces --out new.json", ["theirs.onnx"]),
     "main_arcface": ("--data-root faces --train-csv ../train.csv --results-dir new", ["train.csv"]),
     "main_triplet": ("--data-root faces --test-csv ../test.pack --results-dir new", ["test.pack"]),
     "models.average": ("run run --out new", ["run/best.pt"]),
@@ -84,6 +86,7 @@ def scene(drawn_faces, tmp_path_factory) -> Path:
     pack_csv(folder / "test.csv", folder / "test.pack", root=folder / "faces")
     write_small_run(folder / "run")
     shutil.copy(PUBLISHED / "demo_arcface_s0" / "config.json", folder / "run")
+    write(network([("Sub", 127.5), ("Mul", 1 / 128)]), folder / "theirs.onnx")
     torch.save(torch.load(folder / "run/best.pt", weights_only=True)["model"], folder / "theirs.pt")
     for name, source in (("tested", "demo_arcface_s0"), ("other", "demo_arcface_s1")):
         shutil.copytree(PUBLISHED / source, folder / name)

@@ -171,6 +171,23 @@ def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_fac
     assert _log(Path("results/cut")) == log
 
 
+def test_fine_tuning_keeps_what_is_frozen_to_the_bit_and_resumes(run, drawn_faces, interrupt_after):
+    write_small_run(Path("start"), embedding_size=32)
+    frozen = ["conv_stem", "bn1", "blocks.0"]
+    options = ["--pretrained", "start", "--freeze", *frozen, "--backbone-lr", 0.1, "--centres-from", "means"]
+    interrupt_after(1)
+    assert run("main_arcface.py", *_options("main_arcface.py", drawn_faces), *options)[0] == 130
+    interrupt_after(None)
+    assert run("main_arcface.py", "--resume", "results/run")[0] == 0
+    assert len(_log(Path("results/run"))) == 2
+    start, end = (torch.load(path, weights_only=True)["model"] for path in ("start/best.pt", "results/run/last.pt"))
+    stay = {name for name in start if name.startswith(tuple(f"backbone.net.{part}." for part in frozen))}
+    assert all(torch.equal(start[name], end[name]) for name in stay)
+    assert not any(
+        torch.equal(start[name], end[name]) for name in ("neck.linear.weight", "backbone.net.blocks.1.0.bn1.bias")
+    )
+
+
 def test_a_teacher_of_another_embedding_size_is_one_clear_line(run, drawn_faces):
     write_small_run(Path("teacher"), embedding_size=16)
     code, _, error = run("main_arcface.py", *_options("main_arcface.py", drawn_faces), "--teacher", "teacher")

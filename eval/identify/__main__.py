@@ -25,10 +25,9 @@ from eval.identify.enrolment import Enrolment
 from eval.identify.pictures import embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
-from models.weights.known import find_weights
-from runtime.checkpoints.file import find_checkpoint
+from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import sha256, write_file, write_json
+from runtime.files import write_file, write_json
 from runtime.spreadsheet import csv_for_people
 
 
@@ -37,7 +36,7 @@ class IdentifySettings:
     """Which network, whom to enrol, whom to recognise."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
     gallery: Path | None = None
     """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None
@@ -74,7 +73,8 @@ def identify(settings: IdentifySettings) -> dict | None:
     if settings.threshold is not None:
         checked_threshold(settings.threshold)
     path = enrolment_file(settings)
-    enrolment = Enrolment.load(path, _fingerprint(settings.model, settings.backbone))
+    # So that embeddings of two networks are never compared.
+    enrolment = Enrolment.load(path, network_digest(settings.model, settings.backbone))
     for person in settings.remove:
         enrolment.remove(person)
     if settings.gallery or settings.probe:
@@ -161,14 +161,6 @@ def _recognise(
     return figures, picture_table(found, distances, enrolment.people, threshold)
 
 
-def _fingerprint(model: str, backbone: str) -> str:
-    """Digest of the weights' file, so that embeddings of two networks are never compared."""
-    path = find_weights(backbone, model) if backbone else find_checkpoint(Path(model))
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}")
-    return sha256(path)
-
-
 def _lines(figures: dict) -> list[str]:
     """The figures in words."""
     shares = {name: "–" if figures.get(name) is None else f"{figures[name]:.2%}" for name in (*_SHARES,)}
@@ -179,10 +171,11 @@ def _lines(figures: dict) -> list[str]:
         *(f"{text:58s} {shares[name]:>8s}" for name, text in _SHARES.items()),
     ]
     threshold = figures["threshold"]
-    lines.append("no threshold is stored: no open-set figures" if threshold is None else f"threshold {threshold:.4f}")
+    lines.append(_NO_THRESHOLD if threshold is None else f"threshold {threshold:.4f}")
     return lines
 
 
+_NO_THRESHOLD = "no threshold is stored (eval.threshold chooses one): no open-set figures"
 _SHARES = {
     "rank_1": "the right person is the nearest (rank 1)",
     "rank_5": "the right person is among the five nearest (rank 5)",

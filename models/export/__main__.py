@@ -35,7 +35,7 @@ from eval.report.figure_tables import figure_rows
 from models.export import formats
 from models.export.hub import Card, write_hub_folder
 from models.export.upstream import UPSTREAM, as_upstream, open_upstream
-from models.trained_model import TrainedModel, open_model
+from models.trained_model import TrainedModel, is_onnx, open_model
 from models.weights.pretrained import open_pretrained
 from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
@@ -79,6 +79,8 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
         raise InputError(f"int8 is for onnx alone, not for {settings.format}")
     if (settings.pairs is None) != (settings.root is None) or (settings.pairs and not settings.int8):
         raise InputError("pairs and root go together, and with int8 alone: eval.verify tests the float network")
+    if is_onnx(settings.model):
+        raise InputError(f"{settings.model} is an ONNX file already; export a run, a checkpoint or weights")
     opened = open_model(settings.model, settings.backbone)
     opened.model.cpu().eval()
     out = _output_file(settings)
@@ -164,6 +166,9 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
         "threshold": threshold,
         "threshold_meaning": "same person where the distance is at most this",
         "threshold_source": opened.threshold_source or "none stored",
+        "thresholds": json.dumps(opened.thresholds),
+        "least_face": json.dumps(opened.least_face),
+        "alignment": json.dumps(shown.alignment.to_dict()),
         "mirror": json.dumps(opened.mirror),
         "network": json.dumps(_network(settings)),
         "run": Path(settings.model).name,

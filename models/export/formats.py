@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from runtime.errors import InputError
+from models.onnx.session import open_session
+from runtime.extras import extra
 
 FORMATS = ("onnx", "safetensors", "pt2")
 INPUT, OUTPUT = "images", "embeddings"
@@ -30,8 +31,8 @@ def as_onnx(model: nn.Module, size: int, metadata: dict[str, str]) -> bytes:
 
     Raises InputError if the package onnx or onnxscript is not installed.
     """
-    onnx = _extra("onnx")
-    _extra("onnxscript")
+    onnx = extra("onnx")
+    extra("onnxscript")
     with quiet():
         program = torch.onnx.export(
             _exported(model, size), input_names=[INPUT], output_names=[OUTPUT], external_data=False, verbose=False
@@ -59,11 +60,7 @@ def as_safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
 
 def open_onnx(content: bytes, threads: int = 0) -> Runner:
     """onnxruntime's session on the CPU. ``threads`` 0: all cores."""
-    onnxruntime = _extra("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content, threads)
     return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 
@@ -106,13 +103,6 @@ def _exported(model: nn.Module, size: int) -> torch.export.ExportedProgram:
     example = torch.zeros(2, 3, size, size)
     model = model.eval().to(memory_format=torch.contiguous_format)
     return torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-
-
-def _extra(name: str) -> object:
-    try:
-        return __import__(name)
-    except ImportError:
-        raise InputError(f"this needs the package {name}: pip install -r requirements-extras.txt") from None
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules by name."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from runtime.devices import unwrap
 from runtime.training.row_sgd import RowSGD
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ OptimiserName = Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"]
 ScheduleName = Literal["multistep", "cosine", "cyclic", "step", "constant"]
 
 
-def optimiser_for(settings: "Settings", modules: Iterable[nn.Module]) -> Optimizer:
+def optimiser_for(settings: "Settings", modules: Sequence[nn.Module]) -> Optimizer:
     """The optimiser of the settings over every parameter of ``modules`` that takes a gradient.
+
+    A module's ``backbone``, if it has one, gets ``backbone_lr`` times the learning rate.
 
     Norms' scales, biases and PReLU slopes (vectors and scalars) are left out of weight decay unless ``decay_norms``:
     pulling them to zero shrinks the signal instead of regularising the function (He et al. 2019, arXiv:1812.01187).
@@ -33,6 +36,8 @@ def optimiser_for(settings: "Settings", modules: Iterable[nn.Module]) -> Optimiz
     decayed = [p for p in parameters if p.ndim > 1 or decay_norms]
     spared = [p for p in parameters if p.ndim <= 1 and not decay_norms]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    if settings.backbone_lr != 1:
+        groups = _apart(groups, modules, lr * settings.backbone_lr)
     groups = [group for group in groups if group["params"]]
     match settings.optimiser:
         case "sgd":
@@ -49,6 +54,15 @@ def optimiser_for(settings: "Settings", modules: Iterable[nn.Module]) -> Optimiz
         case "adadelta":
             return torch.optim.Adadelta(groups, lr=lr)
     raise ValueError(f"unknown optimiser {settings.optimiser}")
+
+
+def _apart(groups: list[dict], modules: Sequence[nn.Module], lr: float) -> list[dict]:
+    """The groups without the backbones' parameters, and after them as many of these alone, with their own rate."""
+    backbones = [module.backbone for module in map(unwrap, modules) if hasattr(module, "backbone")]
+    inside = {id(p) for backbone in backbones for p in backbone.parameters()}
+    others = [{**group, "params": [p for p in group["params"] if id(p) not in inside]} for group in groups]
+    slower = [{**group, "params": [p for p in group["params"] if id(p) in inside], "lr": lr} for group in groups]
+    return others + slower
 
 
 def lr_factor(settings: "Settings", epoch: float) -> float:

@@ -115,3 +115,34 @@ def test_the_only_step_of_a_run_has_a_rate(schedule, warmup):
     settings = settings_of(schedule=schedule, **SHAPE | {"epochs": 1, "warmup_epochs": warmup, "milestones": ()})
     scheduler_for(settings, optimiser, 1)
     assert optimiser.param_groups[0]["lr"] > 0
+
+
+class WithBackbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        self.neck = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_backbone_gets_its_share_of_the_rate_through_the_whole_schedule(wrapped):
+    network, head = WithBackbone(), nn.Linear(2, 3)
+    model = nn.DataParallel(network) if wrapped else network
+    settings = settings_of(schedule="multistep", lr=0.5, backbone_lr=0.1, **SHAPE | {"milestones": (1,)})
+    optimiser = optimiser_for(settings, [model, head])
+    scheduler = scheduler_for(settings, optimiser, 1)
+    slow = {id(p) for p in network.backbone.parameters()}
+    for peak in (0.5, 0.05):
+        rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+        assert rates.keys() == {id(p) for module in (model, head) for p in module.parameters()}
+        assert all(rate == pytest.approx(peak * (0.1 if p in slow else 1)) for p, rate in rates.items())
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(peak)  # what the log shows
+        optimiser.step()
+        scheduler.step()
+    decays = {group["weight_decay"] for group in optimiser.param_groups}
+    assert decays == {0.0, settings.weight_decay} and len(optimiser.param_groups) == 4
+
+
+def test_a_factor_of_one_leaves_the_groups_as_they_were():
+    network = WithBackbone()
+    assert [len(group["params"]) for group in optimiser_for(settings_of(), [network]).param_groups] == [2, 4]

@@ -1,0 +1,169 @@
+"""What each backbone costs: parameters, multiply-adds, training and inference on the CPU, size of its ONNX file.
+
+    python -m benchmarks.backbones [--quick] [--only iresnet18 iresnet50] [--page FILE.md] [--json FILE]
+
+Every network takes 112×112 faces, has fresh weights and its own pooling. Its steps take turns with MobileFaceNet's, so
+that a busy machine slows both: the relative columns hold where images/s don't. ``--page docs/backbones.md`` writes the
+page of the documentation; ``--seconds`` sets how long each network is measured.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.table import Options, Report, machine
+from benchmarks.turns import median_seconds
+from models import BACKBONES, NECK_SIZES, build_model
+from models.export import formats
+from models.weights.known import known_weights
+from runtime.errors import InputError, one_line_errors
+from runtime.files import write_file
+
+REFERENCE = "mobilefacenet"
+QUICK = (REFERENCE, "iresnet18", "efficientnet_b0")
+SIZE, BATCH = 112, 8
+_ROUNDS = 15
+# Which weights exist that no name downloads: the start of a backbone's name, and where its files are published.
+HOMES = {
+    "mobilefacenet": "InsightFace, model zoo (MXNet)",
+    "iresnet": "InsightFace, arcface_torch",
+    "ir_": "AdaFace, CVLface, CurricularFace",
+}
+
+
+@dataclass(frozen=True)
+class BackboneOptions(Options):
+    """What to measure, and where it goes."""
+
+    only: tuple[str, ...] = ()
+    """Backbones to measure, timm:NAME too; empty: all."""
+    seconds: float = 8.0
+    """Longest time of a measurement, of which a network has two."""
+    onnx: bool = True
+    """Export each network, for the size of its file: up to minutes each."""
+    page: Path | None = None
+    """Write the table as a page of Markdown."""
+
+
+def network(backbone: str) -> nn.Module:
+    """A fresh network with its own pooling."""
+    torch.manual_seed(0)
+    return build_model(
+        backbone,
+        embedding_size=NECK_SIZES.get(backbone, 512),
+        pooling="backbone",
+        dropout=0.0,
+        pretrained="none",
+        image_size=SIZE,
+    )
+
+
+def multiply_adds(model: nn.Module) -> int:
+    """Those of convolutions and matrix products for one face."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, 3, SIZE, SIZE))
+    return counter.get_total_flops() // 2
+
+
+def training_step(model: nn.Module) -> Callable[[], None]:
+    """Forward, backward and SGD on one batch."""
+    images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-4, momentum=0.9)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        embeddings = model.train()(images)
+        (embeddings[: BATCH // 2] * embeddings[BATCH // 2 :]).sum().backward()
+        optimiser.step()
+
+    return step
+
+
+def inference_step(model: nn.Module) -> Callable[[], None]:
+    """Forward without gradients on one batch."""
+    images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def step() -> None:
+        model.eval()(images)
+
+    return step
+
+
+def costs(backbone: str, reference: nn.Module, options: BackboneOptions) -> dict[str, str | int | float | None]:
+    """The row of a backbone."""
+    model = network(backbone)
+    row = {
+        "backbone": backbone,
+        "parameters (M)": sum(p.numel() for p in model.parameters()) / 1e6,
+        "multiply-adds (G)": multiply_adds(model) / 1e9,
+    }
+    for name, step_of in (("training", training_step), ("inference", inference_step)):
+        steps = {"reference": step_of(reference), "own": step_of(model)}
+        seconds = median_seconds(steps, rounds=_ROUNDS, seconds=options.seconds)
+        row[f"{name} (images/s)"] = BATCH / seconds["own"]
+        row[f"{name} time (relative)"] = seconds["own"] / seconds["reference"]
+    row["ONNX (MB)"] = len(formats.as_onnx(model, SIZE, {})) / 1e6 if options.onnx else None
+    return row
+
+
+def published_weights(backbone: str) -> str:
+    """Names that ``--pretrained`` downloads, and where others publish files for it."""
+    homes = [home for start, home in HOMES.items() if backbone.startswith(start)]
+    return ", ".join([*(f"`{name}`" for name in known_weights(backbone)), *homes]) or "–"
+
+
+def page(rows: list[dict]) -> str:
+    """The page of the documentation."""
+    names = [*rows[0], "weights"]
+    cells = [[*map(_shown, row.values()), published_weights(row["backbone"])] for row in rows]
+    lines = [f"| {' | '.join(line)} |" for line in (names, ["---"] + ["---:"] * (len(names) - 2) + ["---"], *cells)]
+    return _PAGE.format(table="\n".join(lines), machine=machine(), reference=REFERENCE, batch=BATCH, size=SIZE)
+
+
+def _shown(cell: str | float | None) -> str:
+    if cell is None:
+        return "–"
+    return f"`{cell}`" if isinstance(cell, str) else f"{cell:.3g}" if cell < 100 else f"{cell:.0f}"
+
+
+_PAGE = """\
+# Backbones
+
+What each backbone costs, written by `python -m benchmarks.backbones --page docs/backbones.md`. All networks take
+{size}×{size} faces in batches of {batch}, in float32. The relative columns compare a network with `{reference}`, whose
+steps took turns with its own. Images per second depend on the machine and on what else it was doing.
+
+{table}
+
+Machine: {machine}.
+
+Weights in `code` are downloaded by `--pretrained NAME`; files from elsewhere are given as `--pretrained FILE`, or
+imported. See [using a trained model](using.md).
+"""
+
+
+def main() -> int:
+    """The benchmark."""
+    options = tyro.cli(BackboneOptions, description=__doc__)
+    if options.page and not options.page.parent.is_dir():
+        raise InputError(f"can't write {options.page}: there is no folder {options.page.parent}")
+    report, reference = Report("backbones"), network(REFERENCE)
+    for backbone in options.only or (QUICK if options.quick else BACKBONES):
+        report.add(**costs(backbone, reference, options))
+        report.write(options)
+    report.note(f"relative: seconds of a batch over those of {REFERENCE}, which took turns with it")
+    if options.page:
+        write_file(options.page, page(report.rows))
+    return report.finish(options)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        sys.exit(main())
