@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.alignment.alignment import LANDMARKS, Alignment
+from data.alignment.every_face import EveryFaceReader, PlacedFace
 from data.alignment.finder import MTCNN, detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
 from data.tables.card import warn_of_alignment
@@ -110,6 +111,7 @@ class Embedder:
         self._normalise, self._mirror = needed.normalise, opened.mirror
         self._detector, self._least_face = detector, least_face
         self._reader: PhotoReader | None = None
+        self._every_face: EveryFaceReader | None = None
 
     def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
         """Photographs, each a path or uint8 (H, W, 3) RGB of any size → float32 (N, D), rows of length 1, in order.
@@ -132,11 +134,24 @@ class Embedder:
     def face(self, image: str | Path | np.ndarray) -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            used = Alignment(detector_name(self._detector), LANDMARKS)
-            if not used.finds_as(self.alignment):
-                warn_of_alignment("photographs", used, self.alignment)
+            self._warn_of_alignment()
             self._reader = PhotoReader(self.size, self.crop, self._detector, least_face=self._least_face)
         return self._reader(image)
+
+    def every_face(self, image: str | Path | np.ndarray) -> tuple[np.ndarray, list[PlacedFace]]:
+        """A photograph as uint8 (H, W, 3) RGB, and all its faces from left to right, aligned; perhaps none.
+
+        Raises InputError for a file that can't be read.
+        """
+        if self._every_face is None:
+            self._warn_of_alignment()
+            self._every_face = EveryFaceReader(self.size, self.crop, self._detector)
+        return self._every_face(image)
+
+    def _warn_of_alignment(self) -> None:
+        used = Alignment(detector_name(self._detector), LANDMARKS)
+        if not used.finds_as(self.alignment):
+            warn_of_alignment("photographs", used, self.alignment)
 
 
 def _all(images: Sequence[str | Path | np.ndarray]) -> Sequence[str | Path | np.ndarray]:

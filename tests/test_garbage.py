@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "eval.audit": ("run train.csv --root faces --out new", ["train.csv", "run/best.pt"]),
     "eval.compare": ("tested other --out new", ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"]),
     "eval.identify": ("run --probe people --people people.npz", ["people.npz", "run/best.pt"]),
+    "eval.identify photos": ("run --photos a.jpg --people people.npz", ["people.npz"]),
     "eval.publish": (
         "--publish tested --results new",
         ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"],

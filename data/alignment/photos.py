@@ -13,7 +13,7 @@ from data.tables.card import card_above, check_card
 from data.transforms import Crop, resize_face
 from runtime.errors import InputError
 
-_SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
+SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
 
 # The detector sees some faces upside down or sideways, too, but is less sure of them (at most 0.9988 on 121
 # photographs, of which the upright views had more in every case): a face surer than this needs no look at the others.
@@ -68,11 +68,11 @@ class PhotoReader:
 
         Raises InputError: unreadable, not such an array, no face in it, one too small, or aligned for another crop.
         """
-        name, image = _opened(photo)
+        name, image = opened(photo)
         if not isinstance(photo, np.ndarray) and self._is_aligned(Path(photo), image):
             return FacePhoto(resize_face(image, self._size), 1, "")
         surest, probability = None, 0.0
-        for quarters, turned in _SIDEWAYS.items():
+        for quarters, turned in SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
             faces = self._detector.all_faces(view)
             if faces and faces[0].probability > probability:
@@ -95,7 +95,7 @@ class PhotoReader:
         return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, self._crop))
 
 
-def _opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:
+def opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
             raise InputError(f"a photograph must be uint8 (H, W, 3), RGB; this is {photo.dtype} {photo.shape}")
