@@ -9,8 +9,8 @@ from data.alignment.align import align_face
 from data.alignment.alignment import LANDMARKS, Landmarks
 from data.alignment.detector import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
-from data.alignment.photos import SIDEWAYS, FacePhoto, opened
-from data.transforms import Crop
+from data.alignment.photos import SIDEWAYS, FacePhoto, is_aligned, opened
+from data.transforms import Crop, resize_face, template
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class PlacedFace:
     box: np.ndarray
     landmarks: np.ndarray
     photo: FacePhoto
+
+    @property
+    def side(self) -> float:
+        """Its shorter side in the picture, in pixels."""
+        return float(min(self.box[2:] - self.box[:2]))
 
 
 class EveryFaceReader:
@@ -35,11 +40,16 @@ class EveryFaceReader:
 
     def __call__(self, photo: str | Path | np.ndarray) -> tuple[np.ndarray, list[PlacedFace]]:
         """The picture, uint8 (H, W, 3) RGB, its longer side at most ``read_image.MAX_SIDE``, and its faces from left to
-        right; none where there is none.
+        right; none where there is none. A face that data.prepare has aligned is taken as it is.
 
-        ``photo``: a path, or uint8 (H, W, 3) RGB. Raises InputError: unreadable, or not such an array.
+        ``photo``: a path, or uint8 (H, W, 3) RGB.
+        Raises InputError: unreadable, not such an array, or aligned for another crop.
         """
         image = opened(photo)[1]
+        if not isinstance(photo, np.ndarray) and is_aligned(Path(photo), image, self._crop):
+            side = len(image)
+            face = FacePhoto(resize_face(image, self._size), 1, "")
+            return image, [PlacedFace(np.array([0, 0, side, side], np.float32), template(side), face)]
         for quarters, turned in SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
             if found := self._detector.crowd(view):

@@ -69,7 +69,7 @@ class PhotoReader:
         Raises InputError: unreadable, not such an array, no face in it, one too small, or aligned for another crop.
         """
         name, image = opened(photo)
-        if not isinstance(photo, np.ndarray) and self._is_aligned(Path(photo), image):
+        if not isinstance(photo, np.ndarray) and is_aligned(Path(photo), image, self._crop):
             return FacePhoto(resize_face(image, self._size), 1, "")
         surest, probability = None, 0.0
         for quarters, turned in SIDEWAYS.items():
@@ -89,10 +89,11 @@ class PhotoReader:
             )
         return surest
 
-    def _is_aligned(self, photo: Path, image: np.ndarray) -> bool:
-        """Whether a card says so, and the picture is of its size: others may lie among them."""
-        found = card_above(photo)
-        return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, self._crop))
+
+def is_aligned(photo: Path, image: np.ndarray, crop: Crop) -> bool:
+    """Whether a card says so, and the picture is of its size: others may lie among them."""
+    found = card_above(photo)
+    return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, crop))
 
 
 def opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """Photographs that nobody has labelled: every face with its name, as a table and as pictures."""
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pandas as pd
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import accept, nearest_people
-from eval.photographs.stream import Photograph, embedded_photographs
+from eval.photographs.stream import Photograph, embedded_photographs, in_words
 from eval.plots.photograph import NamedBox, draw_names
 from eval.text import counted
-from runtime.errors import in_one_line
 from runtime.files import write_file
 from runtime.spreadsheet import csv_for_people
 
@@ -22,7 +20,6 @@ UNKNOWN, TABLE = "unknown", "faces.csv"
 # Pixels of the upright picture; ``nearest``: the enrolled person that ``distance`` is measured to, accepted or not.
 COLUMNS = ["photo", "left", "top", "right", "bottom", "name", "distance", "nearest", "face_pixels", "remark"]
 _JPEG_QUALITY = 92
-_NAMED = 5
 
 
 def name_photographs(
@@ -52,7 +49,7 @@ def _rows(
     if not photograph.faces:
         return [[photograph.name, *[None] * 4, "", None, "", None, photograph.problem]]
     columns, distances = nearest_people(photograph.embeddings, templates)
-    large = np.array([face.photo.side >= least_face for face in photograph.faces])
+    large = np.array([face.side >= least_face for face in photograph.faces])
     accepted = accept(columns, np.where(large, distances, np.inf), threshold)
     rows = []
     for number, face in enumerate(photograph.faces):
@@ -65,7 +62,7 @@ def _rows(
         name = nearest if accepted[number] else UNKNOWN
         box = [round(float(v), 1) for v in face.box]
         remark = "; ".join(filter(None, remarks))
-        rows.append([photograph.name, *box, name, round(distances[number], 4), nearest, round(face.photo.side), remark])
+        rows.append([photograph.name, *box, name, round(distances[number], 4), nearest, round(face.side), remark])
     return rows
 
 
@@ -92,8 +89,4 @@ def summary(table: pd.DataFrame, threshold: float) -> list[str]:
         f"(threshold {threshold:.4f})"
     ]
     without = table[table["name"] == ""]
-    for problem, photos in Counter(without["remark"]).most_common(_NAMED):
-        names = without.loc[without["remark"] == problem, "photo"].tolist()
-        more = ", …" if photos > _NAMED else ""
-        lines.append(in_one_line(f"{counted(photos, 'photograph')}: {problem} ({', '.join(names[:_NAMED])}{more})"))
-    return lines
+    return lines + in_words(dict(zip(without["photo"], without["remark"], strict=True)))
