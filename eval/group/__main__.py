@@ -25,6 +25,11 @@ from eval.text import counted
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_json
 
+# Of the stored threshold. That is chosen for pairs, half of them of one person; among all pairs of many photographs
+# nearly none is. Of 2,031 LFW faces, half of them masked, MobileFaceNet's groups had a BCubed F of 75.7 % at its own
+# threshold, 87.7 % at 0.88 of it, 87.2 % at 0.92.
+_STRICTER = 0.9
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupSettings:
@@ -39,7 +44,8 @@ class GroupSettings:
     labelled: bool = False
     """PHOTOS is one folder with a sub-folder per person: print and write how right the groups are."""
     threshold: float | None = None
-    """Mean distance up to which two groups of faces are one person; otherwise the one stored in the checkpoint."""
+    """Mean distance up to which two groups of faces are one person; otherwise 0.9 of the one stored in the checkpoint,
+    which is chosen for pairs."""
     backbone: str = ""
     """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
     detector: str = "mtcnn"
@@ -57,9 +63,7 @@ def group(settings: GroupSettings) -> dict | None:
         checked_threshold(settings.threshold)
     files, people = _photographs(settings)
     embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
-    threshold = embedder.threshold if settings.threshold is None else settings.threshold
-    if threshold is None:
-        raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
+    threshold = _threshold(settings, embedder)
     found = found_faces(embedder, files)
     for line in found.problems():
         print(line)
@@ -76,6 +80,14 @@ def group(settings: GroupSettings) -> dict | None:
     if not settings.labelled:
         return None
     return {"threshold": threshold, **_figures(found.faces, groups, people)}
+
+
+def _threshold(settings: GroupSettings, embedder: Embedder) -> float:
+    if settings.threshold is not None:
+        return settings.threshold
+    if embedder.threshold is None:
+        raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
+    return _STRICTER * embedder.threshold
 
 
 def _photographs(settings: GroupSettings) -> tuple[dict[str, Path], dict[str, str]]:

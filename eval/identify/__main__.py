@@ -25,12 +25,15 @@ from tqdm import tqdm
 from data.alignment.photos import SMALL_FACE
 from data.datasets import image_loader
 from data.sources.folders import list_folder
+from data.sources.mask_words import says_masked
 from data.tables.card import CARD, card_above, check_card, read_dataset_card
 from eval.embed import Embedder
+from eval.identify.door import figures_by_condition, write_door
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import look_alikes
 from eval.identify.photographs import TABLE, name_photographs, summary
 from eval.metrics.choose_threshold import checked_threshold
+from eval.metrics.door import DoorProbes
 from eval.metrics.identification import identification_figures
 from eval.photographs.files import list_photographs
 from models.weights.known import find_weights
@@ -101,7 +104,7 @@ def identify(settings: IdentifySettings) -> dict | None:
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if photographs:
         _name(embedder, enrolment, photographs, threshold, settings)
-    return _recognise(embedder, enrolment, settings.probe, threshold) if settings.probe else None
+    return _recognise(embedder, enrolment, settings, threshold) if settings.probe else None
 
 
 def _photos_out(settings: IdentifySettings) -> Path:
@@ -166,7 +169,8 @@ def enrolment_file(settings: IdentifySettings) -> Path:
     return settings.people or folder / "enrolment.npz"
 
 
-def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None) -> dict:
+def _recognise(embedder: Embedder, enrolment: Enrolment, settings: IdentifySettings, threshold: float | None) -> dict:
+    folder = settings.probe
     everything = _pictures(folder, 0)
     listed = [
         (person, path) for person, path in everything if not enrolment.holds(person, path, _contents(folder / path))
@@ -185,7 +189,28 @@ def _recognise(embedder: Embedder, enrolment: Enrolment, folder: Path, threshold
     cosines = rows.astype(np.float64) @ enrolment.templates().T
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
-    return {**figures, "left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
+    figures |= {"left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
+    people, condition = np.array([person for (person, _), _ in found]), _conditions(folder, [who for who, _ in found])
+    probes = DoorProbes.of(distances, truth, people)
+    thresholds = {"the stored threshold": embedder.threshold, "the chosen threshold": settings.threshold}
+    thresholds = {name: value for name, value in thresholds.items() if value is not None}
+    door = figures_by_condition(probes, condition, thresholds)
+    out = figures_file(settings)
+    page = write_door(out.parent, out.stem, probes, condition, door, Path(settings.model).resolve().name)
+    print(f"read {page}")
+    return figures | {"door": door}
+
+
+def figures_file(settings: IdentifySettings) -> Path:
+    """The JSON file of the figures."""
+    return settings.out or enrolment_file(settings).with_name("identify.json")
+
+
+def _conditions(folder: Path, listed: list[tuple[str, str]]) -> np.ndarray:
+    """masked or plain, as the folders say: "plain" where nothing is said."""
+    worn = says_masked(folder.resolve().name) or False
+    masked = {file.path for file in list_folder(folder, masked=False).pictures if file.masked or worn}
+    return np.array(["masked" if path in masked else "plain" for _, path in listed])
 
 
 def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
@@ -268,7 +293,7 @@ def main() -> None:
     if figures is None:
         return
     print("\n".join(_lines(figures)))
-    out = settings.out or enrolment_file(settings).with_name("identify.json")
+    out = figures_file(settings)
     write_json(out, figures)
     print(f"written to {out}")
 
