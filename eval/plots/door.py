@@ -21,7 +21,7 @@ def door_figure(curves: Mapping[str, Errors], *, subtitle: str) -> Figure:
     figure = det_of(list(curves.values()), "At the door: strangers let in, people left outside", subtitle)
     axes = figure.axes[0]
     axes.set_xlabel("strangers' pictures let in (FPIR); dotted: fewer than ten")
-    axes.set_ylabel("enrolled people's pictures not let in (FNIR = 1 − TPIR)")
+    axes.set_ylabel("enrolled people not let in (FNIR = 1 − TPIR)")
     return figure
 
 
