@@ -16,9 +16,9 @@ import tyro
 
 from data.sources.folders import list_folder
 from eval.embed import Embedder
+from eval.group.grouping import group_faces, grouping_figures
 from eval.group.outputs import write_groups
 from eval.metrics.choose_threshold import checked_threshold
-from eval.metrics.grouping import group_faces, grouping_figures
 from eval.photographs.files import list_photographs
 from eval.photographs.stream import FoundFace, found_faces
 from eval.text import counted

@@ -29,11 +29,11 @@ from data.sources.mask_words import says_masked
 from data.tables.card import CARD, card_above, check_card, read_dataset_card
 from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
+from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import look_alikes
 from eval.identify.photographs import TABLE, name_photographs, summary
 from eval.metrics.choose_threshold import checked_threshold
-from eval.metrics.door import DoorProbes
 from eval.metrics.identification import identification_figures
 from eval.photographs.files import list_photographs
 from models.weights.known import find_weights

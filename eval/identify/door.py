@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.metrics.door import DoorProbes, door_figures, rates_of
+from eval.identify.door_figures import DoorProbes, door_figures, rates_of
 from eval.plots.door import door_curve, plot_door
 from eval.report.render import render
 from eval.text import counted, has_width, number, percent

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.metrics.door import DoorProbes, door_figures, rates_of, threshold_at
+from eval.identify.door_figures import DoorProbes, door_figures, rates_of, threshold_at
 from eval.metrics.identification import identification_figures
 
 

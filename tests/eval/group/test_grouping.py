@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.metrics import grouping
-from eval.metrics.grouping import group_faces, grouping_figures
+from eval.group import grouping
+from eval.group.grouping import group_faces, grouping_figures
 from runtime.errors import InputError
 
 
