@@ -17,6 +17,7 @@ from data.samplers import BalancedBatchSampler, ShuffledBatchSampler
 from eval.after_epoch import EpochReport
 from eval.evaluators import evaluators_for
 from eval.final_test import test_best
+from eval.least_face import store_least_face
 from losses import ArcFaceLoss, ShardedArcFaceLoss
 from models import model_for, weights_preprocessing
 from runtime.devices import pick_device
@@ -50,6 +51,7 @@ SETTINGS = ArcFaceSettings(
     alignment_errors=False,  # move a newly masked face as masks moved its alignment (data.prepare --mask-then-align)
     max_unreadable=0.01,  # share of an epoch's images
     mirror=True,  # evaluate on each face and its mirror, summed
+    measure_least_face=True,  # at the end: the smallest face that the network can use
     cache="none",  # none | memory: decoded faces
     builtin_people=170,  # identities to train on
     builtin_images=9,  # plain images per person, each with a masked copy
@@ -161,6 +163,8 @@ def main() -> None:
     stopped = fit(state, loader, report, run)
 
     # ==== test: the best checkpoint, at the threshold chosen on the evaluation pairs ====
+    if settings.measure_least_face:
+        store_least_face(run, model, evaluators["evaluation"], settings.crop)
     test_best(run, model, evaluators, stopped)
     run.mark_ended(stopped)
     if stopped:

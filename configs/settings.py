@@ -65,6 +65,9 @@ class Settings:
     """Share of an epoch's images that may be unreadable before the run stops."""
     mirror: bool
     """Evaluate the sum of the embeddings of each face and its mirror image: slightly better, twice the time."""
+    measure_least_face: bool = False
+    """At the end measure the smallest face that the best checkpoint can use, and store it there for eval.same,
+    eval.identify and Embedder."""
     cache: Literal["none", "memory"]
     """memory: keep decoded training faces, one copy for all workers, image_size² × 3 bytes each."""
     builtin_people: int

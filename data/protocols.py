@@ -15,6 +15,7 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
+from data.prepare.journal import sides_of
 from data.sources.pair_lists import find_faces, pair_list, read_mask_labels, read_pairs_file
 from data.tables.rows import write_table
 from runtime.errors import InputError, one_line_errors
@@ -46,7 +47,12 @@ def write_protocol(settings: ProtocolSettings) -> tuple[int, int, int]:
     pairs = read_pairs_file(settings.pairs)
     labels = read_mask_labels(settings.labels) if settings.labels else {}
     people = (name.rpartition("/")[0] for pair in pairs for name in (pair.name, pair.pair_name))
-    table, lost = pair_list(pairs, find_faces(settings.root, people, labels))
+    sides = sides_of(settings.root)
+    faces = {
+        name: [face._replace(side=sides.get(face.path, 0.0)) for face in found]
+        for name, found in find_faces(settings.root, people, labels).items()
+    }
+    table, lost = pair_list(pairs, faces)
     if table.empty:
         raise InputError(f"{settings.root} has no face of {settings.pairs}, such as {pairs[0].name}")
     targets = {f"{side}target": [Path(path).parent.name for path in table[f"{side}path"]] for side in ("", "pair_")}

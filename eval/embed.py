@@ -107,23 +107,28 @@ class Embedder:
 
     Attributes: ``threshold``, the distance up to which two faces count as one person, chosen on the run's evaluation
     pairs (None where none is stored: see eval.threshold); ``size``, side of an aligned face in pixels; ``crop``, how
-    faces are aligned, ``arcface5`` or ``mtcnn_box``; ``alignment``, how the training faces were found.
+    faces are aligned, ``arcface5`` or ``mtcnn_box``; ``alignment``, how the training faces were found;
+    ``smallest_face``, the side in pixels of the smallest face that the network can use (None where it was not
+    measured).
+
+    ``face`` gives what ``embed`` embeds, with its size, sharpness and pose, and a ``remark`` where one of them makes
+    the result doubtful.
     """
 
     def __init__(
-        self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int = 0
+        self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int | None = None
     ) -> None:
         """Load ``run``: a run folder (its best.pt), a checkpoint, or with ``backbone`` (``mobilefacenet``,
         ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda. ``detector``: what
         finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind. ``least_face``: side in pixels of the
-        smallest face that is taken from a photograph; 0: any.
+        smallest face that is taken from a photograph; None: ``smallest_face``; 0: any.
 
         Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
         opened = open_model(str(run), backbone)
         needed = Preprocessing.from_dict(opened.preprocessing)
         self.threshold, self.size, self.crop = opened.threshold, needed.size, needed.crop
-        self.alignment = needed.alignment
+        self.alignment, self.smallest_face = needed.alignment, opened.least_face
         self._device = pick_device(device)
         self._model = to_device(opened.model, self._device)
         self._normalise, self._mirror = needed.normalise, opened.mirror
@@ -166,7 +171,8 @@ class Embedder:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
             self._warn_of_alignment()
-            self._reader = PhotoReader(self.size, self.crop, self._detector, least_face=self._least_face)
+            least = {"least_face": self._least_face, "needed": self.smallest_face}
+            self._reader = PhotoReader(self.size, self.crop, self._detector, **least)
         return self._reader(_as_rgb(image, colour))
 
     def every_face(self, image: Photo, colour: Colour = "rgb") -> tuple[np.ndarray, list[PlacedFace]]:
@@ -176,8 +182,13 @@ class Embedder:
         """
         if self._every_face is None:
             self._warn_of_alignment()
-            self._every_face = EveryFaceReader(self.size, self.crop, self._detector)
+            self._every_face = EveryFaceReader(self.size, self.crop, self._detector, needed=self.smallest_face)
         return self._every_face(_as_rgb(image, colour))
+
+    @property
+    def least_face(self) -> int:
+        """Side in pixels of the smallest face that is taken from a photograph; 0: any."""
+        return (self.smallest_face or 0) if self._least_face is None else self._least_face
 
     def _warn_of_alignment(self) -> None:
         used = Alignment(detector_name(self._detector), LANDMARKS)

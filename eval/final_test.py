@@ -61,6 +61,7 @@ def test_best(
             "alignment": evaluator.alignment and evaluator.alignment.to_dict(),
             "stopped": stopped,
             "lost_pairs": evaluator.lost_pairs,
+            "least_face": checkpoint.get("least_face"),
             "left_out": left_out,
             "operating_points": [point._asdict() for point in points],
             "classification_report": by_kind,

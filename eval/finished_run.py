@@ -79,9 +79,10 @@ _KINDS: dict[str, Fields] = {
     "metrics.json": {
         "epoch": whole(),
         "by_condition": table_of(TABLE),
-        "by_mask": table_of(TABLE),
+        **dict.fromkeys(("by_mask", "by_size"), table_of(TABLE)),
         "left_out": table_of(table_of(whole())),
         "lost_pairs": whole(),
+        "least_face": or_none(whole(1)),
         "images_seen": whole(),
         "mirror": FLAG,
         "stopped": or_none(TEXT),
@@ -138,7 +139,8 @@ def read_verification(file: Path) -> dict:
 
 
 def _check_parts(figures: dict, place: str) -> None:
-    for name, part in {**figures.get("by_condition", {}), **figures.get("by_mask", {})}.items():
+    parts = [figures.get(name, {}) for name in ("by_condition", "by_mask", "by_size")]
+    for name, part in (each for of_kind in parts for each in of_kind.items()):
         require(part, _FIGURES, f"{place}, {name}", _REMEDY, optional=True)
 
 

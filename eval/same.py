@@ -39,8 +39,9 @@ class SameSettings:
     """Picture to write."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
-    least_face: int = 0
-    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
+    least_face: int | None = None
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark; otherwise what the
+    network needs, if that was measured when its threshold was chosen."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -81,7 +82,7 @@ def draw(found: Comparison, settings: SameSettings) -> None:
     for axes, face, path in zip((left, right), found.faces, (settings.a, settings.b), strict=True):
         axes.imshow(face.image)
         axes.set_title(textwrap.fill(path.name, 34), fontsize=12, parse_math=False)
-        axes.set_xlabel(face.remark.replace("; ", "\n"), color=FAINT, fontsize=10)
+        axes.set_xlabel("\n".join(_notes(face)), color=FAINT, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     scale.axvspan(0, found.threshold, color=SAME, alpha=0.25, linewidth=0)
@@ -95,6 +96,10 @@ def draw(found: Comparison, settings: SameSettings) -> None:
     save(figure, settings.out)
 
 
+def _notes(face: FacePhoto) -> list[str]:
+    return [text for text in (*face.remark.split("; "), face.measures) if text]
+
+
 def _verdict(found: Comparison) -> tuple[str, str]:
     sign, word = ("≤", "Same person") if found.same else (">", "Different people")
     return word, f"distance {found.distance:.3f} {sign} threshold {found.threshold:.3f}"
@@ -106,8 +111,7 @@ def main() -> None:
     found = compare(settings)
     print(": ".join(_verdict(found)))
     for face, path in zip(found.faces, (settings.a, settings.b), strict=True):
-        if face.remark:
-            print(in_one_line(f"{path}: {face.remark}"))
+        print(in_one_line(f"{path}: {'; '.join(_notes(face))}"))
     draw(found, settings)
     print(f"both faces: {settings.out}")
 

@@ -3,8 +3,8 @@
     python -m eval.threshold results/RUN eval_same.csv eval_diff.csv --root DIR
 
 The threshold is the distance with the best balanced accuracy on these pairs. It goes into the run's best.pt, from
-where every command takes it, with those for the false accept rates that the pairs can show. Report on other pairs than
-these.
+where every command takes it, with those for the false accept rates that the pairs can show and the smallest face that
+the network can use at it. Report on other pairs than these.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import tyro
 
 from data.tables.pair_faults import reasons
 from eval.evaluators import named_here, open_pair_evaluator
+from eval.least_face import LeastFace, measure_least_face
 from eval.metrics.accuracy import balanced_accuracy
 from eval.metrics.choose_threshold import best_threshold, choose_thresholds
 from eval.metrics.evaluation import THRESHOLD_METRIC
@@ -44,12 +45,14 @@ class ThresholdSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The stored threshold, its balanced accuracy on the ``pairs`` (how many counted), and the rows left out."""
+    """The stored threshold, its balanced accuracy on the ``pairs`` (how many counted), the rows left out, and the
+    smallest face at this threshold (None where all faces are of one person)."""
 
     threshold: float
     balanced_accuracy: float
     pairs: int
     left_out: pd.DataFrame
+    least_face: LeastFace | None
 
 
 def store_threshold(settings: ThresholdSettings) -> Chosen:
@@ -62,7 +65,8 @@ def store_threshold(settings: ThresholdSettings) -> Chosen:
     evaluator = open_pair_evaluator(
         opened, settings.root, named_here(settings.pairs), path_prefix=settings.path_prefix, device=device
     )
-    distances, pairs = evaluator.score(to_device(opened.model, device), "embedding")
+    model = to_device(opened.model, device)
+    distances, pairs = evaluator.score(model, "embedding")
     threshold = best_threshold(distances, pairs.same)
     if threshold is None:
         raise InputError(f"all {len(pairs.same)} pairs are of one kind; a threshold needs same and different pairs")
@@ -70,9 +74,10 @@ def store_threshold(settings: ThresholdSettings) -> Chosen:
     content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
     thresholds = choose_thresholds(distances, pairs.same, pairs.condition)
     chosen = {"threshold": threshold, "threshold_metric": THRESHOLD_METRIC, "thresholds": thresholds}
-    save_checkpoint(path, {**content, **chosen})
+    least = measure_least_face(model, evaluator, threshold, opened.preprocessing["crop"])
+    save_checkpoint(path, {**content, **chosen, **(least.content() if least else {})})
     accuracy = balanced_accuracy(distances, pairs.same, threshold)
-    return Chosen(threshold, accuracy, len(pairs.same), evaluator.left_out)
+    return Chosen(threshold, accuracy, len(pairs.same), evaluator.left_out, least)
 
 
 def main() -> None:
@@ -83,6 +88,8 @@ def main() -> None:
         f"threshold {chosen.threshold:.4f}, balanced accuracy {chosen.balanced_accuracy:.2%} on {chosen.pairs:,} "
         f"evaluation pairs; stored in {find_checkpoint(settings.model)}"
     )
+    if chosen.least_face:
+        print(chosen.least_face)
     if len(chosen.left_out):
         print(f"{counted(len(chosen.left_out), 'pair')} left out: {reasons(chosen.left_out)}")
 

@@ -116,10 +116,11 @@ def main() -> None:
     print()
     print(figures_table(figures))
     print()
-    if figures["by_mask"]:
-        for line in figures_table(figures, "by_mask").splitlines():  # names of masks are the CSV's
-            print(in_one_line(line))
-        print()
+    for parts in ("by_mask", "by_size"):
+        if figures[parts]:
+            for line in figures_table(figures, parts).splitlines():  # names of masks are the CSV's
+                print(in_one_line(line))
+            print()
     for line in _remarks(figures, settings.root):
         print(line)
     write_json(out, figures)

@@ -16,7 +16,8 @@ class TrainedModel:
 
     ``preprocessing`` holds plain values, those of ``data.transforms.Preprocessing``: size, crop, mean and std.
     ``mirror``: the threshold was chosen on embeddings of each face and its mirror. ``thresholds``: those of
-    ``eval.metrics.choose_threshold``, for each condition and false accept rate.
+    ``eval.metrics.choose_threshold``, for each condition and false accept rate. ``least_face``: the side in pixels of
+    the smallest face that the network can use, if it was measured.
     """
 
     name: str
@@ -26,6 +27,7 @@ class TrainedModel:
     threshold_source: str | None
     mirror: bool = False
     thresholds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    least_face: int | None = None
 
 
 def open_model(name: str, backbone: str = "") -> TrainedModel:
@@ -67,6 +69,7 @@ def _open_checkpoint(name: str) -> TrainedModel:
         source,
         mirror=made_with.get("mirror", False),
         thresholds=content.get("thresholds") or line.get("thresholds", {}),
+        least_face=content.get("least_face"),
     )
 
 

@@ -17,7 +17,7 @@ import torch
 
 from runtime.checkpoints.store import CheckpointStore
 from runtime.devices import available_cores
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.files import write_file, writing
 from runtime.processes.distributed import from_first, is_first
 
@@ -46,6 +46,7 @@ WITHOUT_EFFECT = {
     "resume",
     "workers",
     "data_timeout_minutes",
+    "measure_least_face",
     "cache",
     "checkpoint_minutes",
     "keep_checkpoints",
@@ -157,7 +158,8 @@ def _open_run(settings: "Settings") -> RunFolder:
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():
-                print(f"{run.path} is unfinished and has these settings: resuming it (for a new run: --resume never)")
+                path = in_one_line(run.path)
+                print(f"{path} is unfinished and has these settings: resuming it (for a new run: --resume never)")
                 return run
             if name:
                 return _held(run)
@@ -180,7 +182,7 @@ def _unfinished(results: Path, settings: "Settings") -> list[RunFolder]:
         try:
             config = _config(path.parent)
         except InputError:
-            print(f"{path.parent} is skipped: its config.json can't be read")
+            print(in_one_line(f"{path.parent} is skipped: its config.json can't be read"))
             continue
         if "ended" not in config and _deciding(settings.completed(config["settings"])) == wanted:
             found.append((str(config.get("started", "")), path.parent))

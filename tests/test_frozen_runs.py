@@ -37,6 +37,8 @@ def test_an_interrupted_run_is_resumed_and_ends(frozen, monkeypatch):
     assert [line["epoch"] for line in log] == [1, 2, 3]
     assert log[:1] == before
     assert json.loads((run / "metrics.json").read_text())["epoch"] in (1, 2, 3)
+    # It did not ask for what was added since.
+    assert "least_face" not in torch.load(run / "best.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,15 +1,14 @@
 """A photograph → every face in it, for group pictures: where each lies, and how it looks when it is aligned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from data.alignment.align import align_face
 from data.alignment.alignment import LANDMARKS, Landmarks
 from data.alignment.detector import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
-from data.alignment.photos import SIDEWAYS, FacePhoto, is_aligned, opened
+from data.alignment.photos import SIDEWAYS, SMALL_FACE, FacePhoto, is_aligned, measured, opened
 from data.transforms import Crop, resize_face, template
 
 
@@ -31,11 +30,20 @@ class PlacedFace:
 class EveryFaceReader:
     """Reads photographs and aligns all their faces; those of a photograph on its side, too, if none stands upright."""
 
-    def __init__(self, size: int, crop: Crop, detector: str = MTCNN, landmarks: Landmarks = LANDMARKS) -> None:
-        """``detector`` and ``landmarks`` as in ``open_finder``. Raises InputError if there is no such detector, or it
+    def __init__(
+        self,
+        size: int,
+        crop: Crop,
+        detector: str = MTCNN,
+        landmarks: Landmarks = LANDMARKS,
+        needed: int | None = None,
+    ) -> None:
+        """``detector`` and ``landmarks`` as in ``open_finder``; ``needed`` as in PhotoReader.
+
+        Raises InputError if there is no such detector, or it
         can't give that crop."""
         check_detector(detector, crop)
-        self._size, self._crop = size, crop
+        self._size, self._crop, self._needed = size, crop, needed or SMALL_FACE
         self._detector = open_finder(detector, landmarks)
 
     def __call__(self, photo: str | Path | np.ndarray) -> tuple[np.ndarray, list[PlacedFace]]:
@@ -60,10 +68,9 @@ class EveryFaceReader:
         return image, [] if face is None else [self._placed(image, face, 0, "")]
 
     def _placed(self, view: np.ndarray, face: Detection, quarters: int, turned: str) -> PlacedFace:
-        aligned, _ = align_face(view, face, self._size, self._crop)
         corners = turned_back(face.box.reshape(2, 2), quarters, view.shape)
         box = np.concatenate([corners.min(0), corners.max(0)])
-        photo = FacePhoto(aligned, 1, turned, face.side)
+        photo = replace(measured(view, face, self._size, self._crop), turned=turned, needed=self._needed)
         return PlacedFace(box, turned_back(face.landmarks, quarters, view.shape), photo)
 
 

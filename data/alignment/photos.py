@@ -7,10 +7,12 @@ import numpy as np
 
 from data.alignment.align import align_face
 from data.alignment.alignment import LANDMARKS, Landmarks
+from data.alignment.detector import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
+from data.alignment.quality import sharpness, yaw
 from data.sources.read_image import UnreadableImage, read_image
 from data.tables.card import card_above, check_card
-from data.transforms import Crop, resize_face
+from data.transforms import Crop, box_side, resize_face
 from runtime.errors import InputError
 
 SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
@@ -23,18 +25,32 @@ _SURE = 0.999
 # Of LFW's photographs shrunk to 60 pixels, whose faces have about 27, a network for photographs let three times as many
 # strangers in as of whole ones, and of those shrunk to 40 twelve times as many.
 SMALL_FACE = 40
+# Of 2,031 photographs of LFW 0.9 % are less sharp. Blurred by 2.5 pixels of 112, which lets a network for photographs
+# accept 35 times as many strangers (0.08 % became 2.9 %), more than 95 % are; by 1.5 pixels (0.15 %), half. So are most
+# of those made as small as 18 pixels and enlarged again. Faces drawn here have 0.15 or more, and nearly all under 0.08
+# after 2.5 pixels.
+BLURRED = 0.08
+# Degrees. The same network missed 0.6 % of CFP's pairs of two faces under 10°, and 30 % or more of those with one
+# beyond 40°, as 2 % of LFW's are.
+TURNED_AWAY = 40
 
 
 @dataclass(frozen=True)
 class FacePhoto:
     """``image`` uint8 (size, size, 3), the aligned face; ``faces`` found in the photograph; ``turned``: what had to be
-    done to it before a face was found, in words, or empty; ``side``: of the face's box in the photograph, in pixels,
-    None for an aligned face, which is taken as it is."""
+    done to it before a face was found, in words, or empty. ``side`` of the face's box in the photograph, in pixels;
+    ``sharpness`` (variance of the Laplacian around the eyes) and ``yaw`` (degrees), see ``data.alignment.quality``: all
+    None for an aligned face, which is taken as it is. ``needed``: the side that a face should have. ``masked``: whether
+    it wears a mask, as its folder says; None where nobody said so, as it is not measured."""
 
     image: np.ndarray
     faces: int
     turned: str
     side: float | None = None
+    sharpness: float | None = None
+    yaw: float | None = None
+    needed: int = SMALL_FACE
+    masked: bool | None = None
 
     @property
     def remark(self) -> str:
@@ -42,25 +58,56 @@ class FacePhoto:
         several = f"{self.faces} faces: the one nearest the centre is taken" if self.faces > 1 else ""
         turned = f"{self.turned} to find a face" if self.turned else ""
         aligned = "an aligned face, taken as it is" if self.side is None else ""
-        small = f"a face of {self.side:.0f} pixels: below {SMALL_FACE} strangers look alike" if self.is_small else ""
-        return "; ".join(text for text in (several, turned, aligned, small) if text)
+        small = f"a face of {self.side:.0f} pixels: below {self.needed} strangers look alike" if self.is_small else ""
+        blurred = f"blurred or enlarged (sharpness {self.sharpness:.3f}, under {BLURRED})" if self.is_blurred else ""
+        away = f"a face turned {abs(self.yaw):.0f}° away, over {TURNED_AWAY}°" if self.is_turned_away else ""
+        return "; ".join(text for text in (several, turned, aligned, small, blurred, away) if text)
 
     @property
     def is_small(self) -> bool:
         """Whether the face has too few pixels to tell people apart with the accuracy of large ones."""
-        return self.side is not None and self.side < SMALL_FACE
+        return self.side is not None and self.side < self.needed
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether the face is so blurred that strangers look alike, though it has the pixels."""
+        return self.sharpness is not None and self.sharpness < BLURRED and not self.is_small
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Whether the head is turned so far that people are recognised less often."""
+        return self.yaw is not None and abs(self.yaw) > TURNED_AWAY
+
+    @property
+    def measures(self) -> str:
+        """What was measured or said of the face, in words, or an empty text."""
+        size = "" if self.side is None else f"{self.side:.0f} pixels"
+        sharp = "" if self.sharpness is None else f"sharpness {self.sharpness:.3f}"
+        pose = "" if self.yaw is None else f"yaw {self.yaw:.0f}°"
+        mask = "" if self.masked is None else f"{'a' if self.masked else 'no'} mask, as its folder says"
+        return ", ".join(text for text in (size, sharp, pose, mask) if text)
 
 
 class PhotoReader:
     """Reads photographs and aligns the face nearest the centre; also where the photograph lies on its side."""
 
     def __init__(
-        self, size: int, crop: Crop, detector: str = MTCNN, landmarks: Landmarks = LANDMARKS, least_face: int = 0
+        self,
+        size: int,
+        crop: Crop,
+        detector: str = MTCNN,
+        landmarks: Landmarks = LANDMARKS,
+        least_face: int | None = None,
+        needed: int | None = None,
     ) -> None:
-        """``detector`` and ``landmarks`` as in ``open_finder``; ``least_face``: side in pixels below which a face is
-        refused; 0: none is. Raises InputError if there is no such detector, or it can't give that crop."""
+        """``detector`` and ``landmarks`` as in ``open_finder``. ``needed``: side in pixels of the smallest face that
+        the network can use, if it was measured. ``least_face``: side below which a face is refused; None: ``needed``;
+        0: none is. Raises InputError if there is no such detector, or it can't give that crop."""
         check_detector(detector, crop)
-        self._size, self._crop, self._least_face = size, crop, least_face
+        self._size, self._crop = size, crop
+        self._needed = needed or SMALL_FACE
+        self._least_face = (needed or 0) if least_face is None else least_face
+        self._asked = least_face is not None
         self._detector = open_finder(detector, landmarks)
 
     def __call__(self, photo: str | Path | np.ndarray) -> FacePhoto:
@@ -70,30 +117,48 @@ class PhotoReader:
         """
         name, image = opened(photo)
         if not isinstance(photo, np.ndarray) and is_aligned(Path(photo), image, self._crop):
-            return FacePhoto(resize_face(image, self._size), 1, "")
+            return FacePhoto(resize_face(image, self._size), 1, "", masked=_worn(Path(photo)))
         surest, probability = None, 0.0
         for quarters, turned in SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
             faces = self._detector.all_faces(view)
             if faces and faces[0].probability > probability:
-                face, _ = align_face(view, faces[0], self._size, self._crop)
-                surest, probability = FacePhoto(face, len(faces), turned, faces[0].side), faces[0].probability
+                surest, probability = self._measured(view, faces, turned), faces[0].probability
             # The landmark network knows upright faces alone.
             if probability > _SURE or (faces and faces[0].refined):
                 break
         if surest is None:
             raise InputError(f"{name}: no face found; take a picture with the face larger, sharper or from the front")
         if surest.side < self._least_face:
-            raise InputError(
-                f"{name}: its face has {surest.side:.0f} pixels, under --least-face {self._least_face}; get closer"
-            )
+            least = self._least_face
+            rule, way = f"--least-face {least}", ""
+            if not self._asked:
+                rule, way = f"the {least} that this network needs", " (--least-face 0 takes any face)"
+            raise InputError(f"{name}: its face has {surest.side:.0f} pixels, under {rule}; get closer{way}")
         return surest
+
+    def _measured(self, view: np.ndarray, faces: list[Detection], turned: str) -> FacePhoto:
+        """The first of the faces found in a view, aligned and measured."""
+        face = measured(view, faces[0], self._size, self._crop)
+        return FacePhoto(face.image, len(faces), turned, face.side, face.sharpness, face.yaw, needed=self._needed)
+
+
+def measured(view: np.ndarray, face: Detection, size: int, crop: Crop) -> FacePhoto:
+    """A face found in a view, aligned and measured."""
+    image, _ = align_face(view, face, size, crop)
+    return FacePhoto(image, 1, "", face.side, sharpness(image, box_side(size, crop)), yaw(face.landmarks))
 
 
 def is_aligned(photo: Path, image: np.ndarray, crop: Crop) -> bool:
     """Whether a card says so, and the picture is of its size: others may lie among them."""
     found = card_above(photo)
     return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, crop))
+
+
+def _worn(photo: Path) -> bool | None:
+    """Whether a face made by data.prepare wears a mask: it lies in masked/ or in plain/ then."""
+    _, folder = card_above(photo)
+    return {"masked": True, "plain": False}.get(photo.absolute().relative_to(folder).parts[0])
 
 
 def opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

@@ -10,6 +10,7 @@ from data.sources.read_image import UnreadableImage, decode_image
 from data.tables.images import Images
 from data.transforms import template
 from runtime.errors import InputError
+from runtime.processes.waiting import named_while_waiting
 
 # So many pictures, spread over the table, are looked at; to find faces in more would take seconds.
 _SIZES, _FACES = 64, 8
@@ -23,7 +24,7 @@ def refuse_not_square(images: Images, table: str) -> None:
     wrong, looked_at = [], _spread(len(images), _SIZES)
     for row in looked_at:
         try:
-            with Image.open(io.BytesIO(images.read(row))) as picture:
+            with Image.open(io.BytesIO(_read(images, row))) as picture:
                 width, height = picture.size
         except (OSError, ValueError, UnidentifiedImageError):
             continue
@@ -42,7 +43,7 @@ def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]
     faces, names = [], []
     for row in (rows[i] for i in _spread(len(rows), _FACES)):
         try:
-            faces.append(decode_image(bytes(images.read(row))))
+            faces.append(decode_image(bytes(_read(images, row))))
             names.append(images.name(row))
         except (OSError, ValueError, UnreadableImage):
             continue
@@ -56,6 +57,11 @@ def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]
     ]
     raw = [name for name, off in found if off > _FAR]
     return len(raw), len(found), raw[0] if raw else ""
+
+
+def _read(images: Images, row: int) -> bytes:
+    with named_while_waiting(images.name(row)):
+        return images.read(row)
 
 
 def _off_template(landmarks: np.ndarray, side: int) -> float:

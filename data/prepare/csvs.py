@@ -13,6 +13,7 @@ from data.prepare.split import split_people
 from data.sources.outcome import Outcome
 from data.sources.pair_lists import Face, pair_list
 from data.sources.source_file import SourcePair
+from data.tables.pair_csv import SIDE_COLUMN
 from data.tables.rows import write_table
 from data.tables.train_csv import LANDMARK_COLUMNS
 from runtime.errors import InputError
@@ -70,7 +71,9 @@ def _with_two_photos(faces: pd.DataFrame) -> int:
 def write_pair_table(settings: PrepareSettings, written: Sequence[Outcome], pairs: Sequence[SourcePair]) -> dict:
     """pairs.csv of a verification set; returns what the summary says of it."""
     faces = {
-        o.name: [Face(path, *((True, o.mask) if path.startswith("masked/") else (False, ""))) for path in o.faces]
+        o.name: [
+            Face(path, *((True, o.mask) if path.startswith("masked/") else (False, "")), o.side) for path in o.faces
+        ]
         for o in written
     }
     table, lost = pair_list(pairs, faces)
@@ -90,6 +93,8 @@ def _face_table(written: Sequence[Outcome]) -> pd.DataFrame:
         "masked": masked,
         "mask_kind": np.where(masked == 1, kinds, ""),
     }
+    if any(o.side for o in written):
+        table[SIDE_COLUMN] = np.repeat([o.side or np.nan for o in written], times)
     if any(o.landmarks for o in written):
         unknown = (np.nan,) * len(LANDMARK_COLUMNS)
         landmarks = np.repeat(np.array([o.landmarks or unknown for o in written]), times, axis=0)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -159,8 +159,11 @@ def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile
 def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked | None]) -> Outcome:
     face, landmarks = align_face(found.image, found.detection, settings.size, settings.crop)
     if found.file.path in masked:
-        return _write(settings, found.file, face, landmarks, masked[found.file.path])
-    return _write(settings, found.file, face, landmarks, _mask_aligned(settings, found.file, face, landmarks))
+        worn = masked[found.file.path]
+    else:
+        worn = _mask_aligned(settings, found.file, face, landmarks)
+    outcome = _write(settings, found.file, face, landmarks, worn)
+    return replace(outcome, side=round(found.detection.side, 1))
 
 
 def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +14,15 @@ from runtime.files import write_file, writing
 JOURNAL = "journal.jsonl"
 # What folders were made with that were begun before there was a choice.
 _AS_BEFORE = {"alignment": Alignment().to_dict()}
+
+
+def sides_of(folder: Path) -> dict[str, float]:
+    """Path of each face of a prepared folder → its side in its photograph in pixels, where that was kept."""
+    path = folder / JOURNAL
+    if not path.is_file():
+        return {}
+    outcomes = _outcomes(path.read_text().splitlines()[1:])
+    return {face: outcome.side for outcome in outcomes if outcome.side for face in outcome.faces}
 
 
 class Journal:
@@ -46,15 +55,20 @@ class Journal:
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
             raise InputError(f"{folder} was begun with {was}; use the same settings to resume, or give another folder")
-        for line in lines:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue
-            for key in ("landmarks", "masked_landmarks"):
-                values[key] = tuple(values.get(key, ()))
-            # Millions of outcomes: equal strings are kept once.
-            values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
-            if values["name"] == values["path"]:
-                values["name"] = values["path"]
-            self.outcomes[values["path"]] = Outcome(**values)
+        self.outcomes.update((outcome.path, outcome) for outcome in _outcomes(lines))
+
+
+def _outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
+    """The outcomes of a journal's lines, without one that was cut off."""
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        for key in ("landmarks", "masked_landmarks"):
+            values[key] = tuple(values.get(key, ()))
+        # Millions of outcomes: equal strings are kept once.
+        values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
+        if values["name"] == values["path"]:
+            values["name"] = values["path"]
+        yield Outcome(**values)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from data.sources.spelling import spelling_key
+from data.tables.pair_csv import SIDE_COLUMN
 from runtime.errors import InputError
 
 PAIR_COLUMNS = ["path", "target", "pair_path", "pair_target", "masked", "pair_masked"]
@@ -28,8 +29,8 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     take turns, so that none dominates, and nobody is in more than ``max_per_person`` pairs. No pair comes twice (not
     turned round either), no image with itself, no plain image with its own masked copy (the same file name in plain/
     and masked/), and no pair of different people whose names differ in spelling alone. Returns at most ``pairs`` rows
-    with PAIR_COLUMNS, and mask_kind and pair_mask_kind where ``faces`` has mask_kind; fewer
-    rows where there are no more.
+    with PAIR_COLUMNS, and mask_kind and face_side of both where ``faces`` has them; fewer rows
+    where there are no more.
     """
     if pairs < 1 or max_per_person < 1:
         raise InputError(f"pairs ({pairs}) and the most pairs per person ({max_per_person}) must both be 1 or more")
@@ -38,10 +39,11 @@ def sample_pairs(faces: pd.DataFrame, pairs: int, seed: int, same: bool, max_per
     drawing.fill(quotas, pairs)
     drawing.fill([pairs] * 3, pairs)
     table = pd.DataFrame(drawing.rows, columns=PAIR_COLUMNS)
-    if "mask_kind" in faces:
-        kinds = faces.drop_duplicates("path").set_index("path")["mask_kind"]
-        for side in ("", "pair_"):
-            table[f"{side}mask_kind"] = table[f"{side}path"].map(kinds)
+    by_path = faces.drop_duplicates("path").set_index("path")
+    for name in ("mask_kind", SIDE_COLUMN):
+        if name in faces:
+            for side in ("", "pair_"):
+                table[f"{side}{name}"] = table[f"{side}path"].map(by_path[name])
     return table
 
 

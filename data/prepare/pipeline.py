@@ -70,14 +70,14 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
     """The source's own name, and all its pictures, those of people with real masks among them."""
     path, source = open_source(settings.source, settings.person_level)
     if source.layout:
-        print(source.layout)
+        print(in_one_line(source.layout))
     if path.suffix in (".rec", ".bin") and path.is_file() and settings.align == "detect":
         print(f"the faces in {path.name} are mostly aligned already; --align landmarks keeps them as they are")
     if settings.mask_labels:
         source = apply_mask_labels(source, settings.mask_labels)
     if settings.masked_source:
         worn = list_folder(settings.masked_source, masked=True, person_level=settings.person_level)
-        print(worn.layout)
+        print(in_one_line(worn.layout))
         source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
     return path.resolve().name, source
 

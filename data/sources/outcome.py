@@ -24,6 +24,7 @@ class Outcome:
     under plain/ and masked/, its ``person``, the ten numbers of its landmarks in the aligned image (none where they
     were not searched), and its ``mask``: NO_MASK (plain/ only), WORN (masked/ only), or the kind of the simulated
     one (both). ``masked_landmarks``: where the same ten numbers lie in the masked copy, if that was aligned by itself.
+    ``side``: of the face's box in the photograph, in pixels; 0 where the face was not searched in one.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Outcome:
     landmarks: tuple[float, ...] = ()
     mask: str = NO_MASK
     masked_landmarks: tuple[float, ...] = ()
+    side: float = 0.0
 
     @property
     def faces(self) -> tuple[str, ...]:

@@ -9,16 +9,20 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from data.sources.file_names import as_on_disk
 from data.sources.read_image import IMAGE_SUFFIXES, is_picture
 from data.sources.source_file import Source, SourcePair
+from data.tables.pair_csv import SIDE_COLUMN
 from runtime.errors import InputError
 
 NO_MASK_LABEL = "no-mask"
 
 _COLUMNS = ["path", "pair_path", "same", "masked", "pair_masked", "mask_kind", "pair_mask_kind"]
+
+_SIDES = [SIDE_COLUMN, f"pair_{SIDE_COLUMN}"]
 
 _NUMBER = re.compile(r"(\d+)$")
 # A mask's name ends with a number, too; and after a picture's number _0 counts the faces in it.
@@ -27,16 +31,18 @@ _FIRST_FACE = re.compile(r"(\d{3,})_0$")
 
 
 class Face(NamedTuple):
-    """A face on disk: its path, whether it wears a mask, and which ("" where it wears none or nobody knows)."""
+    """A face on disk: its path, whether it wears a mask, and which ("" where it wears none or nobody knows); and its
+    side in the photograph in pixels, 0 where nobody knows."""
 
     path: str
     masked: bool
     mask_kind: str = ""
+    side: float = 0.0
 
 
 def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) -> tuple[pd.DataFrame, int]:
-    """Pair rows (path, pair_path, same, masked, pair_masked, mask_kind, pair_mask_kind), and how many pairs lack a
-    face.
+    """Pair rows (path, pair_path, same, masked, pair_masked, mask_kind, pair_mask_kind and, where it is known of any
+    face, face_side and pair_face_side), and how many pairs lack a face.
 
     ``faces`` holds, by the names that the pairs use, each picture's faces: plain, masked, or both.
     """
@@ -49,8 +55,12 @@ def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) 
             # Of a plain and a masked face one order is enough where both pictures are there both ways.
             if a.masked and not b.masked and (False, True) in conditions:
                 continue
-            rows.append((a.path, b.path, int(pair.same), int(a.masked), int(b.masked), a.mask_kind, b.mask_kind))
-    return pd.DataFrame(rows, columns=_COLUMNS), lost
+            rows.append(
+                (a.path, b.path, int(pair.same), int(a.masked), int(b.masked), a.mask_kind, b.mask_kind, a.side, b.side)
+            )
+    table = pd.DataFrame(rows, columns=[*_COLUMNS, *_SIDES])
+    known = (table[_SIDES] > 0).any(axis=None)
+    return table.replace(dict.fromkeys(_SIDES, 0.0), np.nan) if known else table.drop(columns=_SIDES), lost
 
 
 # ==== the two kinds of file ====

@@ -62,7 +62,7 @@ def _images_and_flags(content: Any, data: mmap.mmap, path: Path) -> tuple[list[S
     images = [_picture(image, path) for image in _items(content[0], path)]
     flags = content[1]
     if isinstance(flags, StandIn):
-        same = [value != 0 for value in _bytes(_block(flags), data)]
+        same = _array_flags(flags, data, path)
     else:
         same = [_flag(value, data, path) for value in _items(flags, path)]
     if not same or len(images) != 2 * len(same):
@@ -86,6 +86,16 @@ def _picture(value: Any, path: Path) -> Stretch:
     if isinstance(block, bytes):
         raise InputError(f"{path} holds its pictures as text; write it again with pickle protocol 4")
     raise InputError(f"{path} is no verification set: {_named(value)} stands for a picture")
+
+
+def _array_flags(array: StandIn, data: mmap.mmap, path: Path) -> list[bool]:
+    """The flags of a NumPy array of bools or integers, of any width."""
+    dtype = next((held for held in (*array.parts, *array.args) if isinstance(held, StandIn) and held.args), None)
+    code = str(dtype.args[0]) if dtype else ""
+    if code[:1] not in ("b", "i", "u") or not code[1:].isdecimal() or not int(code[1:]):
+        raise InputError(f"{path} is no verification set: its same flags are an array of neither bools nor integers")
+    content, width = _bytes(_block(array), data), int(code[1:])
+    return [any(content[start : start + width]) for start in range(0, len(content), width)]
 
 
 def _flag(value: Any, data: mmap.mmap, path: Path) -> bool:

@@ -1,7 +1,8 @@
 """Pair CSVs: ``path,target,pair_path,pair_target``; a pair is the same person where the two targets are equal.
 
 Other columns are allowed: ``masked`` and ``pair_masked`` (0 or 1) say who wears a mask; ``mask_kind`` and
-``pair_mask_kind`` name the mask, empty for none. ``same`` (0 or 1) can stand in place of the targets.
+``pair_mask_kind`` name the mask, empty for none; ``face_side`` and ``pair_face_side`` are the sides of the two faces in
+their photographs, in pixels. ``same`` (0 or 1) can stand in place of the targets.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,12 @@ from data.tables.rows import read_flags, read_rows
 from data.tables.targets import refuse_numbers_in_two_forms, refuse_paths_of_two_people
 from runtime.errors import InputError
 
+# In train CSVs too: the shorter side of the detector's box around the face in the photograph.
+SIDE_COLUMN = "face_side"
+
 CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
+
+_SIDES = [SIDE_COLUMN, f"pair_{SIDE_COLUMN}"]
 
 # A few lost files are no reason to stop; with more than this the folder is the wrong one, or half a copy.
 _MOST_MISSING = 0.1
@@ -30,8 +36,9 @@ class PairTable:
     ``paths`` (N,) distinct images; ``left`` and ``right`` int64 (P,) index into them; ``same`` bool (P,);
     ``condition`` (P,) one of CONDITIONS, or "all" where the CSV does not say who wears a mask; ``people`` int64
     (P, 2) the two people, equal for a same pair; ``masks`` str (P, 2) the masks that the two wear, "" for none, or
-    None where the CSV does not say; ``left_out`` the rows that do not count, with csv, line and reason;
-    ``names`` str (K,) the targets of the people that ``people`` numbers, or None if the CSV gives none.
+    None where the CSV does not say; ``sides`` float64 (P, 2) of the two faces in their photographs, in pixels, NaN
+    where one is not known, or None where no CSV says; ``left_out`` the rows that do not count, with csv, line and
+    reason; ``names`` str (K,) the targets of the people that ``people`` numbers, or None if the CSV gives none.
     """
 
     paths: np.ndarray
@@ -43,6 +50,7 @@ class PairTable:
     masks: np.ndarray | None = None
     left_out: pd.DataFrame = field(default_factory=none_left_out)
     names: np.ndarray | None = None
+    sides: np.ndarray | None = None
 
     def without(self, lost: np.ndarray, reason: str) -> "PairTable":
         """The pairs that are not ``lost`` (bool (P,)); the others go to ``left_out``. Images keep their numbers."""
@@ -57,6 +65,7 @@ class PairTable:
             condition=self.condition[keep],
             people=self.people[keep],
             masks=None if self.masks is None else self.masks[keep],
+            sides=None if self.sides is None else self.sides[keep],
             left_out=pd.concat([self.left_out, gone], ignore_index=True) if len(gone) else self.left_out,
         )
 
@@ -86,7 +95,9 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
         people, names = np.stack(np.split(people.astype(np.int64), 2), axis=1), np.asarray(names, dtype=str)
     kinds = frame[["mask_kind", "pair_mask_kind"]]
     masks = None if kinds.isna().any(axis=None) else kinds.to_numpy(str)
-    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost, names)
+    sides = frame[_SIDES].to_numpy(np.float64)
+    sides = None if np.isnan(sides).all() else sides
+    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost, names, sides)
 
 
 def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
@@ -135,11 +146,25 @@ def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.Dat
             "pair_target": frame["pair_target"] if by_targets else None,
             "mask_kind": frame["mask_kind"].fillna("") if kinds else None,
             "pair_mask_kind": frame["pair_mask_kind"].fillna("") if kinds else None,
+            **{name: _side(frame, name, path) for name in _SIDES},
         }
     )
     if by_targets:
         _refuse_two_targets(whole, path)
     return whole, empty
+
+
+def _side(frame: pd.DataFrame, name: str, path: Path) -> pd.Series | float:
+    """The sides of a column in pixels, NaN where they are not known."""
+    if name not in frame:
+        return np.nan
+    sides = pd.to_numeric(frame[name], errors="coerce")
+    given = frame[name].notna() & (frame[name] != "")
+    wrong = given & ~(np.isfinite(sides) & (sides > 0))
+    if wrong.any():
+        row = frame[wrong].iloc[0]
+        raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {row[name]!r}")
+    return sides
 
 
 def _same(frame: pd.DataFrame, path: Path, by_targets: bool) -> np.ndarray:

@@ -14,32 +14,29 @@ boxes and names, and faces.csv has a row for each face.
 
 import dataclasses
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pandas as pd
 import tyro
-from tqdm import tqdm
 
-from data.alignment.photos import SMALL_FACE
-from data.datasets import image_loader
-from data.sources.folders import list_folder
-from data.sources.mask_words import says_masked
-from data.tables.card import CARD, card_above, check_card, read_dataset_card
+from data.tables.card import card_above
 from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
 from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import look_alikes
 from eval.identify.photographs import TABLE, name_photographs, summary
+from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
 from eval.photographs.files import list_photographs
 from models.weights.known import find_weights
 from runtime.checkpoints.file import find_checkpoint
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import sha256, write_json
+from runtime.files import sha256, write_file, write_json
+from runtime.spreadsheet import csv_for_people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +64,13 @@ class IdentifySettings:
     threshold: float | None = None
     """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None
-    """JSON file of the figures; otherwise identify.json beside the enrolment."""
+    """JSON file of the figures, beside which a CSV of the same name has a row for each picture of --probe; otherwise
+    identify.json beside the enrolment."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
-    least_face: int = 0
-    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark."""
+    least_face: int | None = None
+    """Side in pixels of the smallest face that is taken from a photograph; 0: any, with a remark; otherwise what the
+    network needs, if that was measured when its threshold was chosen."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -104,7 +103,13 @@ def identify(settings: IdentifySettings) -> dict | None:
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if photographs:
         _name(embedder, enrolment, photographs, threshold, settings)
-    return _recognise(embedder, enrolment, settings, threshold) if settings.probe else None
+    if not settings.probe:
+        return None
+    figures, pictures = _recognise(embedder, enrolment, settings, threshold)
+    out = output_file(settings)
+    write_json(out, figures)
+    write_file(out.with_suffix(".csv"), csv_for_people(pictures))
+    return figures
 
 
 def _photos_out(settings: IdentifySettings) -> Path:
@@ -128,16 +133,17 @@ def _name(
         more = f"; {count} such pairs" if count > 1 else ""
         print(in_one_line(f"{one} and {other} look alike (distance {distance:.3f}): one person enrolled twice?{more}"))
     out = _photos_out(settings)
-    table = name_photographs(embedder, enrolment, photographs, threshold, settings.least_face or 0, out)
+    table = name_photographs(embedder, enrolment, photographs, threshold, embedder.least_face, out)
     print("\n".join(summary(table, threshold)))
     print(f"every face: {out / TABLE}; the photographs with names: {out}")
 
 
 def _enrol(enrolment: Enrolment, embedder: Embedder, folder: Path, most: int) -> None:
     before, replaced = len(enrolment.person), []
-    for (person, path), embedding in _embed(embedder, folder, _pictures(folder, most)):
-        picture = path.removeprefix(f"{person}/")
-        if again := enrolment.add(person, picture, _digest(folder / path), embedding):
+    found = embed_pictures(embedder, folder, list_pictures(folder, most))
+    for each, embedding in zip(found.pictures, found.rows, strict=True):
+        person, picture = each.person, each.path.removeprefix(f"{each.person}/")
+        if again := enrolment.add(person, picture, _digest(folder / each.path), embedding):
             replaced.append(again if again == f"{person}/{picture}" else f"{again} (now {person}/{picture})")
     added = len(enrolment.person) - before
     if before:
@@ -169,90 +175,49 @@ def enrolment_file(settings: IdentifySettings) -> Path:
     return settings.people or folder / "enrolment.npz"
 
 
-def _recognise(embedder: Embedder, enrolment: Enrolment, settings: IdentifySettings, threshold: float | None) -> dict:
+def output_file(settings: IdentifySettings) -> Path:
+    """The JSON file of the figures; the CSV of the pictures has its name and another ending."""
+    return settings.out or enrolment_file(settings).with_name("identify.json")
+
+
+def _recognise(
+    embedder: Embedder, enrolment: Enrolment, settings: IdentifySettings, threshold: float | None
+) -> tuple[dict, pd.DataFrame]:
+    """The figures, and a row for each picture."""
     folder = settings.probe
-    everything = _pictures(folder, 0)
-    listed = [
-        (person, path) for person, path in everything if not enrolment.holds(person, path, _contents(folder / path))
-    ]
+    everything = list_pictures(folder)
+    enrolled = {p for p in everything if enrolment.holds(p.person, p.path, _contents(folder / p.path))}
+    listed = [picture for picture in everything if picture not in enrolled]
     if not listed:
         raise InputError(
             f"all pictures of {folder} are enrolled ones; recognise others, or enrol fewer (--pictures) in a new file "
             "(--people)"
         )
-    found = list(_embed(embedder, folder, listed))
-    if not found:
-        raise InputError(f"no picture of {folder} shows a face; give other pictures, or faces made by data.prepare")
+    found = embed_pictures(embedder, folder, listed)
     column = {name: number for number, name in enumerate(enrolment.people)}
-    truth = np.array([column.get(person, -1) for (person, _), _ in found])
-    rows = np.stack([embedding for _, embedding in found])
-    cosines = rows.astype(np.float64) @ enrolment.templates().T
+    truth = np.array([column.get(picture.person, -1) for picture in found.pictures])
+    cosines = np.stack(found.rows).astype(np.float64) @ enrolment.templates().T
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
-    figures |= {"left_out_as_enrolled": len(everything) - len(listed), "without_face": len(listed) - len(found)}
-    people, condition = np.array([person for (person, _), _ in found]), _conditions(folder, [who for who, _ in found])
-    probes = DoorProbes.of(distances, truth, people)
+    figures |= {"left_out_as_enrolled": len(enrolled), "without_face": len(found.left_out)}
+    figures["door"] = _door(DoorProbes.of(distances, truth, _people(found)), found, embedder, settings)
+    found.left_out |= dict.fromkeys(enrolled, "an enrolled picture")
+    return figures, picture_table(found, distances, enrolment.people, threshold)
+
+
+def _people(found: Embedded) -> np.ndarray:
+    return np.array([picture.person for picture in found.pictures])
+
+
+def _door(probes: DoorProbes, found: Embedded, embedder: Embedder, settings: IdentifySettings) -> dict[str, dict]:
+    """The door's figures, and its page; a picture counts as plain unless its folder says that a mask is worn."""
+    condition = np.array(["masked" if picture.masked else "plain" for picture in found.pictures])
     thresholds = {"the stored threshold": embedder.threshold, "the chosen threshold": settings.threshold}
-    thresholds = {name: value for name, value in thresholds.items() if value is not None}
-    door = figures_by_condition(probes, condition, thresholds)
-    out = figures_file(settings)
+    door = figures_by_condition(probes, condition, {name: at for name, at in thresholds.items() if at is not None})
+    out = output_file(settings)
     page = write_door(out.parent, out.stem, probes, condition, door, Path(settings.model).resolve().name)
     print(f"read {page}")
-    return figures | {"door": door}
-
-
-def figures_file(settings: IdentifySettings) -> Path:
-    """The JSON file of the figures."""
-    return settings.out or enrolment_file(settings).with_name("identify.json")
-
-
-def _conditions(folder: Path, listed: list[tuple[str, str]]) -> np.ndarray:
-    """masked or plain, as the folders say: "plain" where nothing is said."""
-    worn = says_masked(folder.resolve().name) or False
-    masked = {file.path for file in list_folder(folder, masked=False).pictures if file.masked or worn}
-    return np.array(["masked" if path in masked else "plain" for _, path in listed])
-
-
-def _pictures(folder: Path, most: int) -> list[tuple[str, str]]:
-    """(person, path under ``folder``), at most ``most`` of a person unless 0."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
-    listed, times = [], Counter()
-    for file in list_folder(folder).pictures:
-        times[file.person] += 1
-        if not most or times[file.person] <= most:
-            listed.append((file.person, file.path))
-    return listed
-
-
-def _embed(embedder: Embedder, folder: Path, listed: list[tuple[str, str]]):
-    """Yield ((person, path), embedding) for all that show a face; the others are named."""
-    card_folder = next((place for place in (folder, folder.resolve().parent) if (place / CARD).is_file()), None)
-    if card_folder is not None:
-        check_card(read_dataset_card(card_folder), card_folder, embedder.crop, embedder.alignment)
-        paths = np.array([path for _, path in listed])
-        loader = image_loader(folder, paths, embedder.size, batch_size=64, workers=0)
-        rows = [row for batch in tqdm(loader, desc="embedding", leave=False) for row in embedder.embed_aligned(batch)]
-        for row in loader.unreadable:
-            tqdm.write(f"left out: {in_one_line(paths[row])} can't be read")
-        yield from ((who, rows[i]) for i, who in enumerate(listed) if i not in loader.unreadable)
-        return
-    small = []
-    for who in tqdm(listed, desc="embedding", leave=False):
-        try:
-            face = embedder.face(folder / who[1])
-        except InputError as error:
-            tqdm.write(f"left out: {in_one_line(error)}")
-            continue
-        if face.is_small:
-            small.append(f"{who[1]} ({face.side:.0f})")
-        yield who, embedder.embed_aligned(face.image[None])[0]
-    if small:
-        more = ", …" if len(small) > 5 else ""
-        print(
-            f"{len(small)} faces have fewer than {SMALL_FACE} pixels, where strangers look alike: "
-            f"{', '.join(map(in_one_line, small[:5]))}{more}; --least-face {SMALL_FACE} leaves them out"
-        )
+    return door
 
 
 def _fingerprint(model: str, backbone: str) -> str:
@@ -293,9 +258,8 @@ def main() -> None:
     if figures is None:
         return
     print("\n".join(_lines(figures)))
-    out = figures_file(settings)
-    write_json(out, figures)
-    print(f"written to {out}")
+    out = output_file(settings)
+    print(f"written to {out}, and picture by picture to {out.with_suffix('.csv')}")
 
 
 if __name__ == "__main__":

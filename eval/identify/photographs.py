@@ -56,7 +56,7 @@ def _rows(
         nearest = people[columns[number]]
         remarks = [face.photo.remark]
         if not large[number]:
-            remarks.append(f"smaller than --least-face {least_face}")
+            remarks.append(f"smaller than {least_face} pixels")
         elif not accepted[number] and distances[number] <= threshold:
             remarks.append(f"another face of this picture is nearer to {nearest}")
         name = nearest if accepted[number] else UNKNOWN

@@ -1,9 +1,13 @@
-"""The mask conditions: the parts of a list of pairs that are reported separately."""
+"""The parts of a list of pairs that are reported separately: mask conditions, and sizes of the faces."""
+
+from itertools import pairwise
 
 import numpy as np
 
 ALL_PAIRS = "all pairs"
 NO_MASKS = "plain-plain"
+# Sides of a face in its photograph, in pixels, between which pairs are reported separately.
+SIZE_EDGES = (24, 40, 60, 100)
 UNKNOWN = "all"  # the condition of pairs whose CSV does not say who wears a mask
 
 
@@ -18,3 +22,17 @@ def parts(condition: np.ndarray) -> dict[str, np.ndarray]:
     condition = np.asarray(condition)
     everything = {ALL_PAIRS: np.ones(len(condition), dtype=bool)}
     return everything | {name: condition == name for name in condition_names(condition)}
+
+
+def size_parts(sides: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows, bool (P,), of the pairs whose smaller face lies between two of SIZE_EDGES, small ones first.
+
+    ``sides`` float (P, 2) in pixels, NaN where one is not known: such pairs are in no part. Empty parts drop out.
+    """
+    smaller = np.min(sides, axis=1)  # NaN where either is
+    first, *_, last = SIZE_EDGES
+    found = {f"under {first} px": smaller < first}
+    for low, high in pairwise(SIZE_EDGES):
+        found[f"{low}–{high - 1} px"] = (smaller >= low) & (smaller < high)
+    found[f"{last} px or more"] = smaller >= last
+    return {name: rows for name, rows in found.items() if rows.any()}

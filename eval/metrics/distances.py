@@ -46,6 +46,12 @@ def pair_distances(embeddings: np.ndarray, left: np.ndarray, right: np.ndarray) 
     return np.minimum(distances, MAX_DISTANCE)
 
 
+def all_distances(embeddings: np.ndarray) -> np.ndarray:
+    """L2 distances of every row with every row: float (N, D) unit rows → float64 (N, N)."""
+    rows = np.asarray(embeddings, dtype=np.float64)
+    return np.sqrt(np.maximum(2 - 2 * rows @ rows.T, 0))
+
+
 def histograms(distances: np.ndarray, same: np.ndarray, bins: int = BINS) -> Histograms:
     """Histograms of same and different pairs over shared bins on [0, 2], each normalised to area 1."""
     distances, same = checked(distances, same)

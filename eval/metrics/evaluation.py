@@ -17,7 +17,7 @@ class Pairs(Protocol):
     """A list of P pairs over N images, from any source.
 
     ``left`` and ``right`` int64 (P,) number the images; ``same`` bool (P,); ``condition`` str (P,), "all" where it is
-    not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None.
+    not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None; ``sides`` float (P, 2) or None.
     """
 
     left: np.ndarray
@@ -26,6 +26,7 @@ class Pairs(Protocol):
     condition: np.ndarray
     people: np.ndarray
     masks: np.ndarray | None
+    sides: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def choose_threshold_and_evaluate(embeddings: np.ndarray, pairs: Pairs) -> Evalu
 def evaluate_pairs(embeddings: np.ndarray, pairs: Pairs, threshold: float | None) -> Evaluation:
     """Test pairs: the given threshold, chosen elsewhere, is applied. None: figures that need no threshold.
 
-    With 95 % intervals over people, by condition and by mask.
+    With 95 % intervals over people, by condition, by mask and by the faces' size.
     """
     distances = pair_distances(embeddings, pairs.left, pairs.right)
-    found = figures(distances, pairs.same, pairs.condition, threshold, people=pairs.people, masks=pairs.masks)
+    details = {"people": pairs.people, "masks": pairs.masks, "sides": pairs.sides}
+    found = figures(distances, pairs.same, pairs.condition, threshold, **details)
     return Evaluation(pairs, distances, found)

@@ -7,7 +7,7 @@ import numpy as np
 
 from eval.metrics.accuracy import accuracy, balanced_accuracy, deal_folds, fold_accuracies, precision_recall_f1
 from eval.metrics.bootstrap import intervals, losses_of_accuracy
-from eval.metrics.conditions import NO_MASKS, condition_names
+from eval.metrics.conditions import NO_MASKS, condition_names, size_parts
 from eval.metrics.distances import checked, iou
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far, threshold_at_far
 from runtime.devices import available_cores
@@ -25,14 +25,17 @@ def figures(
     *,
     people: np.ndarray | None = None,
     masks: np.ndarray | None = None,
+    sides: np.ndarray | None = None,
 ) -> dict:
-    """All figures over all pairs, under "by_condition" for each condition apart, and under "by_mask" for each mask.
+    """All figures over all pairs, under "by_condition" for each condition apart, under "by_mask" for each mask, and
+    under "by_size" for each part of the sizes.
 
     ``distances`` float (P,), ``same`` bool (P,), ``condition`` (P,) who wears a mask, or "all" where that is not
     known: ``by_condition`` is empty then. ``threshold`` is applied, never chosen here; without one the figures that
     need it are None. With ``people`` int64 (P, 2), the two people of each pair, each part has "intervals": 95 %
     bootstrap intervals over people, and "losses_against_plain" says what masks cost. ``masks`` str (P, 2) are the
-    masks that the two faces wear, "" for none; a pair counts for every mask that one of its faces wears.
+    masks that the two faces wear, "" for none; a pair counts for every mask that one of its faces wears. ``sides``
+    float (P, 2) are the sides of the two faces in their photographs, in pixels or NaN; the smaller one counts.
     Raises InputError on NaN.
     """
     distances, same = checked(distances, same)
@@ -50,16 +53,19 @@ def figures(
 
     names = condition_names(condition)
     kinds = [] if masks is None else sorted({str(kind) for kind in np.unique(masks)} - {""})
+    sizes = {} if sides is None else size_parts(sides)
     with ThreadPoolExecutor(available_cores() if len(same) >= _MANY_PAIRS else 1) as pool:
         of_all = pool.submit(_figures, distances, same, threshold, people)
         lost = pool.submit(losses)
         by_condition = pool.map(part, [condition == name for name in names])
         by_mask = pool.map(part, [(masks == kind).any(axis=1) for kind in kinds])
+        by_size = pool.map(part, sizes.values())
     return {
         **of_all.result(),
         "by_condition": dict(zip(names, by_condition, strict=True)),
         "losses_against_plain": lost.result(),
         "by_mask": dict(zip(kinds, by_mask, strict=True)),
+        "by_size": dict(zip(sizes, by_size, strict=True)),
     }
 
 

@@ -16,7 +16,7 @@ NO_INTERVAL_LEGEND = f"{_NO_INTERVAL}: {TOO_FEW_ERRORS}"
 Row = tuple[str, list[str]]
 
 
-def figures_table(figures: dict, parts: Literal["by_condition", "by_mask"] = "by_condition") -> str:
+def figures_table(figures: dict, parts: Literal["by_condition", "by_mask", "by_size"] = "by_condition") -> str:
     """Lay out the dict of ``eval.metrics.figures`` as text; a figure that can't be given is a dash.
 
     A legend follows where a figure has too few errors for an interval.

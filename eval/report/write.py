@@ -68,6 +68,7 @@ def _tables(run: Path, metrics: dict, log: list[dict]) -> dict:
     return {
         "by_condition": {ALL_PAIRS: metrics, **metrics["by_condition"]},
         "by_mask": metrics.get("by_mask", {}),
+        "by_size": metrics.get("by_size", {}),
         "confusion": _confusion(metrics["confusion_matrix"]),
         "thresholds": [_threshold_row(point) for point in metrics.get("operating_points", [])],
         "distributions": _distributions(metrics, log),

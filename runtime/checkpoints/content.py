@@ -23,6 +23,8 @@ _CONTENT: Fields = {
     "threshold": or_none(NUMBER),
     "threshold_metric": TEXT,
     "thresholds": table_of(table_of(or_none(NUMBER))),
+    "least_face": whole(1),
+    "false_matches_by_side": table_of(NUMBER),
     "identities": list_of(TEXT),
     "epoch": whole(),
     "images_seen": whole(),

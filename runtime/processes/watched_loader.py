@@ -8,9 +8,8 @@ import math
 import mmap
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
@@ -21,11 +20,8 @@ from tqdm import tqdm
 
 from runtime.errors import InputError
 from runtime.processes.children import kill_daemons_at_exit
+from runtime.processes.waiting import PATIENCE, called_while_waiting
 
-# Seconds without data until a line says what is waited for. The next one is due after twice the time, so that a slow
-# disk does not fill the screen.
-PATIENCE = 30.0
-_SECONDS_BETWEEN_LOOKS = 1.0
 _OUT_OF_MEMORY = ", as the system does when memory runs out: set workers lower, or find more memory"
 
 
@@ -112,7 +108,7 @@ class WatchedLoader(DataLoader):
     def _watched(self) -> Iterator[None]:
         """Around what waits for data."""
         try:
-            with _called_while_waiting(self._look):
+            with called_while_waiting(self._look):
                 yield
         except RuntimeError:  # torch's word for a dead worker, and for much else
             self._refuse_dead(alive=(None,))
@@ -159,30 +155,3 @@ def _how_it_ended(exit_code: int) -> str:
     number = -exit_code
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     return f"was killed by {name}" + (_OUT_OF_MEMORY if number == signal.SIGKILL else "")
-
-
-@contextmanager
-def _called_while_waiting(look: Callable[[float], None]) -> Iterator[None]:
-    """``look(seconds since the start)`` once a second while the body waits; what it raises ends the waiting.
-
-    By the alarm, which interrupts any waiting of the main thread; nothing is called if somebody else uses it.
-    """
-    if not _alarm_is_free():
-        yield
-        return
-    start = time.monotonic()
-    signal.signal(signal.SIGALRM, lambda *_: look(time.monotonic() - start))
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_LOOKS, _SECONDS_BETWEEN_LOOKS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _alarm_is_free() -> bool:
-    return (
-        threading.current_thread() is threading.main_thread()
-        and hasattr(signal, "SIGALRM")
-        and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
-    )

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from runtime.checkpoints.file import copy_checkpoint, load_checkpoint, load_state
 from runtime.checkpoints.store import Position
 from runtime.devices import unwrap
-from runtime.errors import InputError
+from runtime.errors import InputError, in_one_line
 from runtime.precision import Precision
 from runtime.processes.distributed import equal_buffers, from_all, from_first, is_first, rank
 from runtime.processes.shards import own_optimiser_state, own_state, whole_optimiser_state, whole_state
@@ -184,7 +184,7 @@ def resume(state: TrainingState, run: RunFolder) -> None:
     state.load_state_dict(content, str(path))
     if state.history and not state.sums.batches:
         _publish(state, run, path)  # which a kill may have prevented
-    print(f"{run.path}: resuming after {where(state.position)}")
+    print(in_one_line(f"{run.path}: resuming after {where(state.position)}"))
 
 
 def where(position: Position) -> str:

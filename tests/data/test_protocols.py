@@ -1,10 +1,14 @@
+import json
 import unicodedata
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data.protocols import ProtocolSettings, write_protocol
+from data.sources.outcome import Outcome
 from data.sources.pair_lists import Face, find_faces, pair_list, read_mask_labels, read_pairs_file
 from data.sources.source_file import SourcePair
 from data.tables.pair_csv import read_pair_csvs
@@ -90,6 +94,19 @@ def test_a_prepared_folder_gives_each_condition(tmp_path):
         ("plain/Ann/Ann_0001.jpg", "masked/Ann/Ann_0002.jpg"),
         ("masked/Ann/Ann_0001.jpg", "masked/Ann/Ann_0002.jpg"),
     ]
+
+
+def test_a_prepared_folder_also_gives_the_sides_of_the_faces(tmp_path):
+    touch(tmp_path, "plain/Ann/1.jpg", "masked/Ann/2.jpg", "plain/Bob/2.jpg")
+    about = [("Ann/1.jpg", "none", 50.5), ("Ann/2.jpg", "worn", 31.0), ("Bob/2.jpg", "none", 0.0)]
+    lines = [
+        asdict(Outcome(name, "", "written", name=name, person=name[:3], mask=mask, side=side))
+        for name, mask, side in about
+    ]
+    write(tmp_path / "journal.jsonl", "\n".join(["{}", *map(json.dumps, lines)]))
+    pairs = write(tmp_path / "pairs.txt", "Ann\t1\t2\nAnn\t1\tBob\t2\n")
+    make(tmp_path, pairs)
+    np.testing.assert_equal(read_pair_csvs([tmp_path / "out.csv"]).sides, [[50.5, 31.0], [50.5, np.nan]])
 
 
 def test_a_worn_mask_on_either_side_is_kept():

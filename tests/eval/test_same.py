@@ -1,5 +1,6 @@
 """Photographs to embeddings and a verdict, with drawn people and a network that sees the mean colour."""
 
+import dataclasses
 import sys
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from data.alignment.photos import FacePhoto
 from data.synthetic.draw import draw_face
 from eval import embed as embed_module
 from eval import same as command
@@ -29,6 +31,7 @@ def network(monkeypatch):
     preprocessing = {"size": SIZE, "crop": "arcface5", "mean": [0.5] * 3, "std": [0.5] * 3}
     opened = TrainedModel("net", Colours(), preprocessing, 0.4, "balanced_accuracy")
     monkeypatch.setattr(embed_module, "open_model", lambda *_: opened)
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,34 @@ def test_a_small_face_is_said_and_refused_if_asked(photos, tmp_path, monkeypatch
     assert f"small.png: a face of {sides[1]:.0f} pixels" in capsys.readouterr().out
     assert run(large, small, "--least-face", "60", monkeypatch=monkeypatch) == 2
     assert f"its face has {sides[1]:.0f} pixels, under --least-face 60" in capsys.readouterr().err
+
+
+def test_what_the_network_was_measured_to_need_is_refused_unless_asked_otherwise(
+    photos, network, tmp_path, monkeypatch, capsys
+):
+    large, small = str(photos / "ann.png"), str(tmp_path / "small.png")
+    ann = cv2.imread(large)
+    cv2.imwrite(small, cv2.resize(ann, (128, 128), interpolation=cv2.INTER_AREA))
+    out = ("--out", str(tmp_path / "same.png"))
+    assert run(large, small, *out, monkeypatch=monkeypatch) == 0  # not measured: no remark at its 56 pixels
+    assert "strangers look alike" not in capsys.readouterr().out
+    monkeypatch.setattr(embed_module, "open_model", lambda *_: dataclasses.replace(network, least_face=60))
+    assert run(large, small, *out, monkeypatch=monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert "under the 60 that this network needs; get closer (--least-face 0 takes any face)" in error
+    assert error.count("\n") == 1
+    assert run(large, small, *out, "--least-face", "0", monkeypatch=monkeypatch) == 0
+    assert "below 60 strangers look alike" in capsys.readouterr().out
+
+
+def test_blurred_and_turned_faces_are_said(photos, tmp_path):
+    embedder = Embedder("net", device="cpu")
+    plain = embedder.face(photos / "ann.png")
+    assert plain.remark == "" and plain.measures.startswith(f"{plain.side:.0f} pixels, sharpness ")
+    blurred = embedder.face(cv2.GaussianBlur(cv2.imread(str(photos / "ann.png"))[..., ::-1], (0, 0), 6))
+    assert "blurred or enlarged" in blurred.remark and blurred.sharpness < plain.sharpness / 4
+    assert FacePhoto(plain.image, 1, "", 90.0, 0.3, -52.0).remark == "a face turned 52° away, over 40°"
+    assert FacePhoto(plain.image, 1, "", 30.0, 0.01, 0.0).remark == "a face of 30 pixels: below 40 strangers look alike"
 
 
 def run(*arguments: str, monkeypatch) -> int:

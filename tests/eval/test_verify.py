@@ -162,6 +162,25 @@ def test_masks_are_reported_apart(world, tmp_path, monkeypatch, capsys):
     assert re.search(r"all pairs +N95 +cloth", capsys.readouterr().out)
 
 
+def test_sizes_of_the_faces_are_reported_apart(world, tmp_path, monkeypatch, capsys):
+    sides = ("100,23.9", "40,59", "24,200", "130,")
+    rows = [f"{a},{b},{s},{both}" for (a, b, s), both in zip(PAIRS, sides, strict=True)]
+    (tmp_path / "pairs.csv").write_text("path,pair_path,same,face_side,pair_face_side\n" + "\n".join(rows))
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 0
+    by_size = json.loads((tmp_path / "run" / "verify_pairs.json").read_text())["by_size"]
+    # The smaller face of a pair counts; where one is not known the pair is in the table of all pairs alone.
+    found = {name: (part["pairs"], part["accuracy"]) for name, part in by_size.items()}
+    assert found == {"under 24 px": (1, 1.0), "24–39 px": (1, 1.0), "40–59 px": (1, 0.0)}
+    assert re.search(r"all pairs +under 24 px +24–39 px +40–59 px", capsys.readouterr().out)
+
+
+def test_a_side_that_is_no_number_of_pixels_is_one_line(world, tmp_path, monkeypatch, capsys):
+    rows = "anna/1.png,anna/2.png,1,50,50\nanna/1.png,bert/1.png,0,50,large\n"
+    (tmp_path / "pairs.csv").write_text("path,pair_path,same,face_side,pair_face_side\n" + rows)
+    assert run("run", "pairs.csv", "--root", "faces", monkeypatch=monkeypatch) == 2
+    assert "pairs.csv, line 3: pair_face_side must be pixels above 0, or empty, not 'large'" in capsys.readouterr().err
+
+
 def test_conditions_are_reported_apart(world, tmp_path, monkeypatch):
     rows = [f"{a},{b},{s},0,{i % 2}" for i, (a, b, s) in enumerate(PAIRS)]
     (tmp_path / "pairs.csv").write_text("path,pair_path,same,masked,pair_masked\n" + "\n".join(rows))

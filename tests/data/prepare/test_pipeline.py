@@ -114,6 +114,28 @@ def test_people_of_the_three_parts_are_apart_and_pairs_name_files(source, tmp_pa
         require_files(out, read_pair_csvs([out / f"{name}.csv"]).paths, name)
 
 
+def test_tables_keep_the_side_of_the_face_in_its_photograph(source, tmp_path, detector):
+    run(source, tmp_path / "out", detector)
+    for name, columns in (("train", ["face_side"]), ("test", ["face_side", "pair_face_side"])):
+        rows = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        assert (rows[columns] == 50).all(axis=None)  # the shorter side of ToyDetector's box
+    assert (read_pair_csvs([tmp_path / "out" / "test.csv"]).sides == 50).all()
+    run(source, tmp_path / "aligned", detector, align="landmarks")  # no photographs
+    assert "face_side" not in pd.read_csv(tmp_path / "aligned" / "train.csv")
+    assert read_pair_csvs([tmp_path / "aligned" / "test.csv"]).sides is None
+
+
+def test_a_folder_begun_before_sides_were_kept_is_finished_with_those_that_are_known(source, tmp_path, detector):
+    run(source, tmp_path / "out", detector)
+    journal = tmp_path / "out" / "journal.jsonl"
+    first, *lines = journal.read_text().splitlines()
+    old = [json.dumps({k: v for k, v in json.loads(line).items() if k != "side"}) for line in lines[:8]]
+    journal.write_text("\n".join([first, *old]) + "\n")
+    run(source, tmp_path / "out", detector)
+    sides = pd.concat([pd.read_csv(tmp_path / "out" / f"{name}.csv")["face_side"] for name in ("train", "test")])
+    assert set(sides.dropna()) == {50} and sides.isna().any()
+
+
 def test_aligned_faces_and_landmarks_agree(source, tmp_path, detector):
     out = tmp_path / "out"
     run(source, out, detector, train_share=1.0)

@@ -57,7 +57,15 @@ def test_arrays_without_content_are_refused(tmp_path, call):
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 @pytest.mark.parametrize("make", [bytes, lambda b: np.frombuffer(b, np.uint8), lambda b: np.array(list(b), np.uint8)])
 @pytest.mark.parametrize(
-    "flags", [list, np.array, lambda same: [np.bool_(s) for s in same], lambda s: [int(v) for v in s]]
+    "flags",
+    [
+        list,
+        np.array,
+        lambda same: np.array(same, np.int64),
+        lambda same: np.array(same, ">u2"),
+        lambda same: [np.bool_(s) for s in same],
+        lambda s: [int(v) for v in s],
+    ],
 )
 def test_all_ways_to_write_one(tmp_path, protocol, make, flags):
     path = dump(tmp_path, ([make(blob) for blob in BLOBS], flags(SAME)), protocol)

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -158,6 +159,35 @@ def test_pictures_are_known_by_content_and_not_by_their_files_name(run, tmp_path
     identify(IdentifySettings(str(run), gallery=tmp_path / "first", **people))
     said = capsys.readouterr().out
     assert "0 pictures added, 4 were enrolled before and are replaced" in said and "p3/1.png (now p9/other.png)" in said
+
+
+def test_each_picture_has_a_row_with_what_was_measured(run, tmp_path, capsys):
+    faces = [np.pad(draw_face(p, 0, 0, 160).image, ((50, 50), (50, 50), (0, 0)), mode="reflect") for p in (3, 9)]
+    sizes = {
+        "gallery/Ann/1": (0, 1),
+        "gallery/Ben/1": (1, 1),
+        "visit/Ann/with_mask/2": (0, 0.9),
+        "visit/Ben/3": (1, 0.25),
+    }
+    for name, (person, factor) in sizes.items():
+        picture = Image.fromarray(faces[person]).resize((round(260 * factor),) * 2, Image.Resampling.BOX)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / f"{name}.png")
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(tmp_path / "visit" / "Ben" / "nobody.png")
+    (tmp_path / "visit" / "Ben" / "plain.png").write_bytes((tmp_path / "gallery" / "Ben" / "1.png").read_bytes())
+    settings = {"gallery": tmp_path / "gallery", "probe": tmp_path / "visit", "people": tmp_path / "people.npz"}
+    figures = identify(IdentifySettings(str(run), device="cpu", **settings))
+    assert (figures["probes"], figures["without_face"], figures["left_out_as_enrolled"]) == (2, 1, 1)
+    assert "1 of 2 faces have under 40 pixels, where strangers look alike" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "identify.csv").set_index("picture")
+    masked, small = rows.loc["Ann/with_mask/2.png"], rows.loc["Ben/3.png"]
+    assert masked["masked"] == 1 and np.isnan(small["masked"])
+    assert masked["face_side"] > 80 and small["face_side"] == pytest.approx(masked["face_side"] * 0.25 / 0.9, rel=0.2)
+    assert masked["sharpness"] > 0.05 and abs(masked["yaw"]) < 45 and masked["person"] == "Ann"
+    assert "strangers look alike" in small["remark"] and small["accepted"] == int(small["distance"] <= 0.5)
+    assert small["nearest"] in ("Ann", "Ben")
+    assert "no face found" in rows.loc["Ben/nobody.png", "left_out"]
+    assert rows.loc["Ben/plain.png", "left_out"] == "an enrolled picture" and rows["left_out"].isna().sum() == 2
 
 
 def test_an_enrolment_without_digests_knows_its_pictures_by_name(tmp_path):

@@ -96,7 +96,7 @@ def test_small_faces_stay_unknown_and_look_alikes_are_said(scene, settings, tmp_
     identify(settings(gallery=folder / "people", photos=(folder / "photos",), least_face=300, threshold=2.0))
     faces = pd.read_csv(tmp_path / "named" / "faces.csv", keep_default_na=False)
     of_group = faces[faces["photo"] == "group.png"]
-    assert set(of_group["name"]) == {"unknown"} and of_group["remark"].str.contains("smaller than --least-face").all()
+    assert set(of_group["name"]) == {"unknown"} and of_group["remark"].str.contains("smaller than 300 pixels").all()
     assert "look alike" in capsys.readouterr().out
 
 

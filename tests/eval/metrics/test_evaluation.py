@@ -29,6 +29,7 @@ def pairs_of_four(same: np.ndarray = SAME) -> SimpleNamespace:
         condition=np.array(["plain-plain", "masked-masked", "plain-plain", "masked-masked"]),
         people=np.array([[0, 0], [1, 1], [0, 1], [0, 1]]),
         masks=None,
+        sides=None,
     )
 
 
