@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.alignment.alignment import LANDMARKS, Alignment
+from data.alignment.every_face import EveryFaceReader, PlacedFace
 from data.alignment.finder import MTCNN, detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
 from data.tables.card import warn_of_alignment
@@ -67,6 +70,21 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 _BATCH = 64
 
+Photo = str | Path | np.ndarray
+# The order of an array's channels; OpenCV's is bgr. Files say their own.
+Colour = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class EmbeddedFace:
+    """A face of a group picture: ``box`` (left, top, right, bottom) and ``landmarks`` (5, 2) in pixels of the picture,
+    its ``embedding`` float32 (D,) of length 1, and a ``remark`` that a user must see, or an empty text."""
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    embedding: np.ndarray
+    remark: str
+
 
 class Embedder:
     """A trained network that turns photographs of faces into vectors to compare.
@@ -83,8 +101,9 @@ class Embedder:
         same_person = distance <= embedder.threshold
 
     ``embed`` takes photographs as they come from a camera: it finds the face (the one nearest the centre, where there
-    are several), turns and crops it as the network was trained, and embeds it. Faces that were cropped before, as
-    ``data.prepare`` does, go into ``embed_aligned``. Vectors of two runs can't be compared with each other.
+    are several), turns and crops it as the network was trained, and embeds it. ``group_pictures`` gives every face of
+    each photograph with its box. Faces that were cropped before, as ``data.prepare`` does, go into ``embed_aligned``.
+    Arrays from OpenCV need ``colour="bgr"``. Vectors of two runs can't be compared with each other.
 
     Attributes: ``threshold``, the distance up to which two faces count as one person, chosen on the run's evaluation
     pairs (None where none is stored: see eval.threshold); ``size``, side of an aligned face in pixels; ``crop``, how
@@ -116,13 +135,27 @@ class Embedder:
         self._normalise, self._mirror = needed.normalise, opened.mirror
         self._detector, self._least_face = detector, least_face
         self._reader: PhotoReader | None = None
+        self._every_face: EveryFaceReader | None = None
 
-    def embed(self, images: Sequence[str | Path | np.ndarray]) -> np.ndarray:
-        """Photographs, each a path or uint8 (H, W, 3) RGB of any size → float32 (N, D), rows of length 1, in order.
+    def embed(self, images: Sequence[Photo], colour: Colour = "rgb") -> np.ndarray:
+        """Photographs, each a path or uint8 (H, W, 3) of any size → float32 (N, D), rows of length 1, in order.
 
+        ``colour``: the order of the channels of arrays.
         Raises InputError for a file that can't be read and for a photograph without a face, with its name or place.
         """
-        return self.embed_aligned(np.stack([self.face(image).image for image in _all(images)]))
+        return self.embed_aligned(np.stack([self.face(image, colour).image for image in _all(images)]))
+
+    def group_pictures(self, images: Sequence[Photo], colour: Colour = "rgb") -> list[list[EmbeddedFace]]:
+        """Every face of each photograph, from left to right; an empty list where there is none.
+
+        Arguments as ``embed``. Raises InputError for a file that can't be read.
+        """
+        found = [self.every_face(image, colour)[1] for image in _all(images)]
+        aligned = [face.photo.image for faces in found for face in faces]
+        rows = iter(self.embed_aligned(np.stack(aligned)) if aligned else ())
+        return [
+            [EmbeddedFace(face.box, face.landmarks, next(rows), face.photo.remark) for face in faces] for faces in found
+        ]
 
     def embed_aligned(self, faces: np.ndarray) -> np.ndarray:
         """Aligned faces, uint8 (N, size, size, 3) RGB → float32 (N, D), rows of length 1."""
@@ -135,18 +168,44 @@ class Embedder:
         batches = torch.from_numpy(np.ascontiguousarray(faces)).split(_BATCH)
         return embed(self._model, batches, device=self._device, normalise=self._normalise, mirror=self._mirror)
 
-    def face(self, image: str | Path | np.ndarray) -> FacePhoto:
+    def face(self, image: Photo, colour: Colour = "rgb") -> FacePhoto:
         """The face of one photograph, aligned, with what was found on the way. Raises InputError as ``embed``."""
         if self._reader is None:
-            used = Alignment(detector_name(self._detector), LANDMARKS)
-            if not used.finds_as(self.alignment):
-                warn_of_alignment("photographs", used, self.alignment)
+            self._warn_of_alignment()
             least = {"least_face": self._least_face, "needed": self.smallest_face}
             self._reader = PhotoReader(self.size, self.crop, self._detector, **least)
-        return self._reader(image)
+        return self._reader(_as_rgb(image, colour))
+
+    def every_face(self, image: Photo, colour: Colour = "rgb") -> tuple[np.ndarray, list[PlacedFace]]:
+        """A photograph as uint8 (H, W, 3) RGB, and all its faces from left to right, aligned; perhaps none.
+
+        Raises InputError for a file that can't be read.
+        """
+        if self._every_face is None:
+            self._warn_of_alignment()
+            self._every_face = EveryFaceReader(self.size, self.crop, self._detector, needed=self.smallest_face)
+        return self._every_face(_as_rgb(image, colour))
+
+    @property
+    def least_face(self) -> int:
+        """Side in pixels of the smallest face that is taken from a photograph; 0: any."""
+        return (self.smallest_face or 0) if self._least_face is None else self._least_face
+
+    def _warn_of_alignment(self) -> None:
+        used = Alignment(detector_name(self._detector), LANDMARKS)
+        if not used.finds_as(self.alignment):
+            warn_of_alignment("photographs", used, self.alignment)
 
 
-def _all(images: Sequence[str | Path | np.ndarray]) -> Sequence[str | Path | np.ndarray]:
+def _as_rgb(image: Photo, colour: Colour) -> Photo:
+    if colour not in ("rgb", "bgr"):
+        raise InputError(f"colour must be rgb or bgr, not {colour!r}")
+    if colour == "bgr" and isinstance(image, np.ndarray):
+        return np.ascontiguousarray(image[..., ::-1])
+    return image
+
+
+def _all(images: Sequence[Photo]) -> Sequence[Photo]:
     if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim == 3):
         raise InputError("embed takes a list of photographs: put the single one into brackets")
     if not len(images):

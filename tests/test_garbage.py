@@ -51,7 +51,9 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "data.protocols": ("pairs.txt --root people --out new.csv", ["pairs.txt"]),
     "eval.audit": ("run train.csv --root faces --out new", ["train.csv", "run/best.pt"]),
     "eval.compare": ("tested other --out new", ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"]),
+    "eval.group": ("run people --out new", ["run/best.pt"]),
     "eval.identify": ("run --probe people --people people.npz", ["people.npz", "run/best.pt"]),
+    "eval.identify photos": ("run --photos a.jpg --people people.npz", ["people.npz"]),
     "eval.publish": (
         "--publish tested --results new",
         ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"],
@@ -70,9 +72,9 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "models.import_weights": ("theirs.pt --out new", ["theirs.pt"]),
 }
 # Where a changed value may serve they do all their work.
-SLOW = ("eval.audit", "eval.same", "eval.threshold", "eval.verify", "main_arcface", "main_triplet")
+SLOW = ("eval.audit", "eval.group", "eval.same", "eval.threshold", "eval.verify", "main_arcface", "main_triplet")
 # They read no file that a user gives them but photographs, or start other commands.
-WITHOUT_FILES = {"data.gallery", "data.landmarks", "study.page", "study.run"}
+WITHOUT_FILES = {"data.company", "data.gallery", "data.landmarks", "study.page", "study.run"}
 
 
 @pytest.fixture(scope="module")

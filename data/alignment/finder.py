@@ -32,6 +32,9 @@ class Detector(Protocol):
     def all_faces(self, image: np.ndarray) -> list[Detection]:
         """Every face of one image: first the one that a call gives."""
 
+    def crowd(self, image: np.ndarray) -> list[Detection]:
+        """Every face of one image, small ones and those at its edge, too: for group pictures."""
+
 
 def check_detector(name: str, crop: str) -> None:
     """Raise InputError where ``name`` is no detector or file, or does not give the boxes that ``crop`` means."""
@@ -99,6 +102,16 @@ class FaceFinder:
         if chosen is None:
             return []
         return [chosen, *(face for face in self._detector.all_faces(image) if _is_beside(face, chosen))]
+
+    def crowd(self, image: np.ndarray) -> list[Detection]:
+        """Every face of one image, small ones too, but those that neither the network knows nor the detector is sure
+        of."""
+        judged = self._judge([image], [self._detector.crowd(image)])[0]
+        return [
+            refined(face, reading) if reading.sure else face
+            for face, reading in judged
+            if reading.sure or _stands_alone(face)
+        ]
 
     def _judge(
         self, images: list[np.ndarray], candidates: list[list[Detection]]

@@ -15,7 +15,7 @@ from data.tables.card import card_above, check_card
 from data.transforms import Crop, box_side, resize_face
 from runtime.errors import InputError
 
-_SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
+SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
 
 # The detector sees some faces upside down or sideways, too, but is less sure of them (at most 0.9988 on 121
 # photographs, of which the upright views had more in every case): a face surer than this needs no look at the others.
@@ -115,11 +115,11 @@ class PhotoReader:
 
         Raises InputError: unreadable, not such an array, no face in it, one too small, or aligned for another crop.
         """
-        name, image = _opened(photo)
-        if not isinstance(photo, np.ndarray) and self._is_aligned(Path(photo), image):
+        name, image = opened(photo)
+        if not isinstance(photo, np.ndarray) and is_aligned(Path(photo), image, self._crop):
             return FacePhoto(resize_face(image, self._size), 1, "", masked=_worn(Path(photo)))
         surest, probability = None, 0.0
-        for quarters, turned in _SIDEWAYS.items():
+        for quarters, turned in SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
             faces = self._detector.all_faces(view)
             if faces and faces[0].probability > probability:
@@ -138,15 +138,20 @@ class PhotoReader:
 
     def _measured(self, view: np.ndarray, faces: list[Detection], turned: str) -> FacePhoto:
         """The first of the faces found in a view, aligned and measured."""
-        chosen = faces[0]
-        face, _ = align_face(view, chosen, self._size, self._crop)
-        measured = chosen.side, sharpness(face, box_side(self._size, self._crop)), yaw(chosen.landmarks)
-        return FacePhoto(face, len(faces), turned, *measured, needed=self._needed)
+        face = measured(view, faces[0], self._size, self._crop)
+        return FacePhoto(face.image, len(faces), turned, face.side, face.sharpness, face.yaw, needed=self._needed)
 
-    def _is_aligned(self, photo: Path, image: np.ndarray) -> bool:
-        """Whether a card says so, and the picture is of its size: others may lie among them."""
-        found = card_above(photo)
-        return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, self._crop))
+
+def measured(view: np.ndarray, face: Detection, size: int, crop: Crop) -> FacePhoto:
+    """A face found in a view, aligned and measured."""
+    image, _ = align_face(view, face, size, crop)
+    return FacePhoto(image, 1, "", face.side, sharpness(image, box_side(size, crop)), yaw(face.landmarks))
+
+
+def is_aligned(photo: Path, image: np.ndarray, crop: Crop) -> bool:
+    """Whether a card says so, and the picture is of its size: others may lie among them."""
+    found = card_above(photo)
+    return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, crop))
 
 
 def _worn(photo: Path) -> bool | None:
@@ -155,7 +160,7 @@ def _worn(photo: Path) -> bool | None:
     return {"masked": True, "plain": False}.get(photo.absolute().relative_to(folder).parts[0])
 
 
-def _opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:
+def opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
             raise InputError(f"a photograph must be uint8 (H, W, 3), RGB; this is {photo.dtype} {photo.shape}")

@@ -74,6 +74,11 @@ class YuNet:
                 return faces
         return []
 
+    def crowd(self, image: np.ndarray) -> list[Detection]:
+        """Every face of one image, small ones too: looked for in the largest canvas."""
+        faces = [face for face in self.search([image], SEARCHES[-1])[0] if is_plausible(face.landmarks)]
+        return faces or self.all_faces(image)
+
     def _nearest(self, image: np.ndarray) -> Detection | None:
         faces = self.all_faces(image)
         return faces[0] if faces else None

@@ -3,11 +3,13 @@
     python -m eval.identify results/RUN --gallery PLAIN --probe MASKED
     python -m eval.identify results/RUN --remove Ann            forget a person
     python -m eval.identify results/RUN --probe MASKED          those who were enrolled before
+    python -m eval.identify results/RUN --photos PARTY 1.jpg    who is on these photographs? (files, folders)
 
 PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.prepare (its plain/ and masked/).
 People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
-file (--people), is extended by each --gallery, and is never touched by --probe. A picture is known by its content,
-whatever its file is called.
+file (--people), is extended by each --gallery, and is never touched by --probe and --photos. A picture is known by its
+content, whatever its file is called. PARTY holds photographs of any number of people, and no names: each comes out with
+boxes and names, and faces.csv has a row for each face.
 """
 
 import dataclasses
@@ -21,10 +23,15 @@ import tyro
 
 from data.tables.card import card_above
 from eval.embed import Embedder
+from eval.identify.door import figures_by_condition, write_door
+from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
-from eval.identify.pictures import embed_pictures, list_pictures, picture_table
+from eval.identify.naming import look_alikes
+from eval.identify.photographs import TABLE, name_photographs, summary
+from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
+from eval.photographs.files import list_photographs
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_file, write_json
@@ -41,6 +48,10 @@ class IdentifySettings:
     """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None
     """Folder of people to recognise, one sub-folder per person."""
+    photos: tuple[Path, ...] = ()
+    """Photographs without names, and folders of them, in which to look for the enrolled people."""
+    photos_out: Path | None = None
+    """Folder for the photographs with boxes and names, and faces.csv; otherwise photos beside the enrolment."""
     people: Path | None = None
     """File of the enrolment; otherwise enrolment.npz in the run folder, or in the working folder."""
     pictures: int = 0
@@ -68,32 +79,63 @@ def identify(settings: IdentifySettings) -> dict | None:
 
     Raises InputError: nothing to do, no such folder, faces of another crop, nobody enrolled.
     """
-    if not (settings.gallery or settings.probe or settings.remove):
-        raise InputError("nothing to do: give --gallery, --probe or --remove")
+    if not (settings.gallery or settings.probe or settings.photos or settings.remove):
+        raise InputError("nothing to do: give --gallery, --probe, --photos or --remove")
     if settings.threshold is not None:
         checked_threshold(settings.threshold)
     path = enrolment_file(settings)
+    photographs = list_photographs(settings.photos, apart_from=_photos_out(settings)) if settings.photos else {}
     # So that embeddings of two networks are never compared.
     enrolment = Enrolment.load(path, network_digest(settings.model, settings.backbone))
     for person in settings.remove:
         enrolment.remove(person)
-    if settings.gallery or settings.probe:
+    if settings.gallery or settings.probe or photographs:
         embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     if settings.gallery:
         _enrol(enrolment, embedder, settings.gallery, settings.pictures)
     if settings.gallery or settings.remove:
         enrolment.save(path)
         print(f"{len(enrolment.people)} people, {len(enrolment.person)} pictures enrolled in {path}")
-    if not settings.probe:
+    if not (settings.probe or photographs):
         return None
     if not enrolment.people:
         raise InputError(f"nobody is enrolled in {path}; enrol with --gallery")
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
-    figures, pictures = _recognise(embedder, enrolment, settings.probe, threshold)
+    if photographs:
+        _name(embedder, enrolment, photographs, threshold, settings)
+    if not settings.probe:
+        return None
+    figures, pictures = _recognise(embedder, enrolment, settings, threshold)
     out = output_file(settings)
     write_json(out, figures)
     write_file(out.with_suffix(".csv"), csv_for_people(pictures))
     return figures
+
+
+def _photos_out(settings: IdentifySettings) -> Path:
+    """The folder of the photographs with names."""
+    return settings.photos_out or enrolment_file(settings).with_name("photos")
+
+
+def _name(
+    embedder: Embedder,
+    enrolment: Enrolment,
+    photographs: dict[str, Path],
+    threshold: float | None,
+    settings: IdentifySettings,
+) -> None:
+    """Put names to the faces of unlabelled photographs."""
+    if threshold is None:
+        raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
+    count, nearest = look_alikes(enrolment.templates(), threshold)
+    if nearest:
+        one, other, distance = enrolment.people[nearest[0]], enrolment.people[nearest[1]], nearest[2]
+        more = f"; {count} such pairs" if count > 1 else ""
+        print(in_one_line(f"{one} and {other} look alike (distance {distance:.3f}): one person enrolled twice?{more}"))
+    out = _photos_out(settings)
+    table = name_photographs(embedder, enrolment, photographs, threshold, embedder.least_face, out)
+    print("\n".join(summary(table, threshold)))
+    print(f"every face: {out / TABLE}; the photographs with names: {out}")
 
 
 def _enrol(enrolment: Enrolment, embedder: Embedder, folder: Path, most: int) -> None:
@@ -139,9 +181,10 @@ def output_file(settings: IdentifySettings) -> Path:
 
 
 def _recognise(
-    embedder: Embedder, enrolment: Enrolment, folder: Path, threshold: float | None
+    embedder: Embedder, enrolment: Enrolment, settings: IdentifySettings, threshold: float | None
 ) -> tuple[dict, pd.DataFrame]:
     """The figures, and a row for each picture."""
+    folder = settings.probe
     everything = list_pictures(folder)
     enrolled = {p for p in everything if enrolment.holds(p.person, p.path, _contents(folder / p.path))}
     listed = [picture for picture in everything if picture not in enrolled]
@@ -157,8 +200,24 @@ def _recognise(
     distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
     figures = identification_figures(distances, truth, threshold)
     figures |= {"left_out_as_enrolled": len(enrolled), "without_face": len(found.left_out)}
+    figures["door"] = _door(DoorProbes.of(distances, truth, _people(found)), found, embedder, settings)
     found.left_out |= dict.fromkeys(enrolled, "an enrolled picture")
     return figures, picture_table(found, distances, enrolment.people, threshold)
+
+
+def _people(found: Embedded) -> np.ndarray:
+    return np.array([picture.person for picture in found.pictures])
+
+
+def _door(probes: DoorProbes, found: Embedded, embedder: Embedder, settings: IdentifySettings) -> dict[str, dict]:
+    """The door's figures, and its page; a picture counts as plain unless its folder says that a mask is worn."""
+    condition = np.array(["masked" if picture.masked else "plain" for picture in found.pictures])
+    thresholds = {"the stored threshold": embedder.threshold, "the chosen threshold": settings.threshold}
+    door = figures_by_condition(probes, condition, {name: at for name, at in thresholds.items() if at is not None})
+    out = output_file(settings)
+    page = write_door(out.parent, out.stem, probes, condition, door, Path(settings.model).resolve().name)
+    print(f"read {page}")
+    return door
 
 
 def _lines(figures: dict) -> list[str]:

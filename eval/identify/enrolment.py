@@ -21,6 +21,7 @@ class Enrolment:
         self.picture: list[str] = []
         self.content: list[str] = []
         self.embeddings: list[np.ndarray] = []
+        self._row_of: dict[str, int] = {}
 
     @classmethod
     def load(cls, path: Path, network: str) -> "Enrolment":
@@ -42,6 +43,7 @@ class Enrolment:
             raise InputError(f"{path} is no enrolment, or damaged ({type(error).__name__}); enrol anew") from None
         if made_with != network:
             raise InputError(f"{path} was enrolled with another network; enrol anew into another file (--people)")
+        enrolment._index()
         return enrolment
 
     def save(self, path: Path) -> None:
@@ -55,20 +57,25 @@ class Enrolment:
 
         Returns what it replaces, as "person/picture": itself from before, also under another person; or None.
         """
-        replaced = None
-        if content in self.content:
-            row = self.content.index(content)
-            replaced = f"{self.person[row]}/{self.picture[row]}"
-            for name in _COLUMNS:
-                del getattr(self, name)[row]
-        for name, value in zip(_COLUMNS, (person, picture, content, embedding), strict=True):
-            getattr(self, name).append(value)
+        row = self._row_of.get(content)
+        if row is None:
+            self._row_of[content] = len(self.content)
+            for name, value in zip(_COLUMNS, (person, picture, content, embedding), strict=True):
+                getattr(self, name).append(value)
+            return None
+        replaced = f"{self.person[row]}/{self.picture[row]}"
+        self.person[row], self.picture[row], self.embeddings[row] = person, picture, embedding
         return replaced
+
+    def _index(self) -> None:
+        self._row_of = {content: row for row, content in enumerate(self.content) if content}
 
     def holds(self, person: str, picture: str, contents: set[str]) -> bool:
         """Whether one of the ``contents`` is enrolled, or, in an enrolment without digests, a picture of this name."""
-        if not contents.isdisjoint(self.content):
+        if any(content in self._row_of for content in contents):
             return True
+        if len(self._row_of) == len(self.content):
+            return False
         stem = Path(picture).stem
         old = zip(self.person, self.picture, self.content, strict=True)
         return any((who, Path(name).stem, known) == (person, stem, "") for who, name, known in old)
@@ -83,6 +90,7 @@ class Enrolment:
         for name in _COLUMNS:
             values = getattr(self, name)
             setattr(self, name, [values[row] for row in kept])
+        self._index()
 
     @property
     def people(self) -> list[str]:
@@ -91,6 +99,8 @@ class Enrolment:
 
     def templates(self) -> np.ndarray:
         """One unit row a person, in the order of ``people``: the direction of the mean of their embeddings."""
-        rows, people = np.array(self.embeddings, dtype=np.float32), np.array(self.person)
-        means = np.stack([rows[people == name].mean(axis=0) for name in self.people])
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
+        rows = np.array(self.embeddings, dtype=np.float64)
+        people, column = np.unique(self.person, return_inverse=True)
+        sums = np.zeros((len(people), rows.shape[1]))
+        np.add.at(sums, column, rows)
+        return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)

@@ -78,12 +78,22 @@ def det_figure(
 
     Arguments as ``roc_figure``. A line that runs along the frame has no error of that kind.
     """
-    pairs = curve(distances, same)
-    figure = new_figure(8, 6)
-    rate = eer(pairs)
-    headline(figure, f"DET: equal error rate {percent(rate, 2)}", _rests_on(threshold, run))
-    axes = figure.add_subplot()
+    rate = eer(curve(distances, same))
     errors = _of_conditions(distances, same, condition, threshold)
+    figure = det_of(errors, f"DET: equal error rate {percent(rate, 2)}", _rests_on(threshold, run))
+    axes = figure.axes[0]
+    axes.set_ylabel("same-person pairs rejected (FNMR = 1 − TAR)")
+    if rate == 0:
+        axes.text(0.4, 0.9, "no errors: the lines run along the frame", transform=axes.transAxes, **_NOTE)
+    return figure
+
+
+@house_style()
+def det_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
+    """The DET curves of several lists of pairs or probes in one plot; the caller names the y-axis."""
+    figure = new_figure(8, 6)
+    headline(figure, title, subtitle)
+    axes = figure.add_subplot()
     left, bottom = _lowest([e.different for e in errors]), _lowest([e.same for e in errors])
     _draw(axes, errors, left, lambda tar: np.maximum(1 - tar, bottom))
     ends = max(left, bottom), 1
@@ -91,10 +101,7 @@ def det_figure(
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1.15)
     axes.yaxis.set_major_formatter(_rate_label)
-    axes.set_ylabel("same-person pairs rejected (FNMR = 1 − TAR)")
     legend_above(axes)
-    if rate == 0:
-        axes.text(0.4, 0.9, "no errors: the lines run along the frame", transform=axes.transAxes, **_NOTE)
     return figure
 
 
@@ -113,7 +120,7 @@ def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: flo
         here = float((distances[~same] <= threshold).mean()), float((distances[same] <= threshold).mean())
     far = np.concatenate([[0], pairs.different / total_different])
     tar = np.concatenate([[0], pairs.same / total_same])
-    kept = _thin(far, tar)
+    kept = thin(far, tar)
     return Errors(name, far[kept], tar[kept], total_same, total_different, here)
 
 
@@ -125,7 +132,7 @@ def _of_conditions(
     return [errors for errors in found if errors is not None]
 
 
-def _thin(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
+def thin(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
     """Rows that the eye can tell apart: evenly through both rates, densely where they are small."""
     if len(far) <= _POINTS:
         return np.arange(len(far))

@@ -59,6 +59,28 @@ def test_embeddings_of_photographs_come_in_order_whether_paths_or_arrays(photos)
     np.testing.assert_allclose(found, embedder.embed_aligned(faces), atol=1e-6)
 
 
+def test_arrays_of_opencv_are_bgr_and_files_are_what_they_are(photos):
+    embedder, path = Embedder("net", device="cpu"), photos / "ann.png"
+    bgr = cv2.imread(str(path))
+    expected = embedder.embed([path, np.ascontiguousarray(bgr[..., ::-1])])
+    np.testing.assert_array_equal(expected, embedder.embed([path, bgr], colour="bgr"))
+    np.testing.assert_array_equal(embedder.embed(np.stack([bgr, bgr]), colour="bgr")[0], expected[1])
+    assert np.abs(embedder.embed([bgr]) - expected[1]).max() > 0.01
+    with pytest.raises(InputError, match="colour must be rgb or bgr"):
+        embedder.embed([bgr], colour="brg")
+
+
+def test_group_pictures_give_every_face_with_its_place(photos):
+    embedder = Embedder("net", device="cpu")
+    both, nobody, ann = embedder.group_pictures([photos / name for name in ("both.png", "nobody.png", "ann.png")])
+    assert (len(both), len(nobody), len(ann)) == (2, 0, 1) and both[0].box[0] < both[1].box[0]
+    for face in (*both, *ann):
+        assert (face.landmarks > face.box[:2]).all() and (face.landmarks < face.box[2:]).all()
+        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
+    apart = [np.linalg.norm(face.embedding - ann[0].embedding) for face in both]
+    assert apart[0] < apart[1]  # Ann stands on the left
+
+
 def test_a_turned_photograph_gives_the_same_face_and_says_so(photos):
     embedder = Embedder("net", device="cpu")
     upright = embedder.face(photos / "ann.png")

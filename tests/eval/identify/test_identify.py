@@ -1,5 +1,7 @@
 """Enrolment and identification: figures against a naive count, the file's life, and the command on drawn faces."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,3 +208,28 @@ def test_a_threshold_that_is_no_distance_is_refused(run, drawn_faces, tmp_path, 
         identify(IdentifySettings(str(run), gallery=tmp_path / "first", probe=tmp_path, threshold=threshold, **people))
     with pytest.raises(InputError, match="from 0 to 2"):
         verify(VerifySettings(str(run), drawn_faces / "test.csv", drawn_faces, threshold=threshold))
+
+
+def test_a_door_gets_a_page_and_figures_by_condition(run, drawn_faces, tmp_path):
+    """Half of the people are strangers; those who come are bare or masked, in folders of data.prepare."""
+    settings = {"people": tmp_path / "people.npz", "device": "cpu"}
+    strangers = tuple(f"person_{number:06d}" for number in range(7))
+    identify(IdentifySettings(str(run), gallery=drawn_faces / "plain", pictures=1, **settings))
+    identify(IdentifySettings(str(run), remove=strangers, **settings))
+    visits = tmp_path / "visits"
+    for kind in ("original", "masked"):
+        for person in sorted((drawn_faces / "plain").iterdir()):
+            shutil.copytree(drawn_faces / kind.replace("original", "plain") / person.name, visits / person.name / kind)
+    write_dataset_card(visits, "arcface5", 64)
+    found = identify(IdentifySettings(str(run), probe=visits, threshold=0.3, **settings))
+    door = found["door"]
+    assert set(door) == {"all pictures", "masked", "plain"}
+    whole, parts = door["all pictures"], (door["masked"], door["plain"])
+    for name in ("probes", "strangers"):
+        assert whole[name] == found[name] == sum(part[name] for part in parts)
+    assert set(whole["points"]) == {"the stored threshold", "the chosen threshold"}
+    chosen = whole["points"]["the chosen threshold"]
+    assert chosen["tpir"]["share"] == found["recognised"] and chosen["fpir"]["share"] == found["stranger_accepted"]
+    assert whole["points"]["the stored threshold"]["threshold"] == 0.5
+    page = (tmp_path / "identify.html").read_text()
+    assert "At the door" in page and "the chosen threshold" in page and (tmp_path / "identify_det.png").is_file()

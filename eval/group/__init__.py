@@ -1,0 +1,1 @@
+"""``python -m eval.group``: photographs without names, grouped by person."""

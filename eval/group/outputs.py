@@ -1,0 +1,120 @@
+"""Groups of faces on disk: a table, a folder of cut-outs per person that data.prepare reads, and a contact sheet."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from data.sources.read_image import read_image
+from eval.photographs.stream import FoundFace
+from eval.plots.groups import SheetRow, plot_groups
+from eval.text import counted
+from runtime.files import replace_folder, write_file
+from runtime.spreadsheet import csv_for_people
+
+TABLE, PEOPLE, SHEET = "groups.csv", "people", "sheet.png"
+COLUMNS = ["group", "photo", "left", "top", "right", "bottom", "distance", "face_pixels", "remark", "cut_out"]
+# A cut-out reaches so far beyond the face's box, in its sides: room for the detector to find it again.
+_MARGIN = 0.6
+_JPEG_QUALITY = 95
+_ROWS, _FACES_A_ROW, _THUMBNAIL = 14, 10, 112
+
+
+def write_groups(
+    out: Path, faces: Sequence[FoundFace], embeddings: np.ndarray, groups: np.ndarray, files: Mapping[str, Path]
+) -> None:
+    """Write groups.csv, people/ (anew) and sheet.png into ``out``.
+
+    ``embeddings`` float32 (N, D) and ``groups`` int (N,), the largest 0, of the N ``faces``, which lie in ``files`` (by
+    name). ``distance`` in the table is that of a face to the mean of its group. Raises InputError if the disk refuses.
+    """
+    distances = _from_the_middle(embeddings, groups)
+    digits = len(str(int(groups.max()) + 1))
+    names = [f"person_{group + 1:0{max(digits, 3)}d}" for group in groups.tolist()]
+    shown = _shown(groups, distances)
+    thumbnails, paths = {}, []
+    with replace_folder(out / PEOPLE) as draft:
+        for number, cut in enumerate(tqdm(_cut_outs(faces, files), "writing", len(faces), unit="face", leave=False)):
+            paths.append(f"{names[number]}/{number + 1:06d}.jpg")
+            data = cv2.imencode(".jpg", cut[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+            write_file(draft / paths[-1], data.tobytes(), flush=False)
+            if number in shown:
+                thumbnails[number] = _thumbnail(cut)
+    _write_table(out / TABLE, faces, names, distances, paths)
+    plot_groups(out / SHEET, _sheet_rows(groups, names, shown, thumbnails), int(groups.max()) + 1, len(faces))
+
+
+def _from_the_middle(embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The distance of each face to the unit mean of its group: (N,)."""
+    sums = np.zeros((int(groups.max()) + 1, embeddings.shape[1]))
+    np.add.at(sums, groups, embeddings)
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return np.linalg.norm(embeddings - means[groups], axis=1)
+
+
+def _shown(groups: np.ndarray, distances: np.ndarray) -> dict[int, None]:
+    """The faces of the sheet, in its order: those nearest to the middle of each of the largest groups, and the farthest
+    last, where a mistake would be."""
+    shown: dict[int, None] = {}
+    for group in range(min(_ROWS, int(groups.max()) + 1)):
+        members = np.flatnonzero(groups == group)
+        members = members[np.argsort(distances[members], kind="stable")]
+        if len(members) > _FACES_A_ROW:
+            members = members[np.linspace(0, len(members) - 1, _FACES_A_ROW).astype(int)]
+        shown |= dict.fromkeys(members.tolist())
+    return shown
+
+
+def _cut_outs(faces: Sequence[FoundFace], files: Mapping[str, Path]):
+    """Each face with the room around it, uint8 (h, w, 3) RGB, in the order of ``faces``; each photograph is read once,
+    as its faces come one after the other."""
+    name, image = None, None
+    for face in faces:
+        if face.photo != name:
+            name, image = face.photo, read_image(files[face.photo])
+        yield cut_out(image, face.box)
+
+
+def cut_out(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The square around a box, its longer side and _MARGIN of it to each side; cut smaller at the picture's border, but
+    the same to the left and right, and above and below, so that the face stays nearest to the centre."""
+    height, width = image.shape[:2]
+    centre, half = (box[:2] + box[2:]) / 2, max(box[2:] - box[:2]) * (0.5 + _MARGIN)
+    room = np.minimum(centre, [width, height] - centre)
+    reach = np.maximum(np.minimum(half, room), (box[2:] - box[:2]) / 2)
+    left, top = np.maximum(np.floor(centre - reach), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(centre + reach), [width, height]).astype(int)
+    return np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)])
+
+
+def _thumbnail(cut: np.ndarray) -> np.ndarray:
+    """The middle of a cut-out, uint8 (_THUMBNAIL, _THUMBNAIL, 3)."""
+    side = min(cut.shape[:2])
+    top, left = (cut.shape[0] - side) // 2, (cut.shape[1] - side) // 2
+    middle = cut[top : top + side, left : left + side]
+    return cv2.resize(middle, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
+
+
+def _write_table(
+    path: Path, faces: Sequence[FoundFace], names: list[str], distances: np.ndarray, cut_outs: list[str]
+) -> None:
+    rows = []
+    for name, face, distance, cut in zip(names, faces, distances, cut_outs, strict=True):
+        box = np.round(face.box.astype(float), 1)
+        place = face.photo, *box, round(float(distance), 4), round(face.pixels)
+        rows.append([name, *place, face.remark, f"{PEOPLE}/{cut}"])
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["group", "distance"], kind="stable")
+    write_file(path, csv_for_people(table))
+
+
+def _sheet_rows(
+    groups: np.ndarray, names: list[str], shown: dict[int, None], thumbnails: dict[int, np.ndarray]
+) -> list[SheetRow]:
+    sizes, rows = np.bincount(groups), {}
+    for number in shown:
+        rows.setdefault(groups[number], SheetRow(f"{names[number]}   {counted(sizes[groups[number]], 'face')}", []))
+        rows[groups[number]].faces.append(thumbnails[number])
+    return list(rows.values())

@@ -1,0 +1,49 @@
+"""Who is nearest to a face, and is that near enough? NumPy only. F faces, G enrolled people, D dimensions."""
+
+import numpy as np
+
+# Distances held in memory at once.
+_BLOCK = 8_000_000
+
+
+def nearest_people(embeddings: np.ndarray, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of ``templates`` (G, D) to each of ``embeddings`` (F, D), all unit rows: its row, int (F,), and L2
+    distance, float64 (F,); a tie goes to the first."""
+    rows, cosines = np.zeros(len(embeddings), int), np.zeros(len(embeddings))
+    step = max(1, _BLOCK // len(templates))
+    for start in range(0, len(embeddings), step):
+        block = embeddings[start : start + step] @ templates.T
+        best = block.argmax(axis=1)
+        rows[start : start + step], cosines[start : start + step] = best, block[np.arange(len(block)), best]
+    # Float32 is too coarse for the distance of near vectors; the one pair of each face is computed again.
+    difference = embeddings.astype(np.float64) - templates[rows]
+    return rows, np.sqrt((difference * difference).sum(axis=1))
+
+
+def accept(rows: np.ndarray, distances: np.ndarray, threshold: float) -> np.ndarray:
+    """Which faces of ONE photograph are who they are nearest to, bool (F,): within ``threshold``, and no other face of
+    the photograph is nearer to that person, as nobody is in it twice."""
+    accepted = distances <= threshold
+    order = np.argsort(distances, kind="stable")
+    first = np.zeros(len(rows), bool)
+    first[order[np.unique(rows[order], return_index=True)[1]]] = True
+    return accepted & first
+
+
+def look_alikes(templates: np.ndarray, threshold: float) -> tuple[int, tuple[int, int, float] | None]:
+    """How many pairs of enrolled people are within ``threshold`` of each other, and the nearest two with their
+    distance, None if there is no such pair. ``templates`` (G, D), unit rows."""
+    least = 1 - threshold**2 / 2
+    count, nearest, best = 0, None, -2.0
+    step = max(1, _BLOCK // max(len(templates), 1))
+    for start in range(0, len(templates), step):
+        cosines = templates[start : start + step] @ templates.T
+        # Each pair once: the later of the two in the row.
+        cosines[np.tri(*cosines.shape, start, dtype=bool)] = -2
+        count += int((cosines >= least).sum())
+        row, column = np.unravel_index(cosines.argmax(), cosines.shape)
+        if cosines[row, column] > best:
+            best, nearest = float(cosines[row, column]), (start + int(row), int(column))
+    if not count:
+        return 0, None
+    return count, (*nearest, float(np.sqrt(max(2 - 2 * best, 0))))

@@ -1,0 +1,92 @@
+"""Photographs that nobody has labelled: every face with its name, as a table and as pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from eval.embed import Embedder
+from eval.identify.enrolment import Enrolment
+from eval.identify.naming import accept, nearest_people
+from eval.photographs.stream import Photograph, embedded_photographs, in_words
+from eval.plots.photograph import NamedBox, draw_names
+from eval.text import counted
+from runtime.files import write_file
+from runtime.spreadsheet import csv_for_people
+
+UNKNOWN, TABLE = "unknown", "faces.csv"
+# Pixels of the upright picture; ``nearest``: the enrolled person that ``distance`` is measured to, accepted or not.
+COLUMNS = ["photo", "left", "top", "right", "bottom", "name", "distance", "nearest", "face_pixels", "remark"]
+_JPEG_QUALITY = 92
+
+
+def name_photographs(
+    embedder: Embedder, enrolment: Enrolment, files: Mapping[str, Path], threshold: float, least_face: int, out: Path
+) -> pd.DataFrame:
+    """Look for the enrolled people in ``files`` (by name), and write to ``out``: each photograph with boxes and names,
+    and faces.csv. Faces of fewer than ``least_face`` pixels stay unknown.
+
+    Returns the table: a row of COLUMNS for each face, and one for each photograph without a face, whose ``remark`` says
+    why. Raises InputError if ``out`` can't be written.
+    """
+    people, templates = enrolment.people, enrolment.templates()
+    rows = []
+    for photograph in embedded_photographs(embedder, files):
+        found = _rows(photograph, people, templates, threshold, least_face)
+        rows += found
+        if photograph.faces:
+            _draw(out, photograph, found)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_file(out / TABLE, csv_for_people(table))
+    return table
+
+
+def _rows(
+    photograph: Photograph, people: list[str], templates: np.ndarray, threshold: float, least_face: int
+) -> list[list]:
+    if not photograph.faces:
+        return [[photograph.name, *[None] * 4, "", None, "", None, photograph.problem]]
+    columns, distances = nearest_people(photograph.embeddings, templates)
+    large = np.array([face.side >= least_face for face in photograph.faces])
+    accepted = accept(columns, np.where(large, distances, np.inf), threshold)
+    rows = []
+    for number, face in enumerate(photograph.faces):
+        nearest = people[columns[number]]
+        remarks = [face.photo.remark]
+        if not large[number]:
+            remarks.append(f"smaller than {least_face} pixels")
+        elif not accepted[number] and distances[number] <= threshold:
+            remarks.append(f"another face of this picture is nearer to {nearest}")
+        name = nearest if accepted[number] else UNKNOWN
+        box = [round(float(v), 1) for v in face.box]
+        remark = "; ".join(filter(None, remarks))
+        rows.append([photograph.name, *box, name, round(distances[number], 4), nearest, round(face.side), remark])
+    return rows
+
+
+def _draw(out: Path, photograph: Photograph, rows: list[list]) -> None:
+    faces = []
+    for face, row in zip(photograph.faces, rows, strict=True):
+        cells = dict(zip(COLUMNS, row, strict=True))
+        known = cells["name"] != UNKNOWN
+        faces.append(NamedBox(face.box, cells["name"], f"{cells['distance']:.2f}", known))
+    picture = draw_names(photograph.image, faces)
+    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    # The ending stays in the name: a.png and a.jpg are two pictures.
+    name = photograph.name if photograph.name.lower().endswith(".jpg") else f"{photograph.name}.jpg"
+    write_file(out / name, data.tobytes(), flush=False)
+
+
+def summary(table: pd.DataFrame, threshold: float) -> list[str]:
+    """The table in words."""
+    faces = table[table["name"] != ""]
+    known = faces[faces["name"] != UNKNOWN]
+    lines = [
+        f"{counted(table['photo'].nunique(), 'photograph')}, {counted(len(faces), 'face')}: {len(known)} recognised as "
+        f"{counted(known['name'].nunique(), 'person').replace('persons', 'people')}, {len(faces) - len(known)} unknown "
+        f"(threshold {threshold:.4f})"
+    ]
+    without = table[table["name"] == ""]
+    return lines + in_words(dict(zip(without["photo"], without["remark"], strict=True)))

@@ -1,0 +1,1 @@
+"""Photographs that nobody has labelled: which files, and a stream of the faces in them."""

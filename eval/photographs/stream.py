@@ -1,0 +1,110 @@
+"""Photographs → their faces with embeddings, a few photographs at a time, so that memory does not grow with them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data.alignment.every_face import PlacedFace
+from eval.embed import Embedder
+from eval.text import counted
+from runtime.errors import InputError, in_one_line
+
+# Photographs held in memory at once: enough faces for a batch of the network's, yet no gigabyte of large pictures.
+_AT_ONCE = 8
+# Reasons, and names of each, that are written out.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """``name``; ``image`` uint8 (H, W, 3) RGB, None where it could not be read, and ``problem``, why; its ``faces`` and
+    their ``embeddings``, float32 (F, D), unit rows."""
+
+    name: str
+    image: np.ndarray | None
+    problem: str
+    faces: list[PlacedFace]
+    embeddings: np.ndarray
+
+
+def embedded_photographs(embedder: Embedder, files: Mapping[str, Path]) -> Iterator[Photograph]:
+    """Every photograph of ``files`` (by name), in their order, those that can't be read or show no face, too."""
+    waiting: list[Photograph] = []
+    for name, path in tqdm(files.items(), desc="photographs", unit="", leave=False):
+        waiting.append(_read(embedder, name, path))
+        if len(waiting) == _AT_ONCE:
+            yield from _embedded(embedder, waiting)
+            waiting = []
+    yield from _embedded(embedder, waiting)
+
+
+def _read(embedder: Embedder, name: str, path: Path) -> Photograph:
+    try:
+        image, faces = embedder.every_face(path)
+    except InputError as error:
+        return Photograph(name, None, str(error).removeprefix(f"{path} "), [], np.empty((0, 0), np.float32))
+    return Photograph(name, image, "" if faces else "no face found", faces, np.empty((0, 0), np.float32))
+
+
+def _embedded(embedder: Embedder, photographs: list[Photograph]) -> Iterator[Photograph]:
+    """The same with the embeddings of all their faces, which go through the network together."""
+    aligned = [face.photo.image for each in photographs for face in each.faces]
+    if not aligned:
+        yield from photographs
+        return
+    rows, start = embedder.embed_aligned(np.stack(aligned)), 0
+    for each in photographs:
+        end = start + len(each.faces)
+        yield Photograph(each.name, each.image, each.problem, each.faces, rows[start:end])
+        start = end
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face without its pixels: the ``photo`` it is in, its ``box`` there, its shorter side in ``pixels``, and the
+    ``remark`` about it."""
+
+    photo: str
+    box: np.ndarray
+    pixels: float
+    remark: str
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """All ``faces`` of many photographs, their ``embeddings`` float32 (N, D), and why there are none in ``without``, by
+    the photograph's name."""
+
+    faces: list[FoundFace]
+    embeddings: np.ndarray
+    without: dict[str, str]
+
+    def problems(self) -> list[str]:
+        """The photographs without a face in a few lines."""
+        return in_words(self.without)
+
+
+def found_faces(embedder: Embedder, files: Mapping[str, Path]) -> FoundFaces:
+    """Every face of ``files`` (by name), for what needs all of them at once: memory grows with faces, not pictures."""
+    faces, rows, without = [], [], {}
+    for photograph in embedded_photographs(embedder, files):
+        if not photograph.faces:
+            without[photograph.name] = photograph.problem
+            continue
+        rows.append(photograph.embeddings)
+        faces += [FoundFace(photograph.name, face.box, face.side, face.photo.remark) for face in photograph.faces]
+    return FoundFaces(faces, np.concatenate(rows) if rows else np.empty((0, 0), np.float32), without)
+
+
+def in_words(without: Mapping[str, str]) -> list[str]:
+    """A line for each reason why photographs have no face, with the names of a few."""
+    lines = []
+    for problem, count in Counter(without.values()).most_common(_NAMED):
+        names = [name for name, why in without.items() if why == problem][:_NAMED]
+        more = ", …" if count > _NAMED else ""
+        lines.append(in_one_line(f"{counted(count, 'photograph')}: {problem} ({', '.join(names)}{more})"))
+    return lines

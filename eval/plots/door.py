@@ -1,0 +1,33 @@
+"""The open set of a door: how many strangers are let in against how many of the enrolled are not (ISO/IEC 19795-1)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from eval.plots.roc_det import Errors, det_of, thin
+from eval.plots.style import house_style, save
+
+
+def plot_door(path: Path, curves: Mapping[str, Errors], *, subtitle: str) -> None:
+    """Write the plot; arguments as ``door_figure``."""
+    save(door_figure(curves, subtitle=subtitle), path)
+
+
+@house_style()
+def door_figure(curves: Mapping[str, Errors], *, subtitle: str) -> Figure:
+    """FNIR over FPIR, both log, for all probes and each condition; ``curves`` by name."""
+    figure = det_of(list(curves.values()), "At the door: strangers let in, people left outside", subtitle)
+    axes = figure.axes[0]
+    axes.set_xlabel("strangers' pictures let in (FPIR); dotted: fewer than ten")
+    axes.set_ylabel("enrolled people not let in (FNIR = 1 − TPIR)")
+    return figure
+
+
+def door_curve(
+    name: str, fpir: np.ndarray, tpir: np.ndarray, known: int, strangers: int, here: tuple[float, float] | None
+) -> Errors:
+    """A line of the plot: the rates at each threshold, of how many pictures, and at the threshold in use."""
+    kept = thin(fpir, tpir)
+    return Errors(name, fpir[kept], tpir[kept], known, strangers, here)
