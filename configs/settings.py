@@ -20,6 +20,11 @@ BUILT_IN = "builtin"
 MOST_WORKERS = 256
 
 
+def _plain(values: Mapping) -> dict:
+    """As JSON has them: lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings that both objectives share."""
@@ -240,13 +245,13 @@ class Settings:
 
     def to_dict(self) -> dict:
         """Plain values, for config.json and the checkpoint."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return _plain(asdict(self))
 
     @classmethod
     def completed(cls, values: Mapping) -> dict:
-        """``values`` of a run that may be older, with the settings that have been added since."""
+        """``values`` of a run that may be older, and the settings added since, plain as in ``to_dict``."""
         added = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
-        return {**added, **values}
+        return {**_plain(added), **values}
 
     @classmethod
     def from_dict(cls, values: Mapping, source: str) -> Self:

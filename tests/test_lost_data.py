@@ -87,7 +87,7 @@ def test_each_killed_worker_ends_the_run_in_one_line_and_the_same_command_ends_i
     options = _options(drawn_faces, "killed")
     for death, place in (("evaluation", "epoch 0 and 5 batches of the next"), ("training", "epoch 1")):
         code, said = _run(options, death)
-        assert code == 2
+        assert code == 2, said
         (error,) = [line for line in said.splitlines() if "SIGKILL" in line]
         assert error.startswith("error: worker 0 of the data loader was killed by SIGKILL, as the system does when ")
         assert f"(results/killed: saved after {place}" in error

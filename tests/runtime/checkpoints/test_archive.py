@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from eval.identify.enrolment import Enrolment
-from models.weights.known import read_state
 from models.weights.pickled import read_pickled
+from models.weights.read import recognise_file
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
 
-READERS = {"checkpoint": load_checkpoint, "weights": read_state, "pickled": read_pickled}
+READERS = {"checkpoint": load_checkpoint, "weights": recognise_file, "pickled": read_pickled}
 
 
 def compressed(path: Path) -> None:
