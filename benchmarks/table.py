@@ -39,7 +39,7 @@ class Bar:
     @property
     def holds(self) -> bool:
         """False for nan, too."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
+        return bool(self.value >= self.limit if self.at_least else self.value <= self.limit)
 
     def __str__(self) -> str:
         relation = "at least" if self.at_least else "at most"
