@@ -8,6 +8,7 @@ import math
 import mmap
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data._utils import signal_handling
 from tqdm import tqdm
 
 from runtime.errors import InputError
@@ -89,7 +91,6 @@ class WatchedLoader(DataLoader):
 
     def _start(self) -> Iterator:
         """Starts the workers, which is not watched: an alarm now and then would keep a large process from forking."""
-        handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         try:
             batches = super().__iter__()
         except OSError as error:
@@ -97,9 +98,7 @@ class WatchedLoader(DataLoader):
                 f"can't start {self.num_workers} processes that load data ({error.strerror}); set workers lower"
             ) from None
         finally:
-            # torch's handler raises anywhere.
-            if handler is not None and signal.getsignal(signal.SIGCHLD) != handler:
-                signal.signal(signal.SIGCHLD, handler)
+            _remove_torchs_handler()
             kill_daemons_at_exit()
         self._workers = getattr(batches, "_workers", ())
         return batches
@@ -147,6 +146,14 @@ class WatchedLoader(DataLoader):
 def _worker_number() -> int:
     worker = get_worker_info()
     return worker.id if worker else 0
+
+
+def _remove_torchs_handler() -> None:
+    """torch raises for a dead worker anywhere. Its handler may be there since another loader of this process."""
+    if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGCHLD)
+        if getattr(handler, "__module__", None) == signal_handling.__name__:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _how_it_ended(exit_code: int) -> str:

@@ -6,7 +6,8 @@ import time
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from runtime.errors import InputError
 from runtime.processes import watched_loader
@@ -77,6 +78,14 @@ def test_a_worker_that_dies_between_two_epochs_interrupts_nothing_but_the_next_w
         _rows(loader)
     workers[1].join(timeout=20)
     assert workers[1].exitcode == -signal.SIGKILL  # though it is well, and may ignore SIGTERM
+
+
+def test_another_loaders_handler_for_dead_workers_is_gone(monkeypatch):
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)  # torch sets it once a process
+    assert len(list(DataLoader(list(range(4)), num_workers=1, multiprocessing_context="fork"))) == 4
+    assert signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL
+    assert _rows(_loader(lambda row: None)) == list(range(20))
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize(("workers", "reader"), [(2, "worker 1"), (0, "this process")])
