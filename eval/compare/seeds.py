@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from itertools import takewhile
 
+from configs import ArcFaceSettings, TripletSettings
 from runtime.run_folder import WITHOUT_EFFECT
 
 # What two trainings of one model may differ in.
 OF_A_SEED = WITHOUT_EFFECT | {"seed", "run_name", "preset"}
+# What runs of before a setting was added did.
+_ADDED = {**ArcFaceSettings.completed({}), **TripletSettings.completed({})}
 
 
 def group_by_settings(runs: Mapping[str, dict]) -> dict[str, list[str]]:
@@ -17,7 +20,7 @@ def group_by_settings(runs: Mapping[str, dict]) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for name, settings in runs.items():
-        key = repr(sorted((k, v) for k, v in settings.items() if k not in OF_A_SEED))
+        key = repr(sorted((k, v) for k, v in {**_ADDED, **settings}.items() if k not in OF_A_SEED))
         groups.setdefault(key, []).append(name)
     named: dict[str, list[str]] = {}
     for names in groups.values():

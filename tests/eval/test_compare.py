@@ -142,3 +142,9 @@ def test_runs_are_one_model_where_only_seed_and_name_differ():
         "y": {"lr": 0.3, "seed": 1},
     }
     assert group_by_settings(runs) == {"net": ["net_seed0", "net_seed1"], "net_lr": ["net_lr"], "x": ["x", "y"]}
+
+
+def test_a_seed_of_before_a_setting_was_added_is_a_seed_of_the_same_model():
+    new = {"lr": 0.1, "freeze": [], "least_images": 0, "measure_least_face": True}
+    runs = {"net_s0": {"seed": 0, **new}, "net_s1": {"seed": 1, "lr": 0.1}, "frozen": {**new, "freeze": ["stem"]}}
+    assert group_by_settings(runs) == {"net": ["net_s0", "net_s1"], "frozen": ["frozen"]}
