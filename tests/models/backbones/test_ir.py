@@ -1,20 +1,14 @@
 """IR against a second one: plain functions on seeded tensors under the names of AdaFace and CurricularFace."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from models import build_model
 from models.backbones.ir import FORMS, IRFeatures
-from models.embedder import FaceEmbedder
-from runtime.errors import InputError
-from runtime.memory.recompute import recompute_blocks
-from tests.models.upstream import DEPTHS, SIZE, images, ir_embeddings, ir_tensors
+from tests.models.face_network import EMBEDDING, build
+from tests.models.upstream import DEPTHS, images, ir_embeddings, ir_tensors
 
-EMBEDDING = 64
 UPSTREAM = {
     **{f"ir_{n}": (DEPTHS[100 if n == 101 else n], False, True) for n in (18, 34, 50, 101)},
     **{f"ir_{n}_se": (DEPTHS[100 if n == 101 else n], True, True) for n in (18, 34, 50, 101)},
@@ -30,12 +24,6 @@ def as_ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         own = name.replace("output_layer.3.", "neck.linear.").replace("output_layer.4.", "neck.norm.")
         renamed[own if own.startswith("neck.") else f"backbone.{name}"] = value
     return renamed
-
-
-def build(name: str, pooling: str = "backbone", size: int = SIZE) -> FaceEmbedder:
-    torch.manual_seed(0)
-    settings = {"embedding_size": EMBEDDING, "dropout": 0.0, "pretrained": "none"}
-    return build_model(name, pooling=pooling, image_size=size, **settings)
 
 
 @pytest.mark.parametrize("name", ["ir_18", "ir_18_se", "ir_50_se_curricular", "ir_50_curricular"])
@@ -59,26 +47,3 @@ def test_the_last_norm_learns_nothing():
     neck = build("ir_18").neck
     assert neck.norm.weight is None and neck.norm.bias is None and neck.norm.eps == 1e-5
     assert neck.linear.bias.requires_grad and neck.linear.in_features == 512 * 49
-
-
-@pytest.mark.parametrize("pooling", ["average", "gem"])
-def test_pooled_features_are_the_channels(pooling):
-    assert build("ir_18", pooling).neck.linear.in_features == 512
-
-
-def test_blocks_are_recomputed():
-    plain = build("ir_18_se")
-    saving = copy.deepcopy(plain)
-    assert recompute_blocks(saving) == 8
-    gradients = []
-    for model in (plain, saving):
-        model(images())[0, 0].backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
-    assert gradients[0].equal(gradients[1])
-
-
-@pytest.mark.parametrize("pooling", ["backbone", "average"])
-def test_another_image_size_is_refused_in_one_line(pooling):
-    with pytest.raises(InputError) as caught:
-        build("ir_18", pooling, size=128)
-    assert str(caught.value) == "ir_18 takes 112×112 images only; image_size is 128: set it to 112"

@@ -1,20 +1,13 @@
 """IResNet against a second one: plain functions on seeded tensors under the names of arcface_torch's files."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from models import build_model
 from models.backbones.iresnet import BLOCKS
-from models.embedder import FaceEmbedder
-from runtime.errors import InputError
-from runtime.memory.recompute import recompute_blocks
-from tests.models.upstream import SIZE, images, iresnet_embeddings, iresnet_tensors
-
-EMBEDDING = 64
+from tests.models.face_network import EMBEDDING, build
+from tests.models.upstream import images, iresnet_embeddings, iresnet_tensors
 
 
 def as_ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -25,12 +18,6 @@ def as_ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         f"{tail[first]}.{rest}" if first in tail else f"backbone.{name}": tensors[name]
         for name, (first, rest) in split.items()
     }
-
-
-def build(name: str, pooling: str = "backbone", size: int = SIZE) -> FaceEmbedder:
-    torch.manual_seed(0)
-    settings = {"embedding_size": EMBEDDING, "dropout": 0.0, "pretrained": "none"}
-    return build_model(name, pooling=pooling, image_size=size, **settings)
 
 
 @pytest.mark.parametrize("name", ["iresnet18", "iresnet50"])
@@ -53,30 +40,10 @@ def test_parameters_are_as_many_as_upstream(name, millions):
     assert (sum(p.numel() for p in features.parameters()) + tail) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-def test_every_position_has_weights_of_its_own_unless_they_are_pooled():
+def test_every_position_has_weights_of_its_own():
     assert build("iresnet18").neck.linear.in_features == 512 * 49
-    for pooling in ("average", "gem"):
-        assert build("iresnet18", pooling).neck.linear.in_features == 512
 
 
 def test_the_last_scale_stays_1():
     neck = build("iresnet18").neck
     assert not neck.norm.weight.requires_grad and neck.linear.bias.requires_grad and neck.norm.eps == 1e-5
-
-
-def test_blocks_are_recomputed():
-    plain = build("iresnet18")
-    saving = copy.deepcopy(plain)
-    assert recompute_blocks(saving) == sum(BLOCKS["iresnet18"])
-    gradients = []
-    for model in (plain, saving):
-        model(images())[0, 0].backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
-    assert gradients[0].equal(gradients[1])
-
-
-@pytest.mark.parametrize("pooling", ["backbone", "average"])
-def test_another_image_size_is_refused_in_one_line(pooling):
-    with pytest.raises(InputError) as caught:
-        build("iresnet18", pooling, size=128)
-    assert str(caught.value) == "iresnet18 takes 112×112 images only; image_size is 128: set it to 112"

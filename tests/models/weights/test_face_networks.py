@@ -21,8 +21,8 @@ from models.weights.pickled import read_pickled
 from models.weights.read import read_network
 from models.weights.recognise import recognise
 from runtime.checkpoints.file import load_checkpoint
-from runtime.errors import InputError
 from tests.models.upstream import DEPTHS, images, ir_embeddings, ir_tensors, iresnet_embeddings, iresnet_tensors
+from tests.one_line import one_line
 
 EMBEDDING = 48
 STEM = "input_layer.0.weight"
@@ -45,14 +45,6 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def pretrained(path: Path, backbone: str, **changes: object):
     settings = {"embedding_size": EMBEDDING, "pooling": "backbone", "image_size": 112, "dropout": 0.0, **changes}
     return build_model(backbone, pretrained=str(path), **settings).eval()
-
-
-def one_line(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 700, message
-    return message
 
 
 # ==== embeddings ====

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from models import start_of, weights_preprocessing
 from models.weights import hub
 from models.weights.hub import HubFile, fetch
-from runtime.errors import InputError
 from tests.models.upstream import DEPTHS, ir_tensors
+from tests.one_line import one_line
 
 REPOSITORY = "minchul/cvlface_adaface_ir18"
 COMMIT = "0123abc"
@@ -43,13 +43,6 @@ def published(home, monkeypatch) -> Path:
     monkeypatch.setattr(hub, "hf_hub_download", download)
     monkeypatch.setattr(hub, "list_repo_files", lambda *_, **__: ["README.md", "model.safetensors"])
     return snapshot
-
-
-def one_line(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import nn
 
 from models import build_model, weights_preprocessing
 from models.weights import known as weights
-from runtime.errors import InputError
+from tests.one_line import one_line
 
 VGGFACE2 = "20180402-114759-vggface2.pt"
 
@@ -22,14 +22,6 @@ VGGFACE2 = "20180402-114759-vggface2.pt"
 def build(backbone: str, pretrained: str, **settings):
     defaults = {"embedding_size": 512, "pooling": "backbone", "dropout": 0.0, "image_size": 96}
     return build_model(backbone, pretrained=pretrained, **{**defaults, **settings})
-
-
-def one_line(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 700, message
-    return message
 
 
 def with_random_statistics(model: nn.Module) -> nn.Module:
