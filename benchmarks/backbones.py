@@ -17,9 +17,10 @@ import tyro
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.fresh_network import fresh_network
 from benchmarks.table import Options, Report, machine
 from benchmarks.turns import median_seconds
-from models import BACKBONES, NECK_SIZES, build_model
+from models import BACKBONES
 from models.export import formats
 from models.weights.known import known_weights
 from runtime.errors import InputError, one_line_errors
@@ -49,19 +50,6 @@ class BackboneOptions(Options):
     """Export each network, for the size of its file: up to minutes each."""
     page: Path | None = None
     """Write the table as a page of Markdown."""
-
-
-def network(backbone: str) -> nn.Module:
-    """A fresh network with its own pooling."""
-    torch.manual_seed(0)
-    return build_model(
-        backbone,
-        embedding_size=NECK_SIZES.get(backbone, 512),
-        pooling="backbone",
-        dropout=0.0,
-        pretrained="none",
-        image_size=SIZE,
-    )
 
 
 def multiply_adds(model: nn.Module) -> int:
@@ -98,7 +86,7 @@ def inference_step(model: nn.Module) -> Callable[[], None]:
 
 def costs(backbone: str, reference: nn.Module, options: BackboneOptions) -> dict[str, str | int | float | None]:
     """The row of a backbone."""
-    model = network(backbone)
+    model = fresh_network(backbone, SIZE)
     row = {
         "backbone": backbone,
         "parameters (M)": sum(p.numel() for p in model.parameters()) / 1e6,
@@ -154,7 +142,7 @@ def main() -> int:
     options = tyro.cli(BackboneOptions, description=__doc__)
     if options.page and not options.page.parent.is_dir():
         raise InputError(f"can't write {options.page}: there is no folder {options.page.parent}")
-    report, reference = Report("backbones"), network(REFERENCE)
+    report, reference = Report("backbones"), fresh_network(REFERENCE, SIZE)
     for backbone in options.only or (QUICK if options.quick else BACKBONES):
         report.add(**costs(backbone, reference, options))
         report.write(options)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.fresh_network import fresh_network
 from benchmarks.table import Options, Report
 from data.datasets import image_loader
 from data.tables.pair_csv import CONDITIONS, PairTable
@@ -26,7 +27,6 @@ from eval.embed import embed
 from eval.metrics import bootstrap
 from eval.metrics.distances import pair_distances
 from eval.metrics.figures import figures
-from models import build_model
 
 SIDE = 112
 LEAST_RATIO = 1.8
@@ -57,10 +57,7 @@ def main(options: Options) -> int:
 def embed_once(report: Report, root: Path, images: int) -> None:
     """One row, and the bar on the ratio."""
     slices = [write_slice(root / str(part), images // SLICES, part) for part in range(SLICES)]
-    torch.manual_seed(0)
-    model = build_model(
-        "mobilefacenet", embedding_size=128, pooling="backbone", dropout=0.0, pretrained="none", image_size=SIDE
-    ).eval()
+    model = fresh_network("mobilefacenet", SIDE).eval()
     every_pair(model, root / "0", slices[0])  # so that nothing is lazy later
     seconds: dict[str, list[float]] = {"once": [], "every": []}
     difference = 0.0

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.fresh_network import fresh_network
 from benchmarks.table import Options, Report
 from benchmarks.turns import median_seconds
-from models import NECK_SIZES, build_model
 from models.export import formats
 
 # Backbone, image size in pixels.
@@ -33,15 +33,7 @@ _ROUNDS, _SECONDS = 15, 8.0
 
 def runners(backbone: str, size: int) -> dict[str, formats.Runner]:
     """The same network in PyTorch (channels last, as everything here runs it) and in onnxruntime."""
-    torch.manual_seed(0)
-    model = build_model(
-        backbone,
-        embedding_size=NECK_SIZES.get(backbone, 512),
-        pooling="backbone",
-        dropout=0.0,
-        pretrained="none",
-        image_size=size,
-    ).eval()
+    model = fresh_network(backbone, size).eval()
     network = formats.as_onnx(model, size, {})
     return {
         "torch": formats.torch_runner(model.to(memory_format=torch.channels_last)),

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.fresh_network import fresh_network
 from benchmarks.throughput.packed_faces import ROWS, pack_loader
 from benchmarks.throughput.parts import PartTimer
 from benchmarks.throughput.training import (
@@ -23,7 +24,6 @@ from benchmarks.throughput.training import (
     random_batch,
 )
 from losses import ArcFaceLoss
-from models import build_model
 from runtime.devices import loader_workers
 from runtime.run_folder import RunFolder
 from runtime.training.optim import optimiser_for
@@ -154,9 +154,7 @@ def measure_plain_fp16(backbone: str, size: int, batch: int, span: Span, device:
     """A loop in the manner of arcface_torch: fp16 autocast and its scaler, SGD, channels first, clipped, data ready."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    model = build_model(
-        backbone, embedding_size=EMBEDDING, pooling="backbone", dropout=0.0, pretrained="none", image_size=size
-    ).to(device, memory_format=torch.contiguous_format)
+    model = fresh_network(backbone, size, EMBEDDING).to(device, memory_format=torch.contiguous_format)
     centres = nn.Parameter(0.01 * torch.randn(IDENTITIES, EMBEDDING, device=device))
     optimiser = torch.optim.SGD([*model.parameters(), centres], lr=0.01, momentum=0.9, weight_decay=5e-4)
     on_gpu = device.type == "cuda"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from benchmarks.fresh_network import fresh_network
 from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
 from main_arcface import SETTINGS
-from models import build_model
 from runtime.devices import to_device
 from runtime.precision import make_precision
 from runtime.seeds import seed_everything
@@ -51,9 +51,7 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     seed_everything(0, way.deterministic)
     torch.backends.cudnn.benchmark = way.autotuned
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = way.tf32
-    model = build_model(
-        backbone, embedding_size=EMBEDDING, pooling="backbone", dropout=0.0, pretrained="none", image_size=size
-    )
+    model = fresh_network(backbone, size, EMBEDDING)
     model = to_device(model, device, one_gpu(device), compiled=way.compiled == "default")
     if not way.channels_last:
         model = model.to(memory_format=torch.contiguous_format)

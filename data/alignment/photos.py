@@ -1,6 +1,6 @@
 """One photograph as it comes from a camera → the aligned face in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +139,7 @@ class PhotoReader:
     def _measured(self, view: np.ndarray, faces: list[Detection], turned: str) -> FacePhoto:
         """The first of the faces found in a view, aligned and measured."""
         face = measured(view, faces[0], self._size, self._crop)
-        return FacePhoto(face.image, len(faces), turned, face.side, face.sharpness, face.yaw, needed=self._needed)
+        return replace(face, faces=len(faces), turned=turned, needed=self._needed)
 
 
 def measured(view: np.ndarray, face: Detection, size: int, crop: Crop) -> FacePhoto:
