@@ -25,7 +25,7 @@ import tyro
 from PIL import Image
 
 from benchmarks.table import Options, Report
-from data.alignment.detector import FaceDetector
+from data.alignment.finder import open_finder
 from data.masks.render import MASK_KINDS, render_mask
 from data.prepare.pipeline import prepare
 from data.prepare.settings import PrepareSettings
@@ -79,7 +79,8 @@ def measure_speed(report: Report, source: Path, work: Path, repeats: int) -> Non
 def _end_to_end(report: Report, place: str, source: Path, folder: Path, repeats: int) -> float:
     """Two rows: images a second of all, and by the processor's time, whose median is returned."""
     # The networks are loaded once, however many pictures there are: not counted.
-    detector = FaceDetector()
+    settings = _speed_settings(source, folder)
+    detector = open_finder(settings.detector, settings.landmarks)
     rates = []
     for run in range(repeats):
         started, cpu = time.perf_counter(), time.process_time()

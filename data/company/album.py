@@ -27,6 +27,9 @@ COLUMNS = ["photo", "name", "left", "top", "right", "bottom", "mask", *LANDMARK_
 # Width and height of group pictures; portraits are upright.
 _SIZES, _PORTRAIT = ((960, 640), (800, 600), (1200, 675)), (420, 480)
 _JPEG_QUALITY = 92
+# Each picture of a seed has a number of its own, so that no two are alike: group pictures from 0, then the portraits of
+# each person, bare ones first.
+_PORTRAITS, _PERSON, _VISIT = 10_000, 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,12 @@ class Album:
     """Seed of the people and their pictures."""
 
     def __post_init__(self) -> None:
-        least = {"people": 2, "strangers": 0, "portraits": 1, "visits": 0, "pictures": 0, "seed": 0}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {lowest}")
+        for name, low in {"people": 2, "strangers": 0, "portraits": 1, "visits": 0, "pictures": 0, "seed": 0}.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {low}")
+        for name, high in {"portraits": _VISIT, "visits": _PERSON - _VISIT, "pictures": _PORTRAITS}.items():
+            if getattr(self, name) > high:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at most {high}")
 
 
 def name_of(person: int) -> str:
@@ -85,12 +90,11 @@ def _count(wanted: Album) -> int:
 def _pictures(wanted: Album):
     """(path, picture) of everything that is drawn."""
     everybody = range(wanted.people + wanted.strangers)
-    # Each picture of a seed has a number of its own, so that no two are alike.
     for person in everybody:
         for number in range(wanted.portraits if person < wanted.people else 0):
             yield f"{PEOPLE}/{name_of(person)}/{number + 1}.jpg", _portrait(person, number, wanted.seed, 0.0)
         for number in range(wanted.visits):
-            yield f"{VISITS}/{name_of(person)}/{number + 1}.jpg", _portrait(person, 100 + number, wanted.seed, 1.0)
+            yield f"{VISITS}/{name_of(person)}/{number + 1}.jpg", _portrait(person, _VISIT + number, wanted.seed, 1.0)
     for number in range(wanted.pictures):
         rng = np.random.default_rng((wanted.seed, 8, number))
         width, height = _SIZES[number % len(_SIZES)]
@@ -100,7 +104,7 @@ def _pictures(wanted: Album):
 
 def _portrait(person: int, number: int, seed: int, masked: float) -> GroupPicture:
     width, height = _PORTRAIT
-    picture = 10_000 + 1_000 * person + number
+    picture = _PORTRAITS + _PERSON * person + number
     return draw_group([person], picture, seed, width=width, height=height, masked_share=masked)
 
 

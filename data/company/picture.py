@@ -76,14 +76,12 @@ def draw_group(
 
 def face_box(landmarks: np.ndarray) -> np.ndarray:
     """The upright box (4,) around a face whose landmarks (5, 2) are known: hairline to chin, temple to temple."""
-    points = template(1).astype(np.float64)
     eyes = landmarks[:2].astype(np.float64)
     middle, unit = eyes.mean(0), _unit(landmarks)
     down = landmarks[3:].mean(0) - middle
     down /= np.linalg.norm(down)
-    nose = points[2] - points[:2].mean(0)
     # A turned head's nose lies aside; the face's middle lies half-way to it.
-    aside = (landmarks[2] - middle) - (landmarks[2] - middle) @ down * down - nose[0]
+    aside = (landmarks[2] - middle) - (landmarks[2] - middle) @ down * down
     centre = middle + 0.55 * unit * down + 0.3 * aside
     half = np.array([1.02, 1.3]) * unit
     return np.concatenate([centre - half, centre + half]).astype(np.float32)

@@ -11,8 +11,8 @@
     render_mask(image, points, "cloth:tartan.png", rng) # the picture of a fabric
     render_mask(image, points, MaskStyle("surgical", (200, 30, 90), straps=(0, 0, 0)), rng)
 
-The landmarks of a photograph come from ``data.align.FaceDetector``; faces made by ``data.prepare`` have theirs in the
-CSV. The cost is nearly independent of the image's size.
+The landmarks of a photograph come from ``data.alignment.finder.open_finder``; faces made by ``data.prepare``
+have theirs in the CSV. The cost is nearly independent of the image's size.
 """
 
 import cmath

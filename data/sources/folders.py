@@ -25,7 +25,7 @@ def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Sour
         raise InputError(f"the source {root} is not there or not a folder; give one with a sub-folder per person")
     if not os.access(root, os.R_OK | os.X_OK):
         raise InputError(f"the source {root} may not be read; change its permissions, or give another folder")
-    folders, other = _walk(root)
+    folders, other = walk_pictures(root)
     if not folders and not other:
         raise InputError(f"the source {root} is empty; it needs one sub-folder of pictures per person")
     loose = folders.pop("", [])
@@ -53,8 +53,8 @@ def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Sour
     )
 
 
-def _walk(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
-    """Pictures (name, stamp) by folder, in sorted order, and (path, reason) of the other files."""
+def walk_pictures(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
+    """Pictures (name, stamp) by folder, in sorted order, and (path, reason) of the other files; ``root`` exists."""
     folders: dict[str, list[tuple[str, str]]] = {}
     other: list[tuple[str, str]] = []
     seen: set[tuple[int, int]] = set()

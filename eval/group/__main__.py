@@ -17,7 +17,7 @@ import tyro
 from data.sources.folders import list_folder
 from eval.embed import Embedder
 from eval.group.grouping import group_faces, grouping_figures
-from eval.group.outputs import write_groups
+from eval.group.outputs import refuse_to_replace, write_groups
 from eval.metrics.choose_threshold import checked_threshold
 from eval.photographs.files import list_photographs
 from eval.photographs.stream import FoundFace, found_faces
@@ -62,6 +62,7 @@ def group(settings: GroupSettings) -> dict | None:
     if settings.threshold is not None:
         checked_threshold(settings.threshold)
     files, people = _photographs(settings)
+    refuse_to_replace(settings.out, files.values())
     embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
     threshold = _threshold(settings, embedder)
     found = found_faces(embedder, files)

@@ -1,6 +1,6 @@
 """Groups of faces on disk: a table, a folder of cut-outs per person that data.prepare reads, and a contact sheet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ from data.sources.read_image import read_image
 from eval.photographs.stream import FoundFace
 from eval.plots.groups import SheetRow, plot_groups
 from eval.text import counted
+from runtime.errors import InputError
 from runtime.files import replace_folder, write_file
 from runtime.spreadsheet import csv_for_people
 
@@ -21,6 +22,15 @@ COLUMNS = ["group", "photo", "left", "top", "right", "bottom", "distance", "face
 _MARGIN = 0.6
 _JPEG_QUALITY = 95
 _ROWS, _FACES_A_ROW, _THUMBNAIL = 14, 10, 112
+
+
+def refuse_to_replace(out: Path, photographs: Iterable[Path]) -> None:
+    """Raise InputError if the folder people/ in ``out``, which write_groups replaces, is not of an earlier grouping, or
+    holds photographs to group."""
+    people = (out / PEOPLE).resolve()
+    foreign = people.exists() and not (out / TABLE).is_file()
+    if foreign or any(photograph.resolve().is_relative_to(people) for photograph in photographs):
+        raise InputError(f"{out / PEOPLE} holds other pictures and would be replaced; set --out to another folder")
 
 
 def write_groups(

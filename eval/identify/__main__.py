@@ -27,11 +27,11 @@ from eval.identify.door import figures_by_condition, write_door
 from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import look_alikes
-from eval.identify.photographs import TABLE, name_photographs, summary
+from eval.identify.photographs import TABLE, name_photographs, named_picture, summary
 from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
-from eval.photographs.files import list_photographs
+from eval.photographs.files import list_photographs, refuse_to_overwrite
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_file, write_json
@@ -84,7 +84,7 @@ def identify(settings: IdentifySettings) -> dict | None:
     if settings.threshold is not None:
         checked_threshold(settings.threshold)
     path = enrolment_file(settings)
-    photographs = list_photographs(settings.photos, apart_from=_photos_out(settings)) if settings.photos else {}
+    photographs = _photographs(settings)
     # So that embeddings of two networks are never compared.
     enrolment = Enrolment.load(path, network_digest(settings.model, settings.backbone))
     for person in settings.remove:
@@ -112,9 +112,19 @@ def identify(settings: IdentifySettings) -> dict | None:
     return figures
 
 
+def _photographs(settings: IdentifySettings) -> dict[str, Path]:
+    """The photographs to put names to, by name; none of them will be written over."""
+    if not settings.photos:
+        return {}
+    out = _photos_out(settings)
+    found = list_photographs(settings.photos, apart_from=out)
+    refuse_to_overwrite(found.values(), (named_picture(out, name) for name in found))
+    return found
+
+
 def _photos_out(settings: IdentifySettings) -> Path:
     """The folder of the photographs with names."""
-    return settings.photos_out or enrolment_file(settings).with_name("photos")
+    return settings.photos_out or enrolment_file(settings).with_name("named_photos")
 
 
 def _name(

@@ -74,9 +74,12 @@ def _draw(out: Path, photograph: Photograph, rows: list[list]) -> None:
         faces.append(NamedBox(face.box, cells["name"], f"{cells['distance']:.2f}", known))
     picture = draw_names(photograph.image, faces)
     data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    # The ending stays in the name: a.png and a.jpg are two pictures.
-    name = photograph.name if photograph.name.lower().endswith(".jpg") else f"{photograph.name}.jpg"
-    write_file(out / name, data.tobytes(), flush=False)
+    write_file(named_picture(out, photograph.name), data.tobytes(), flush=False)
+
+
+def named_picture(out: Path, name: str) -> Path:
+    """Where the photograph of that name goes with its names; the ending stays: a.png and a.jpg are two pictures."""
+    return out / (name if name.lower().endswith(".jpg") else f"{name}.jpg")
 
 
 def summary(table: pd.DataFrame, threshold: float) -> list[str]:

@@ -1,11 +1,12 @@
 """The photographs that a user names: files, and folders with all that lies under them."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data.sources.folders import walk_pictures
 from data.sources.read_image import is_picture
-from runtime.errors import InputError
+from eval.text import counted
+from runtime.errors import InputError, in_one_line
 
 
 def list_photographs(given: Sequence[Path], apart_from: Path | None = None) -> dict[str, Path]:
@@ -34,11 +35,33 @@ def list_photographs(given: Sequence[Path], apart_from: Path | None = None) -> d
     return found
 
 
+def refuse_to_overwrite(photographs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise InputError if one of the files to be written is one of the given photographs."""
+    originals = {path.resolve() for path in photographs}
+    for output in outputs:
+        if output.resolve() in originals:
+            raise InputError(f"{output} is one of the photographs and would be overwritten; set another output folder")
+
+
 def _under(folder: Path, apart_from: Path | None) -> list[Path]:
-    """The pictures under a folder, sorted; hidden folders are passed over."""
-    left_out = None if apart_from is None else apart_from.resolve()
-    pictures = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and Path(place, f).resolve() != left_out)
-        pictures += [Path(place, file) for file in sorted(files) if is_picture(file) and not file.startswith(".")]
-    return pictures
+    """The pictures under a folder, by folder and name; hidden folders are passed over."""
+    # Only below it: whoever names a folder means it.
+    left_out = None
+    if apart_from is not None and folder.resolve() in apart_from.resolve().parents:
+        left_out = apart_from.resolve()
+    folders, other = walk_pictures(folder)
+    unreadable = [(path, reason) for path, reason in other if is_picture(path)]
+    if unreadable:
+        path, reason = unreadable[0]
+        print(in_one_line(f"{counted(len(unreadable), 'picture')} passed over, such as {path}: {reason}"))
+    return [
+        folder / inside / name
+        for inside, pictures in sorted(folders.items())
+        if not _is_left_out(folder, inside, left_out)
+        for name, _ in pictures
+    ]
+
+
+def _is_left_out(folder: Path, inside: str, left_out: Path | None) -> bool:
+    hidden = any(part.startswith(".") for part in Path(inside).parts)
+    return hidden or (left_out is not None and (folder / inside).resolve().is_relative_to(left_out))

@@ -36,7 +36,8 @@ from models.export import formats
 from models.export.hub import Card, write_hub_folder
 from models.export.upstream import UPSTREAM, as_upstream, open_upstream
 from models.trained_model import TrainedModel, is_onnx, open_model
-from models.weights.pretrained import open_pretrained
+from models.weights.known import NONE
+from models.weights.pretrained import open_pretrained, start_of
 from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
 from runtime.files import write_file
@@ -147,7 +148,7 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
     """The metadata of a file: pre- and post-processing in words and numbers, as texts."""
     shown = Preprocessing.from_dict(opened.preprocessing)
     before = "add the embedding of the mirrored image, divide the sum by its length" if opened.mirror else "none"
-    threshold = "none stored" if opened.threshold is None else repr(opened.threshold)
+    threshold = formats.NO_THRESHOLD if opened.threshold is None else repr(opened.threshold)
     if shown.crop == "arcface5":
         points = json.dumps(template(shown.size).astype(float).round(3).tolist())
         crop = f"similarity transform of eyes, nose and corners of the mouth (left before right) to {points}"
@@ -165,7 +166,7 @@ def describe(opened: TrainedModel, settings: ExportSettings) -> dict[str, str]:
         "postprocessing": f"{before}: rows have length 1; compare two by their L2 distance, from 0 to 2",
         "threshold": threshold,
         "threshold_meaning": "same person where the distance is at most this",
-        "threshold_source": opened.threshold_source or "none stored",
+        "threshold_source": opened.threshold_source or formats.NO_THRESHOLD,
         "thresholds": json.dumps(opened.thresholds),
         "least_face": json.dumps(opened.least_face),
         "alignment": json.dumps(shown.alignment.to_dict()),
@@ -202,11 +203,15 @@ def _output_file(settings: ExportSettings) -> Path:
 
 
 def _card(opened: TrainedModel, settings: ExportSettings) -> Card:
-    """What is known about a run: its settings and its test."""
+    """What is known about a network: its settings, its start and its test."""
     run = Path(settings.model)
     config = read_run_file(run, "config.json") if (run / "config.json").is_file() else {"settings": {}}
     made_with = config["settings"]
-    start = config.get("started_from") or made_with.get("imported_from")
+    if settings.backbone:
+        start = start_of(settings.backbone, settings.model)
+    else:
+        start = config.get("started_from") or made_with.get("imported_from")
+    from_scratch = start is None and made_with.get("pretrained") == NONE
     trained = f"On {Path(made_with['data_root']).name}, {made_with['train_csv']}." if "data_root" in made_with else ""
     table: list[list[str]] = []
     if (run / "metrics.json").is_file():
@@ -214,7 +219,7 @@ def _card(opened: TrainedModel, settings: ExportSettings) -> Card:
         columns = {ALL_PAIRS: metrics, **metrics["by_condition"]}
         table = [["", *columns], *([label, *cells] for label, cells in figure_rows(columns))]
     alignment = str(Preprocessing.from_dict(opened.preprocessing).alignment)
-    return Card(run.name, describe(opened, settings), alignment, trained, start, table)
+    return Card(run.name, describe(opened, settings), alignment, trained, start, from_scratch, table)
 
 
 # ==== int8 ====

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from models.onnx.session import open_session
 from runtime.extras import extra
 
-FORMATS = ("onnx", "safetensors", "pt2")
+# What the metadata say of a threshold that nobody has chosen.
+NO_THRESHOLD = "none stored"
 INPUT, OUTPUT = "images", "embeddings"
 _PT2_METADATA = "metadata.json"
 

@@ -12,7 +12,7 @@ _LICENCES = {
     "InsightFace": "InsightFace offers its trained networks for non-commercial research alone, and so is this one",
     "facenet-pytorch": "facenet-pytorch is under the MIT licence; its networks were trained on research data sets",
 }
-_UNKNOWN = "the file does not say its licence: look where it comes from before you publish or use this"
+_UNKNOWN = "its licence is not recorded: look where it comes from before you publish or use this"
 _SCRATCH = "it was trained from scratch: the licence is yours to choose, within that of the training faces"
 
 
@@ -24,7 +24,8 @@ class Card:
     metadata: Mapping[str, str]  # as in the safetensors file
     alignment: str
     trained_on: str
-    start: Mapping | None  # as in a run's config.json
+    start: Mapping | None  # as in a run's config.json; None: not recorded, or none
+    from_scratch: bool
     table: Sequence[Sequence[str]]
 
 
@@ -53,7 +54,7 @@ def model_card(card: Card) -> str:
             "",
             "## Training",
             "",
-            f"{card.trained_on} {_start(card.start)}",
+            f"{card.trained_on} {_start(card)}",
             "",
             "## Results",
             "",
@@ -79,7 +80,7 @@ def model_card(card: Card) -> str:
             "",
             "## Licence",
             "",
-            f"{_licence(card.start)}.",
+            f"{_licence(card)}.",
             "",
         ]
     )
@@ -93,15 +94,17 @@ def _results(table: Sequence[Sequence[str]]) -> list[str]:
     return [head, rule, *rows, "", "In brackets: 95 % intervals over people. A TAR needs 10/FAR different pairs."]
 
 
-def _start(start: Mapping | None) -> str:
+def _start(card: Card) -> str:
+    start = card.start
     if not start:
-        return "It started from scratch."
+        return "It started from scratch." if card.from_scratch else "What it started from is not recorded."
     revision = f", revision {start['revision']}" if start.get("revision") else ""
     return f"It started from {start['kind']}: {start['file']}{revision}, SHA-256 {start['sha256']}."
 
 
-def _licence(start: Mapping | None) -> str:
+def _licence(card: Card) -> str:
+    start = card.start
     if not start:
-        return _SCRATCH
+        return _SCRATCH if card.from_scratch else _UNKNOWN
     known = (text for name, text in _LICENCES.items() if name in start["kind"])
     return f"It started from {start['kind']}; {next(known, _UNKNOWN)}"

@@ -49,8 +49,9 @@ def as_upstream(model: nn.Module, network: dict, preprocessing: dict, name: str)
     would feed it otherwise than its ``preprocessing`` says.
     """
     to = UPSTREAM[name]
-    for part in ("mean", "std"):
-        shown, theirs = list(preprocessing[part]), ARCFACE_PREPROCESSING[part]
+    for part in ("crop", "mean", "std"):
+        shown, theirs = preprocessing[part], ARCFACE_PREPROCESSING[part]
+        shown = shown if part == "crop" else list(shown)
         if shown != theirs:
             raise InputError(f"this network takes {part} {shown}, that of format {name} is {theirs}; export it as onnx")
     if network["backbone"] not in to.backbones or network["pooling"] != "backbone":

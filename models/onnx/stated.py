@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from models.export.formats import NO_THRESHOLD
 from models.onnx.interface import Front
+from runtime.checkpoints.content import ALIGNMENT
 from runtime.errors import InputError
 from runtime.kinds import (
     FLAG,
     NUMBER,
     POSITIVE,
-    TEXT,
     Fields,
-    Kind,
     list_of,
     or_none,
     parse_json,
@@ -26,11 +26,6 @@ from runtime.kinds import (
     whole,
 )
 
-NO_THRESHOLD = "none stored"
-_ALIGNMENT = Kind(
-    lambda value: table_of(TEXT).holds(value) and value.keys() <= {"detector", "landmarks", "masks"},
-    "detector, landmarks and masks, each a text",
-)
 _IN_JSON: Fields = {
     "size": whole(1, 8_192),
     "mean": list_of(NUMBER, 3),
@@ -38,7 +33,7 @@ _IN_JSON: Fields = {
     "mirror": FLAG,
     "threshold": NUMBER,
     "thresholds": table_of(table_of(or_none(NUMBER))),
-    "alignment": _ALIGNMENT,
+    "alignment": ALIGNMENT,
     "least_face": or_none(whole(1)),
 }
 _ORDERS = ("RGB", "BGR")

@@ -62,6 +62,8 @@ def find_weights(backbone: str, pretrained: str) -> Path:
     if pretrained in known:
         return _cached(known[pretrained]) or _download(known[pretrained], backbone)
     path = find_checkpoint(Path(pretrained))
+    if Path(pretrained).is_dir() and not path.is_file():
+        raise InputError(f"{pretrained} has no {path.name}; let the run finish an epoch, or name another start")
     if not path.is_file():
         names = ", ".join([NONE, *known])
         raise InputError(

@@ -12,7 +12,7 @@ from models.backbones.timm_networks import TIMM_PREFIX
 from models.tail import same_pooling
 from models.weights.hub import PREFIX, revision_of
 from models.weights.imported import FACENET, FACENET_PREPROCESSING, Imported
-from models.weights.known import FACENET_FILES, NONE, find_weights
+from models.weights.known import FACENET_FILES, NONE, find_weights, known_weights
 from models.weights.names import BACKBONE
 from models.weights.read import KNOWN, recognise_file
 from runtime.checkpoints.file import load_network, load_state, require_finite
@@ -30,7 +30,7 @@ def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
     check_backbone(backbone)
     if pretrained == NONE or pretrained == "imagenet":
         return None
-    if pretrained in FACENET_FILES:
+    if pretrained in FACENET_FILES and pretrained in known_weights(backbone):
         return dict(FACENET_PREPROCESSING)
     path, network = open_pretrained(backbone, pretrained)
     if network.kind == FACENET and path.name not in FACENET_FILES.values():
@@ -51,7 +51,7 @@ def open_pretrained(backbone: str, pretrained: str) -> Start:
     Raises InputError: nothing of that name, damaged, of another backbone, or of a network that is not known.
     """
     path = find_weights(backbone, pretrained)
-    network = _own(path) or _foreign(path, backbone)
+    network = _own(path, is_run=Path(pretrained).is_dir()) or _foreign(path, backbone)
     require_settings(network, pretrained, backbone=backbone)
     return Start(path, network)
 
@@ -92,13 +92,15 @@ def load_weights(embedder: nn.Module, start: Start) -> None:
     load_state(embedder, network.state, str(path), optional=network.missing)
 
 
-def _own(path: Path) -> Imported | None:
-    """A checkpoint of this project; None for anything else."""
+def _own(path: Path, is_run: bool) -> Imported | None:
+    """A checkpoint of this project; None for anything else. Raises InputError if that of a run is not usable."""
     if path.suffix == ".safetensors":
         return None
     try:
         content = load_network(path)
     except InputError:
+        if is_run:
+            raise
         return None
     names = ("backbone", "embedding_size", "pooling", "image_size")
     settings = {name: content["settings"][name] for name in names}

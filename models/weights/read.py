@@ -81,6 +81,8 @@ def _own_export(state: dict[str, Tensor], metadata: dict[str, str], path: Path) 
     try:
         shown = {name: json.loads(metadata[name]) for name in ("size", "mean", "std")}
         preprocessing = {**shown, "crop": metadata["crop"]}
+        if "alignment" in metadata:
+            preprocessing["alignment"] = json.loads(metadata["alignment"])
         settings = {**json.loads(metadata["network"])}
         settings.setdefault("image_size", shown["size"])  # of published weights it is not said
     except (KeyError, ValueError, TypeError, RecursionError) as error:

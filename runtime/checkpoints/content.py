@@ -42,6 +42,12 @@ _SETTINGS: Fields = {
     "dropout": _SHARE,
     "image_size": whole(1, 8_192),
 }
+ALIGNMENT = Kind(
+    lambda value: table_of(TEXT).holds(value) and value.keys() <= {"detector", "landmarks", "masks"},
+    "detector, landmarks and masks, each a text",
+)
+# Older ones lack it.
+_ALIGNED: Fields = {"alignment": ALIGNMENT}
 _PREPROCESSING: Fields = {
     "size": whole(1, 8_192),
     "crop": TEXT,
@@ -55,7 +61,8 @@ def check_content(content: object, path: Path) -> None:
     """Raise InputError where a part of a checkpoint is of another kind than its name says, or no tensor of the file."""
     require(content, _CONTENT, str(path), _REMEDY, optional=True)
     require(content.get("settings", {}), _SETTINGS | {"mirror": FLAG}, f"{path}, settings", _REMEDY, optional=True)
-    require(content.get("preprocessing", {}), _PREPROCESSING, f"{path}, preprocessing", _REMEDY, optional=True)
+    shown = content.get("preprocessing", {})
+    require(shown, _PREPROCESSING | _ALIGNED, f"{path}, preprocessing", _REMEDY, optional=True)
     for number, line in enumerate(content.get("history", []), 1):
         require(line, _LINE, f"{path}, history, line {number}", _REMEDY, optional=True)
     storages = {}
@@ -76,6 +83,7 @@ def check_network(content: dict, path: Path) -> None:
     require(content, dict.fromkeys(("model", "settings", "preprocessing"), TABLE), str(path), remedy)
     require(content["settings"], _SETTINGS, f"{path}, settings", remedy)
     require(content["preprocessing"], _PREPROCESSING, f"{path}, preprocessing", remedy)
+    require(content["preprocessing"], _ALIGNED, f"{path}, preprocessing", remedy, optional=True)
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -63,3 +63,6 @@ def test_an_album_names_everybody_in_its_pictures(tmp_path):
         make_album(Album(tmp_path / "album"))
     with pytest.raises(InputError, match="people is 1, but must be at least 2"):
         Album(tmp_path / "other", people=1)
+    # One more would be the first visit without its mask.
+    with pytest.raises(InputError, match="portraits is 101, but must be at most 100"):
+        Album(tmp_path / "other", portraits=101)

@@ -1,6 +1,7 @@
 """Photographs grouped by person: from prepared faces with names; what is written for people and for data.prepare."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_second_call_replaces_the_folders(run, drawn_faces, tmp_path):
         group(GroupSettings(run, (drawn_faces / "plain" / "person_000000",), **settings))
         count = len(list((tmp_path / "groups" / "people").iterdir()))
         assert count == (3 if threshold == 0 else 1)
+
+
+def test_a_folder_of_other_people_and_the_photographs_themselves_are_left_alone(run, drawn_faces, tmp_path):
+    out = tmp_path / "album"
+    shutil.copytree(drawn_faces / "plain" / "person_000000", out / "people" / "Ada")
+    before = sorted(path.read_bytes() for path in out.rglob("*.jpg"))
+    for photos in (drawn_faces / "plain" / "person_000000", out / "people"):
+        with pytest.raises(InputError, match="people holds other pictures and would be replaced; set --out"):
+            group(GroupSettings(run, (photos,), out=out, device="cpu"))
+        (out / "groups.csv").touch()  # as if it were of an earlier grouping
+    assert sorted(path.read_bytes() for path in out.rglob("*.jpg")) == before
 
 
 def test_a_cut_out_has_its_face_nearest_to_the_centre():

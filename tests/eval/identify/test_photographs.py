@@ -91,6 +91,18 @@ def test_a_second_call_takes_the_enrolled_and_leaves_its_own_results_alone(scene
         assert set(faces["photo"]) == {"g.png"} and len(faces) == 3
 
 
+def test_photographs_are_not_written_over_by_their_copies_with_names(scene, settings, tmp_path):
+    folder, _ = scene
+    identify(settings(gallery=folder / "people"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.open(folder / "photos" / "group.png").save(photos / "group.jpg")
+    before = (photos / "group.jpg").read_bytes()
+    with pytest.raises(InputError, match=r"group.jpg is one of the photographs and would be overwritten"):
+        identify(settings(photos=(photos,), photos_out=photos))
+    assert (photos / "group.jpg").read_bytes() == before
+
+
 def test_small_faces_stay_unknown_and_look_alikes_are_said(scene, settings, tmp_path, capsys):
     folder, _ = scene
     identify(settings(gallery=folder / "people", photos=(folder / "photos",), least_face=300, threshold=2.0))

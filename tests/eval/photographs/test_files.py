@@ -1,8 +1,10 @@
 """Which photographs a user means."""
 
+import os
+
 import pytest
 
-from eval.photographs.files import list_photographs
+from eval.photographs.files import list_photographs, refuse_to_overwrite
 from runtime.errors import InputError
 
 
@@ -30,3 +32,18 @@ def test_what_is_not_there_is_said(tmp_path):
         list_photographs([tmp_path / "nowhere"])
     with pytest.raises(InputError, match=r"no picture in .*empty"):
         list_photographs([tmp_path / "empty"])
+
+
+def test_thumbnails_of_the_system_and_names_that_no_table_takes_are_passed_over(tmp_path, capsys):
+    touch(tmp_path, "a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg")
+    (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"")
+    assert list(list_photographs([tmp_path])) == ["a.jpg"]
+    said = capsys.readouterr().out
+    assert "1 picture passed over, such as" in said and "its name is not valid UTF-8" in said
+
+
+def test_an_original_is_never_written_over(tmp_path):
+    touch(tmp_path, "a.jpg", "other/a.jpg")
+    refuse_to_overwrite([tmp_path / "a.jpg"], [tmp_path / "named" / "a.jpg"])
+    with pytest.raises(InputError, match=r"a.jpg is one of the photographs and would be overwritten"):
+        refuse_to_overwrite([tmp_path / "other" / "a.jpg"], [tmp_path / "other" / ".." / "other" / "a.jpg"])

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data.alignment.alignment import Alignment
 from models import build_model, weights_preprocessing
 from models.export.__main__ import ExportSettings, export
 from models.export.hub import Card, model_card
 from models.weights.read import read_network
-from runtime.checkpoints.file import load_checkpoint
+from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
 from tests.processes import ROOT
 from tests.small_run import SETTINGS, write_small_run
@@ -37,7 +38,9 @@ def test_training_starts_from_it_with_its_preprocessing(published):
     file, settings = str(published / "model.safetensors"), {**SETTINGS, "dropout": 0.0}
     found = build_model(**settings, pretrained=file).state_dict()
     assert found.keys() == own["model"].keys() and all(found[name].equal(own["model"][name]) for name in found)
-    assert weights_preprocessing(SETTINGS["backbone"], file) == own["preprocessing"]
+    # What the run does not say, the file does: how faces were aligned before there was a choice.
+    stated = own["preprocessing"] | {"alignment": Alignment().to_dict()}
+    assert weights_preprocessing(SETTINGS["backbone"], file) == stated
     with pytest.raises(InputError, match="holds an export of this project; set embedding_size 16 .not 32.$"):
         build_model(**{**settings, "embedding_size": 32}, pretrained=file)
 
@@ -88,5 +91,27 @@ def test_without_a_test_or_a_known_licence_the_card_says_so():
     metadata = {**dict.fromkeys((*names, "threshold_source"), "x")}
     metadata["network"] = '{"backbone": "ir_18", "pooling": "backbone", "embedding_size": 512}'
     start = {"file": "a.ckpt", "sha256": "cd", "kind": "AdaFace's ir_18"}
-    card = model_card(Card("mine", metadata, "mtcnn", "On faces.", start, []))
-    assert "has not been tested" in card and "does not say its licence" in card
+    card = model_card(Card("mine", metadata, "mtcnn", "On faces.", start, False, []))
+    assert "has not been tested" in card and "its licence is not recorded" in card
+    scratch = model_card(Card("mine", metadata, "mtcnn", "On faces.", None, True, []))
+    assert "started from scratch" in scratch and "yours to choose" in scratch
+
+
+def test_a_network_whose_start_is_not_recorded_is_not_said_to_be_free(tmp_path):
+    # A bare checkpoint, as the mean of several networks has none either.
+    write_small_run(tmp_path / "run")
+    checkpoint = shutil.copy(tmp_path / "run" / "best.pt", tmp_path / "some.pt")
+    folder, _ = export(ExportSettings(str(checkpoint), "hub", out=tmp_path / "hub"))
+    card = (folder / "README.md").read_text()
+    assert "What it started from is not recorded" in card and "its licence is not recorded" in card
+    assert "scratch" not in card
+
+
+def test_an_export_keeps_how_faces_were_aligned(tmp_path):
+    run = write_small_run(tmp_path / "run")
+    content = load_checkpoint(run / "best.pt")
+    aligned = {"detector": "yunet", "landmarks": "detector", "masks": "before alignment"}
+    content["preprocessing"] = {**content["preprocessing"], "alignment": aligned}
+    save_checkpoint(run / "best.pt", {key: value for key, value in content.items() if key != "format"})
+    file, _ = export(ExportSettings(str(run), "safetensors"))
+    assert weights_preprocessing(SETTINGS["backbone"], str(file))["alignment"] == aligned

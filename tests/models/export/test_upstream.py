@@ -50,6 +50,10 @@ def test_networks_that_a_project_does_not_have_are_refused_in_one_line(tmp_path)
     save_checkpoint(run / "best.pt", content)
     with pytest.raises(InputError, match="takes std .0.2, 0.2, 0.2., that of format insightface is .0.5, 0.5, 0.5.;"):
         export(ExportSettings(str(run), "insightface"))
+    content["preprocessing"] |= {"std": [0.5, 0.5, 0.5], "crop": "mtcnn_box"}
+    save_checkpoint(run / "best.pt", content)
+    with pytest.raises(InputError, match="takes crop mtcnn_box, that of format insightface is arcface5;"):
+        export(ExportSettings(str(run), "insightface"))
     assert [path.name for path in run.iterdir() if path.name.startswith("model")] == []
 
 
@@ -59,7 +63,7 @@ def test_curricularface_is_written_bare_and_for_rgb():
             return {"backbone.input_layer.0.weight": torch.arange(3.0), "neck.linear.bias": torch.ones(2)}
 
     network = {"backbone": "ir_50_curricular", "pooling": "backbone"}
-    preprocessing = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    preprocessing = {"crop": "arcface5", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     content = as_upstream(Held(), network, preprocessing, "curricularface")
     held = torch.load(io.BytesIO(content), weights_only=True)
     assert same(held, {"input_layer.0.weight": torch.arange(3.0), "output_layer.3.bias": torch.ones(2)})

@@ -205,10 +205,6 @@ def sparse() -> onnx.ModelProto:
     return model
 
 
-def changed(**options: object) -> onnx.ModelProto:
-    return network(**options)
-
-
 def with_input(kind: int, shape: list) -> onnx.ModelProto:
     model = network()
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("data", kind, shape))

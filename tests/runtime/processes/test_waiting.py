@@ -28,8 +28,10 @@ def test_a_file_that_does_not_come_is_named_until_it_comes(tmp_path, monkeypatch
     assert said[0].startswith("reading pipe.jpg has taken ") and said[0].endswith("see whether the disk answers")
 
 
-def test_what_comes_at_once_is_not_named(capsys):
+def test_what_comes_at_once_is_not_named(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "PATIENCE", 0.2)
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 0.1)
     with named_while_waiting("face.jpg"):
         pass
-    time.sleep(1.2)
+    time.sleep(0.5)
     assert capsys.readouterr().err == ""
