@@ -64,15 +64,15 @@ class Settings:
     jitter: bool
     """Small random rotations, shifts and changes of size and light in training, to reduce overfitting."""
     alignment_errors: bool = False
-    """Move a training face that gets a new mask as data.prepare saw masks move the alignment. If it did not measure
-    that (--masks none, --masks-after-alignment), no face is moved."""
+    """Shift each newly masked training face by an alignment error that data.prepare measured. Without such measurements
+    (--masks none, --masks-after-alignment), no face is shifted."""
     max_unreadable: float
     """Share of an epoch's images that may be unreadable before the run stops."""
     mirror: bool
     """Evaluate the sum of the embeddings of each face and its mirror image: slightly better, twice the time."""
     measure_least_face: bool = False
-    """At the end measure the smallest face that the best checkpoint can use, and store it there for eval.same,
-    eval.identify and Embedder."""
+    """After training, measure the smallest face that the best checkpoint can use, and store it in the checkpoint for
+    eval.same, eval.identify and Embedder."""
     cache: Literal["none", "memory"]
     """memory: keep decoded training faces, one copy for all workers, image_size² × 3 bytes each."""
     builtin_people: int
@@ -86,7 +86,7 @@ class Settings:
     200), ir_18 (34, 50, 101; ir_50_se, ir_50_curricular and so on) or timm:NAME."""
     pretrained: str
     """none, the name of known weights (vggface2, casia-webface, imagenet), a weight file (InsightFace's, AdaFace's …),
-    one of the Hugging Face Hub (hf:OWNER/NAME[/FILE][@REVISION]), or a run of this project."""
+    a file on the Hugging Face Hub (hf:OWNER/NAME[/FILE][@REVISION]), or a run of this project."""
     embedding_size: int
     """Dimension of the embeddings."""
     pooling: Literal["backbone", "average", "gem"]
@@ -289,8 +289,7 @@ class ArcFaceSettings(Settings):
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
     centres_from: Literal["random", "means"] = "random"
-    """Where the class centres start: anywhere, or at the mean of the pre-trained network's embeddings of each
-    identity."""
+    """Initial class centres: random, or the mean of the pre-trained network's embeddings of each identity."""
     sampled_share: float
     """Share of the identities that take part in a step (Partial FC): 0.1 for a million of them; below 1 needs sgd."""
     shard_classes: bool

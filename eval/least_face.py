@@ -43,7 +43,7 @@ class LeastFace:
 
     def __str__(self) -> str:
         shares = ", ".join(f"{share:.2%} at {side}" for side, share in self.false_matches.items())
-        return f"smallest face: {self.side} px (false matches by the face's side in px: {shares})"
+        return f"smallest usable face: {self.side} px (false match rate by face size in px: {shares})"
 
 
 def store_least_face(run: RunFolder, model: nn.Module, evaluator: PairEvaluator, crop: Crop) -> None:

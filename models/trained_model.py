@@ -50,7 +50,7 @@ def open_model(name: str, backbone: str = "") -> TrainedModel:
     """
     if is_onnx(name):
         if backbone:
-            raise InputError(f"{name} brings its own network; leave --backbone {backbone} away")
+            raise InputError(f"{name} already defines its network; omit --backbone {backbone}")
         return _open_onnx(name)
     return _open_weights(name, backbone) if backbone else _open_checkpoint(name)
 

@@ -1,4 +1,4 @@
-"""InsightFace's IResNet-50 fine-tuned for masks: ArcFace on plain faces of which half get a mask as they are drawn.
+"""InsightFace's IResNet-50 fine-tuned for masks: ArcFace on plain faces, half of them masked when sampled.
 
     python main_arcface.py --preset finetune_insightface --pretrained backbone.pth --data-root FOLDER
 
@@ -8,8 +8,8 @@ backbone.pth is a file of arcface_torch (its model zoo: MS1MV3 or Glint360K, R50
 
 Scale, margin, weight decay and clipping are those of arcface_torch. The learning rate is a tenth of its 0.02 for 128
 images, with a short warm-up: the class centres start at random, and their first gradients would undo what the network
-knows. The margin grows over the first epoch for the same reason. Faces without a mask are half of the batch, so that
-plain pairs are not forgotten. One GPU of 11 GB with mixed precision; nothing at full size has been measured yet, so
+knows. The margin grows over the first epoch for the same reason. About half of each batch stays unmasked, so that
+accuracy on plain pairs is kept. One GPU of 11 GB with mixed precision; nothing at full size has been measured yet, so
 compare with the untouched network (python -m models.import_weights, then eval.verify) before you use the result.
 """
 

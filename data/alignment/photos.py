@@ -15,7 +15,7 @@ from data.tables.card import card_above, check_card
 from data.transforms import Crop, box_side, resize_face
 from runtime.errors import InputError
 
-SIDEWAYS = {0: "", 1: "turned a quarter to the left", 3: "turned a quarter to the right", 2: "turned upside down"}
+SIDEWAYS = {0: "", 1: "rotated 90° counter-clockwise", 3: "rotated 90° clockwise", 2: "rotated 180°"}
 
 # The detector sees some faces upside down or sideways, too, but is less sure of them (at most 0.9988 on 121
 # photographs, of which the upright views had more in every case): a face surer than this needs no look at the others.
@@ -58,9 +58,9 @@ class FacePhoto:
         several = f"{self.faces} faces: the one nearest the centre is taken" if self.faces > 1 else ""
         turned = f"{self.turned} to find a face" if self.turned else ""
         aligned = "an aligned face, taken as it is" if self.side is None else ""
-        small = f"a face of {self.side:.0f} pixels: below {self.needed} strangers look alike" if self.is_small else ""
+        small = f"face only {self.side:.0f} px wide: false matches rise under {self.needed}" if self.is_small else ""
         blurred = f"blurred or enlarged (sharpness {self.sharpness:.3f}, under {BLURRED})" if self.is_blurred else ""
-        away = f"a face turned {abs(self.yaw):.0f}° away, over {TURNED_AWAY}°" if self.is_turned_away else ""
+        away = f"head turned by {abs(self.yaw):.0f}°, over {TURNED_AWAY}°" if self.is_turned_away else ""
         return "; ".join(text for text in (several, turned, aligned, small, blurred, away) if text)
 
     @property
@@ -132,8 +132,8 @@ class PhotoReader:
             least = self._least_face
             rule, way = f"--least-face {least}", ""
             if not self._asked:
-                rule, way = f"the {least} that this network needs", " (--least-face 0 takes any face)"
-            raise InputError(f"{name}: its face has {surest.side:.0f} pixels, under {rule}; get closer{way}")
+                rule, way = f"the {least} px that this network needs", " (--least-face 0 accepts any face)"
+            raise InputError(f"{name}: the face is {surest.side:.0f} px wide, under {rule}; take it from closer{way}")
         return surest
 
     def _measured(self, view: np.ndarray, faces: list[Detection], turned: str) -> FacePhoto:

@@ -66,8 +66,8 @@ def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment |
 def warn_of_alignment(faces: str, found: Alignment, trained: Alignment) -> None:
     """One line, when a network meets ``faces`` that were found in another way than its training faces."""
     print(
-        f"warning: {faces}: aligned by {found.detector} with the {found.landmarks}'s points; the network was trained "
-        f"with {trained.detector} and the {trained.landmarks}'s points: its figures may not hold",
+        f"warning: {faces}: aligned by {found.detector}, {found.landmarks} landmarks; the network was trained "
+        f"with {trained.detector}, {trained.landmarks} landmarks: its accuracy may be lower",
         file=sys.stderr,
         flush=True,
     )

@@ -4,7 +4,8 @@
     python -m eval.group results/RUN PEOPLE --labelled          the sub-folders are names: how right are the groups?
 
 OUT gets people/ with a folder per person, which data.prepare reads, groups.csv with a row for each face, and sheet.png,
-the largest groups to look at. Masked and bare faces are grouped together. Nobody is in a photograph twice.
+the largest groups to look at. Masked and bare faces are grouped together. Two faces of one photograph count as
+different people (distance 2), so they rarely end up in one group.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ class GroupSettings:
     """Which network, which photographs."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
     photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTOS…")]
     """Photographs, and folders of them."""
     out: Path = Path("groups")
@@ -75,8 +76,8 @@ def group(settings: GroupSettings) -> dict | None:
     write_groups(settings.out, found.faces, found.embeddings, groups, files)
     sizes = np.bincount(groups)
     print(
-        f"{counted(len(files), 'photograph')}, {counted(len(groups), 'face')}: {len(sizes)} people, "
-        f"{int((sizes > 1).sum())} of them more than once (threshold {threshold:.4f})"
+        f"{counted(len(files), 'photograph')}, {counted(len(groups), 'face')}: {counted(len(sizes), 'group')}, "
+        f"{int((sizes > 1).sum())} with more than one face (threshold {threshold:.4f})"
     )
     if not settings.labelled:
         return None

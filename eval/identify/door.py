@@ -50,11 +50,9 @@ def sentences(figures: Mapping) -> list[str]:
         tpir = percent(point["tpir"]["share"], 1)
         if "fpir" in point:
             fpir = percent(point["fpir"]["share"], 2)
-            lines.append(
-                f"At {name} ({number(point['threshold'])}): {tpir} are let in under their name, {fpir} of strangers."
-            )
+            lines.append(f"At {name} ({number(point['threshold'])}): TPIR {tpir}, FPIR {fpir}.")
         else:
-            lines.append(f"At {name}: {tpir} are let in under their name (threshold {number(point['threshold'])}).")
+            lines.append(f"At {name}: TPIR {tpir} (threshold {number(point['threshold'])}).")
     return lines
 
 

@@ -118,9 +118,9 @@ def _doubts(found: Embedded) -> Iterator[str]:
     measured = [(p, face) for p, face in zip(found.pictures, found.faces, strict=True) if face is not None]
     needed = max((face.needed for _, face in measured), default=0)
     for doubt, words in (
-        ("is_small", f"have under {needed} pixels, where strangers look alike; --least-face {needed} leaves them out"),
+        ("is_small", f"are under {needed} px wide: false matches are likely; --least-face {needed} leaves them out"),
         ("is_blurred", "are blurred or enlarged"),
-        ("is_turned_away", "are turned far away"),
+        ("is_turned_away", "have a large yaw angle"),
     ):
         doubtful = [(p, face) for p, face in measured if getattr(face, doubt)]
         if doubtful:

@@ -18,10 +18,10 @@ def plot_door(path: Path, curves: Mapping[str, Errors], *, subtitle: str) -> Non
 @house_style()
 def door_figure(curves: Mapping[str, Errors], *, subtitle: str) -> Figure:
     """FNIR over FPIR, both log, for all probes and each condition; ``curves`` by name."""
-    figure = det_of(list(curves.values()), "At the door: strangers let in, people left outside", subtitle)
+    figure = det_of(list(curves.values()), "DET, open-set identification", subtitle)
     axes = figure.axes[0]
-    axes.set_xlabel("strangers' pictures let in (FPIR); dotted: fewer than ten")
-    axes.set_ylabel("enrolled people not let in (FNIR = 1 − TPIR)")
+    axes.set_xlabel("strangers' pictures accepted (FPIR); dotted: fewer than ten")
+    axes.set_ylabel("enrolled people not identified (FNIR = 1 − TPIR)")
     return figure
 
 

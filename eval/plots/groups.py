@@ -32,9 +32,9 @@ def groups_figure(rows: list[SheetRow], groups: int, faces: int) -> Figure:
     columns = _COLUMNS // across
     lines = -(-len(rows) // across)
     figure = new_figure(11, 0.9 + 1.38 * lines)
-    title = f"{counted(faces, 'face')}, {groups} people"
+    title = f"{counted(faces, 'face')}, {counted(groups, 'group')}"
     shown = f"the {len(rows)} largest groups" if len(rows) < groups else "every group"
-    headline(figure, title, f"{shown}; in a row the surest face comes first, the least sure last")
+    headline(figure, title, f"{shown}; each sorted by distance to the group's mean, nearest first")
     grid = figure.subplots(lines, _COLUMNS, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")

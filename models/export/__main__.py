@@ -265,7 +265,7 @@ def main() -> None:
     out, difference = export(settings)
     print(f"largest difference from PyTorch on built-in faces: {difference:.2g}")
     if settings.format == "hub":
-        print(f"written to {out}; read README.md in it before you publish it: huggingface-cli upload OWNER/NAME {out}")
+        print(f"written to {out}; read README.md in it before you publish it: hf upload OWNER/NAME {out}")
         return
     described = "" if settings.format in UPSTREAM else "; its metadata describe input and output"
     print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB){described}")

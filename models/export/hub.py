@@ -9,11 +9,11 @@ from runtime.files import replace_folder, write_file
 
 # What is certain about the licences of what others published.
 _LICENCES = {
-    "InsightFace": "InsightFace offers its trained networks for non-commercial research alone, and so is this one",
+    "InsightFace": "InsightFace licenses its models for non-commercial research only, and the same applies to this one",
     "facenet-pytorch": "facenet-pytorch is under the MIT licence; its networks were trained on research data sets",
 }
-_UNKNOWN = "its licence is not recorded: look where it comes from before you publish or use this"
-_SCRATCH = "it was trained from scratch: the licence is yours to choose, within that of the training faces"
+_UNKNOWN = "The licence is not recorded: check the source of the weights before you publish or use this network"
+_SCRATCH = "It was trained from scratch: choose a licence that the terms of the training images allow"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def write_hub_folder(folder: Path, weights: bytes, card: Card) -> None:
 def model_card(card: Card) -> str:
     """The text of README.md."""
     network = json.loads(card.metadata["network"])
-    what = f"{network['backbone']}, pooling {network['pooling']}, embeddings of {network['embedding_size']} values"
+    what = f"{network['backbone']}, pooling {network['pooling']}, {network['embedding_size']}-dimensional embeddings"
     return "\n".join(
         [
             "---",
@@ -65,7 +65,7 @@ def model_card(card: Card) -> str:
             f"- Alignment: {card.alignment}. Crop: {card.metadata['crop_meaning']}.",
             f"- Input: {card.metadata['channel_order']}, {card.metadata['preprocessing']};"
             f" mean {card.metadata['mean']}, std {card.metadata['std']}.",
-            f"- Output, after {card.metadata['postprocessing']}.",
+            f"- Output: unit embeddings. Post-processing: {card.metadata['postprocessing']}.",
             f"- Threshold: {card.metadata['threshold']} ({card.metadata['threshold_source']}).",
             "",
             "The metadata of `model.safetensors`, the same as in `config.json`, say how the network was built. In the "
@@ -74,8 +74,8 @@ def model_card(card: Card) -> str:
             "## Limits",
             "",
             "- Faces aligned in another way give worse embeddings; so do masks unlike those of the training.",
-            "- The threshold was chosen on pairs of other people, but of the same kind: choose it anew on yours.",
-            "- Error rates differ between groups of people and are not measured for each here.",
+            "- The threshold was chosen on other people, but on similar images: choose it again on your own data.",
+            "- Error rates differ between demographic groups and were not measured separately here.",
             "- A face is personal data: ask the people whose faces you compare.",
             "",
             "## Licence",
@@ -91,7 +91,7 @@ def _results(table: Sequence[Sequence[str]]) -> list[str]:
         return ["This network has not been tested."]
     head, *rows = (f"| {' | '.join(cells)} |" for cells in table)
     rule = f"|{' --- |' * len(table[0])}"
-    return [head, rule, *rows, "", "In brackets: 95 % intervals over people. A TAR needs 10/FAR different pairs."]
+    return [head, rule, *rows, "", "In brackets: 95 % intervals over people. A TAR needs 10/FAR impostor pairs."]
 
 
 def _start(card: Card) -> str:
@@ -107,4 +107,4 @@ def _licence(card: Card) -> str:
     if not start:
         return _SCRATCH if card.from_scratch else _UNKNOWN
     known = (text for name, text in _LICENCES.items() if name in start["kind"])
-    return f"It started from {start['kind']}; {next(known, _UNKNOWN)}"
+    return f"It started from {start['kind']}. {next(known, _UNKNOWN)}"

@@ -69,7 +69,7 @@ def _only_input(graph: GraphProto, path: Path) -> ValueInfoProto:
         names = in_one_line(", ".join(value.name for value in inputs), 80) or "none"
         raise InputError(f"{path} has {len(inputs)} inputs ({names}); a face network has one, the faces")
     if inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise InputError(f"{path}: its input is of another type than float32; export it with that")
+        raise InputError(f"{path}: its input is not float32; export it with a float32 input")
     return inputs[0]
 
 
@@ -78,7 +78,7 @@ def _size(shape: list[int | None], name: str, path: Path) -> tuple[int, bool]:
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise InputError(f"{path} takes {_shown(shape)}, no images of three channels; give a face network")
     if shape[0] not in (None, 1):
-        raise InputError(f"{path} takes {shape[0]} faces at once, no more and no fewer; export it for 1, or for any")
+        raise InputError(f"{path} has a fixed batch size of {shape[0]}; export it with batch size 1 or a dynamic batch")
     channels_last = shape[1] != 3
     height, width = shape[1:3] if channels_last else shape[2:4]
     if height is None or width is None:
@@ -111,12 +111,12 @@ def _shapes_for_one_face(model: ModelProto, image: str, path: Path) -> dict[str,
     try:
         inferred = onnx.shape_inference.infer_shapes(one, data_prop=True).graph
     except Exception as error:  # of several classes
-        raise InputError(f"{path}: its shapes don't fit together ({in_one_line(error, 100)})") from None
+        raise InputError(f"{path}: shape inference failed ({in_one_line(error, 100)})") from None
     shapes = {value.name: _whole_shape(value) for value in (*inferred.value_info, *inferred.output)}
     unknown = [node for node in inferred.node if any(name and shapes.get(name) is None for name in node.output)]
     if unknown:
         raise InputError(
-            f"{path}: the size of {len(unknown)} results can't be told before it runs (first: {unknown[0].op_type} "
+            f"{path}: the output shapes of {len(unknown)} nodes can't be inferred (first: {unknown[0].op_type} "
             f"{in_one_line(unknown[0].name, 60)}); simplify it with onnxsim, or export it again"
         )
     return shapes

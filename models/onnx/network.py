@@ -63,7 +63,7 @@ class OnnxNetwork(nn.Module):
         faces = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         alone = np.concatenate([self._run(faces[:1]), self._run(faces[1:])])
         if not np.isfinite(alone).all():
-            raise InputError(f"{self._path} gives embeddings that are no numbers; take another file")
+            raise InputError(f"{self._path} gives NaN or infinite embeddings; use another file")
         if not self.interface.any_batch:
             return False
         try:

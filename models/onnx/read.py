@@ -148,7 +148,7 @@ def _check_length(tensor: TensorProto, path: Path) -> None:
     else:
         fits = len(getattr(tensor, _NUMBERS[tensor.data_type])) == values
     if not fits:
-        raise InputError(f"{path}: {_name(tensor)} is to have {values:,} values and has others; the file is damaged")
+        raise InputError(f"{path}: {_name(tensor)} should have {values:,} values but does not; the file is damaged")
 
 
 def _bytes(tensor: TensorProto, path: Path) -> int:

@@ -49,7 +49,7 @@ def stated_in(metadata: Mapping[str, str], size: int, path: Path) -> dict:
     Raises InputError for values of a wrong kind, and for another size than the graph's.
     """
     texts = {name: text for name, text in metadata.items() if name in _IN_JSON and text != NO_THRESHOLD}
-    remedy = "mend the file's metadata, or export it again"
+    remedy = "correct the file's metadata, or export it again"
     values = {name: parse_json(text, f"{path}, metadata, {name}", remedy) for name, text in texts.items()}
     require(values, _IN_JSON, f"{path}, metadata", remedy, optional=True)
     values |= {name: metadata[name] for name in ("crop", "channel_order", "threshold_source") if name in metadata}

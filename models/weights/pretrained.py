@@ -14,7 +14,7 @@ from models.weights.hub import PREFIX, revision_of
 from models.weights.imported import FACENET, FACENET_PREPROCESSING, Imported
 from models.weights.known import FACENET_FILES, NONE, find_weights, known_weights
 from models.weights.names import BACKBONE
-from models.weights.read import KNOWN, recognise_file
+from models.weights.read import recognise_file, unknown_network
 from runtime.checkpoints.file import load_network, load_state, require_finite
 from runtime.errors import InputError
 from runtime.files import sha256
@@ -114,8 +114,7 @@ def _foreign(path: Path, backbone: str) -> Imported:
         return network
     if backbone.startswith(("efficientnet_", "seresnext101", TIMM_PREFIX)):
         return _of_general_images(state, backbone)
-    names = ", ".join(list(state)[:3])
-    raise InputError(f"{path} is of a network that is not known here (its names: {names}, …); known are {KNOWN}")
+    raise unknown_network(path, state)
 
 
 def _of_general_images(state: Mapping[str, Tensor], backbone: str) -> Imported:

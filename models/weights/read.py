@@ -21,7 +21,7 @@ _NETWORK_KEYS = ("model", "model_state_dict", "state_dict", "state_dict_backbone
 # The largest network here, EfficientNet-B7, has 824 modules; one that contains itself has endlessly many.
 _MOST_MODULES = 5_000
 
-KNOWN = (
+_KNOWN = (
     "InsightFace's IResNet and MobileFaceNet (MXNet names), AdaFace's, CVLface's and CurricularFace's IR, "
     "facenet-pytorch's InceptionResnetV1, checkpoints of the 2021 system"
 )
@@ -34,9 +34,14 @@ def read_network(path: Path) -> Imported:
     """
     network, state = recognise_file(path)
     if network is None:
-        names = ", ".join(list(state)[:3])
-        raise InputError(f"{path} is of a network that is not known here (its names: {names}, …); known are {KNOWN}")
+        raise unknown_network(path, state)
     return network
+
+
+def unknown_network(path: Path, state: Mapping[str, Tensor]) -> InputError:
+    """What is to be said of a file whose tensors are those of no network that is known."""
+    names = ", ".join(list(state)[:3])
+    return InputError(f"{path} holds an unknown network (first tensors: {names}, …); supported are {_KNOWN}")
 
 
 def recognise_file(path: Path) -> tuple[Imported | None, dict[str, Tensor]]:

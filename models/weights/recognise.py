@@ -132,7 +132,7 @@ def _beside(path: Path) -> str | None:
 def _turned(network: Imported, stem: str) -> Imported:
     """The network of RGB that gives the same embeddings as that of BGR."""
     state = {**network.state, stem: network.state[stem].flip(1)}
-    remark = "it takes BGR: the kernel of its first convolution is turned, so that it takes RGB here"
+    remark = "it takes BGR: the input channels of its first convolution were reversed, so that it takes RGB here"
     return replace(network, state=state, remarks=[*network.remarks, remark])
 
 

@@ -118,7 +118,7 @@ def test_a_run_stores_it_beside_its_threshold(stripes, tmp_path, capsys):
     content = load_checkpoint(run.best)
     assert content["least_face"] == found.side and content["epoch"] == 2
     assert content["false_matches_by_side"] == {str(side): share for side, share in found.false_matches.items()}
-    assert f"smallest face: {found.side} px" in capsys.readouterr().out
+    assert f"smallest usable face: {found.side} px" in capsys.readouterr().out
 
 
 def test_eval_threshold_measures_it_anew_and_the_embedder_takes_it(drawn_faces, tmp_path, monkeypatch, capsys):
@@ -128,5 +128,5 @@ def test_eval_threshold_measures_it_anew_and_the_embedder_takes_it(drawn_faces, 
     monkeypatch.setattr(sys, "argv", ["threshold", str(run), *csvs, "--root", str(drawn_faces)])
     command.main()
     stored = load_checkpoint(run / "best.pt")["least_face"]
-    assert f"smallest face: {stored} px" in capsys.readouterr().out
+    assert f"smallest usable face: {stored} px" in capsys.readouterr().out
     assert Embedder(str(run), device="cpu").smallest_face == stored

@@ -85,7 +85,7 @@ def test_a_turned_photograph_gives_the_same_face_and_says_so(photos):
     embedder = Embedder("net", device="cpu")
     upright = embedder.face(photos / "ann.png")
     assert upright.remark == ""
-    for name, turned in (("sideways", "quarter to the right"), ("upside_down", "upside down")):
+    for name, turned in (("sideways", "rotated 90° clockwise"), ("upside_down", "rotated 180°")):
         face = embedder.face(photos / f"{name}.png")
         assert turned in face.remark
         assert np.abs(face.image.astype(int) - upright.image).mean() < 8
@@ -102,9 +102,9 @@ def test_a_small_face_is_said_and_refused_if_asked(photos, tmp_path, monkeypatch
     sides = [Embedder("net", device="cpu").face(path).side for path in (large, small)]
     assert sides[0] > 100 and sides[1] == pytest.approx(sides[0] * 64 / len(ann), rel=0.15)
     assert run(large, small, "--out", str(tmp_path / "same.png"), monkeypatch=monkeypatch) == 0
-    assert f"small.png: a face of {sides[1]:.0f} pixels" in capsys.readouterr().out
+    assert f"small.png: face only {sides[1]:.0f} px wide" in capsys.readouterr().out
     assert run(large, small, "--least-face", "60", monkeypatch=monkeypatch) == 2
-    assert f"its face has {sides[1]:.0f} pixels, under --least-face 60" in capsys.readouterr().err
+    assert f"the face is {sides[1]:.0f} px wide, under --least-face 60" in capsys.readouterr().err
 
 
 def test_what_the_network_was_measured_to_need_is_refused_unless_asked_otherwise(
@@ -115,14 +115,14 @@ def test_what_the_network_was_measured_to_need_is_refused_unless_asked_otherwise
     cv2.imwrite(small, cv2.resize(ann, (128, 128), interpolation=cv2.INTER_AREA))
     out = ("--out", str(tmp_path / "same.png"))
     assert run(large, small, *out, monkeypatch=monkeypatch) == 0  # not measured: no remark at its 56 pixels
-    assert "strangers look alike" not in capsys.readouterr().out
+    assert "false matches rise" not in capsys.readouterr().out
     monkeypatch.setattr(embed_module, "open_model", lambda *_: dataclasses.replace(network, least_face=60))
     assert run(large, small, *out, monkeypatch=monkeypatch) == 2
     error = capsys.readouterr().err
-    assert "under the 60 that this network needs; get closer (--least-face 0 takes any face)" in error
+    assert "under the 60 px that this network needs; take it from closer (--least-face 0 accepts any face)" in error
     assert error.count("\n") == 1
     assert run(large, small, *out, "--least-face", "0", monkeypatch=monkeypatch) == 0
-    assert "below 60 strangers look alike" in capsys.readouterr().out
+    assert "false matches rise under 60" in capsys.readouterr().out
 
 
 def test_blurred_and_turned_faces_are_said(photos, tmp_path):
@@ -131,8 +131,8 @@ def test_blurred_and_turned_faces_are_said(photos, tmp_path):
     assert plain.remark == "" and plain.measures.startswith(f"{plain.side:.0f} pixels, sharpness ")
     blurred = embedder.face(cv2.GaussianBlur(cv2.imread(str(photos / "ann.png"))[..., ::-1], (0, 0), 6))
     assert "blurred or enlarged" in blurred.remark and blurred.sharpness < plain.sharpness / 4
-    assert FacePhoto(plain.image, 1, "", 90.0, 0.3, -52.0).remark == "a face turned 52° away, over 40°"
-    assert FacePhoto(plain.image, 1, "", 30.0, 0.01, 0.0).remark == "a face of 30 pixels: below 40 strangers look alike"
+    assert FacePhoto(plain.image, 1, "", 90.0, 0.3, -52.0).remark == "head turned by 52°, over 40°"
+    assert FacePhoto(plain.image, 1, "", 30.0, 0.01, 0.0).remark == "face only 30 px wide: false matches rise under 40"
 
 
 def run(*arguments: str, monkeypatch) -> int:
@@ -150,7 +150,7 @@ def test_the_command_says_its_verdict_and_draws_both_faces(photos, tmp_path, mon
     ann, ben, sideways = (str(photos / f"{name}.png") for name in ("ann", "ben", "sideways"))
     assert run(ann, sideways, "--out", str(out), monkeypatch=monkeypatch) == 0
     printed = capsys.readouterr().out
-    assert "Same person: distance 0." in printed and "≤ threshold 0.400" in printed and "turned a quarter" in printed
+    assert "Same person: distance 0." in printed and "≤ threshold 0.400" in printed and "rotated 90°" in printed
     assert cv2.imread(str(out)).shape[0] > 300
     assert run(ann, ben, "--threshold", "0.001", "--out", str(out), monkeypatch=monkeypatch) == 0
     assert "Different people" in capsys.readouterr().out

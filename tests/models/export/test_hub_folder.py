@@ -92,9 +92,9 @@ def test_without_a_test_or_a_known_licence_the_card_says_so():
     metadata["network"] = '{"backbone": "ir_18", "pooling": "backbone", "embedding_size": 512}'
     start = {"file": "a.ckpt", "sha256": "cd", "kind": "AdaFace's ir_18"}
     card = model_card(Card("mine", metadata, "mtcnn", "On faces.", start, False, []))
-    assert "has not been tested" in card and "its licence is not recorded" in card
+    assert "has not been tested" in card and "The licence is not recorded" in card
     scratch = model_card(Card("mine", metadata, "mtcnn", "On faces.", None, True, []))
-    assert "started from scratch" in scratch and "yours to choose" in scratch
+    assert "It was trained from scratch" in scratch and "that the terms of the training images allow" in scratch
 
 
 def test_a_network_whose_start_is_not_recorded_is_not_said_to_be_free(tmp_path):
@@ -103,7 +103,7 @@ def test_a_network_whose_start_is_not_recorded_is_not_said_to_be_free(tmp_path):
     checkpoint = shutil.copy(tmp_path / "run" / "best.pt", tmp_path / "some.pt")
     folder, _ = export(ExportSettings(str(checkpoint), "hub", out=tmp_path / "hub"))
     card = (folder / "README.md").read_text()
-    assert "What it started from is not recorded" in card and "its licence is not recorded" in card
+    assert "What it started from is not recorded" in card and "The licence is not recorded" in card
     assert "scratch" not in card
 
 

@@ -241,28 +241,28 @@ HOSTILE = {
     "operator of a future version": (with_nodes(helper.make_node("Swish", ["flat"], ["x"])), "no valid ONNX network"),
     "reads what is nowhere": (with_nodes(helper.make_node("Relu", ["nowhere"], ["x"])), "no valid ONNX network"),
     "circle": (with_nodes(helper.make_node("Relu", ["fc1"], ["x"])), "no valid ONNX network"),
-    "giant dimensions": (with_weights(lambda t: t.dims.__setitem__(0, 2**40)), "is to have"),
+    "giant dimensions": (with_weights(lambda t: t.dims.__setitem__(0, 2**40)), "should have"),
     "negative dimensions": (with_weights(lambda t: t.dims.__setitem__(0, -3)), "no tensor of numbers"),
-    "cut weights": (with_weights(truncated), "is to have 3,840 values and has others"),
+    "cut weights": (with_weights(truncated), "should have 3,840 values but does not"),
     "texts for weights": (with_weights(lambda t: setattr(t, "data_type", 8)), "no tensor of numbers"),
     "unknown type": (with_weights(lambda t: setattr(t, "data_type", 99)), "no tensor of numbers"),
     "giant fill": (growing("ConstantOfShape", 2**20, 2**20), "GB for one face"),
     "giant copies": (growing("Tile", 2**16, 2**16), "GB for one face"),
     "giant broadcast": (growing("Expand", 2**33, 768), "GB for one face"),
-    "size known when it runs": (with_nodes(helper.make_node("NonZero", ["flat"], ["x"])), "can't be told"),
+    "size known when it runs": (with_nodes(helper.make_node("NonZero", ["flat"], ["x"])), "can't be inferred"),
     "weights of another shape": (
         with_weights(lambda t: t.CopyFrom(constant("weights", np.eye(7)))),
-        "results can't be",
+        "nodes can't be inferred",
     ),
     "two inputs": (two_inputs(), "2 inputs"),
-    "bytes for an input": (with_input(onnx.TensorProto.UINT8, ["N", 3, SIZE, SIZE]), "another type than float32"),
-    "batch of seven": (with_input(FLOAT, [7, 3, SIZE, SIZE]), "takes 7 faces at once"),
+    "bytes for an input": (with_input(onnx.TensorProto.UINT8, ["N", 3, SIZE, SIZE]), "its input is not float32"),
+    "batch of seven": (with_input(FLOAT, [7, 3, SIZE, SIZE]), "a fixed batch size of 7"),
     "open size": (with_input(FLOAT, ["N", 3, "h", "w"]), "leaves its image size open"),
     "not square": (with_input(FLOAT, ["N", 3, 6, SIZE]), "6×16 pixels"),
     "grey": (with_input(FLOAT, ["N", 1, SIZE, SIZE]), "no images of three channels"),
     "vectors": (with_input(FLOAT, ["N", 3]), "no images of three channels"),
     "no embedding": (network(names=("data", "fc1"), more_nodes=[]), None),
-    "no number": (no_number(), "embeddings that are no numbers"),
+    "no number": (no_number(), "NaN or infinite embeddings"),
     "another size in the metadata": (with_metadata(size="112"), "the metadata say 112 pixels, the graph 16"),
     "no JSON in the metadata": (with_metadata(mean="[0.5, "), "no valid JSON"),
     "no std": (with_metadata(std="[0, 1, 1]"), "above 0"),
@@ -341,7 +341,7 @@ def test_files_that_are_no_onnx_and_a_backbone_beside_one(tmp_path):
         with pytest.raises(InputError, match="theirs.onnx"):
             open_model(str(path))
     path.write_bytes(whole)
-    with pytest.raises(InputError, match="leave --backbone mobilefacenet away"):
+    with pytest.raises(InputError, match="omit --backbone mobilefacenet"):
         open_model(str(path), "mobilefacenet")
 
 

@@ -93,7 +93,7 @@ def test_adafaces_checkpoint_takes_rgb_after_the_import(ir, tmp_path):
     lightning_checkpoint(ir, path)
     network = import_file(path, tmp_path / "run")
     content = load_checkpoint(tmp_path / "run" / "best.pt")
-    assert network.kind == "AdaFace's ir_18" and any("turned" in remark for remark in network.remarks)
+    assert network.kind == "AdaFace's ir_18" and any("reversed" in remark for remark in network.remarks)
     assert content["model"]["backbone.input_layer.0.weight"].equal(ir[STEM][:, [2, 1, 0]])
     assert content["criterion"]["weight"].equal(torch.arange(EMBEDDING * 5.0).reshape(EMBEDDING, 5).T)
     assert content["preprocessing"]["std"] == [0.5, 0.5, 0.5]
@@ -185,7 +185,7 @@ def test_networks_that_are_not_here_are_named(iresnet, ir, tmp_path):
         ("headless.pth", {key: x for key, x in iresnet.items() if not key.startswith("fc.")}, "lacks fc.weight"),
         ("bare.pth", {key: x for key, x in ir.items() if "output_layer" not in key}, "lacks output_layer.3.weight"),
         ("part.pth", {key: x for key, x in iresnet.items() if not key.startswith("bn2.")}, "missing"),
-        ("other.pth", {"stem.weight": torch.zeros(3)}, "not known here"),
+        ("other.pth", {"stem.weight": torch.zeros(3)}, "unknown network"),
     ):
         torch.save(content, tmp_path / name)
         message = one_line(lambda n=name: import_file(tmp_path / n, tmp_path / "run"))

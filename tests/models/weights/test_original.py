@@ -245,7 +245,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"epoch": torch.ones(3)}, "not known here"),
+        ({"epoch": torch.ones(3)}, "unknown network"),
         ({"epoch": 3}, "holds no network"),
         ([1, 2], "holds no network"),
         ({1: torch.ones(2)}, "holds no network"),
