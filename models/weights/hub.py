@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
-from huggingface_hub import hf_hub_download, list_repo_files
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, list_repo_files, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from runtime.errors import InputError
@@ -61,7 +61,7 @@ def fetch(name: str) -> Path:
             raise InputError(f"{wanted.repository} has no {wanted.file}; {_files(wanted)}") from None
         raise InputError(
             f"{name} is not here and can't be downloaded ({type(error).__name__}); get {wanted} and put it at "
-            f"{wanted.put_at}"
+            f"{wanted.put_at}, with {' or '.join(_CONFIGS)} beside it if the repository has one"
         ) from None
     return path
 
@@ -77,6 +77,8 @@ def _download(wanted: HubFile, file: str) -> Path:
 
 
 def _download_if_there(wanted: HubFile, file: str) -> None:
+    if try_to_load_from_cache(wanted.repository, file, revision=wanted.revision) is _CACHED_NO_EXIST:
+        return  # an earlier download was told so, and there may be no network now
     try:
         _download(wanted, file)
     except LocalEntryNotFoundError:  # no network: the colours would be guessed

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
@@ -93,3 +94,24 @@ def test_without_a_network_the_line_says_which_file_goes_where(home, monkeypatch
     place.parent.mkdir(parents=True)
     place.touch()
     assert fetch(name) == place
+
+
+def test_without_a_network_cached_weights_without_a_config_are_found_again(published, monkeypatch):
+    """The cache as huggingface_hub leaves it after it was told that there is no such file."""
+    cache = published.parents[1] / "hub"
+    repository = cache / f"models--{REPOSITORY.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    absent = repository / ".no_exist" / COMMIT
+    absent.mkdir(parents=True)
+    for config in ("config.json", "model.yaml"):
+        (absent / config).touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+    def cached(_: str, file: str, revision: str) -> str:
+        if file != "model.safetensors":
+            raise LocalEntryNotFoundError("no network")
+        return str(published / file)
+
+    monkeypatch.setattr(hub, "hf_hub_download", cached)
+    assert fetch(f"hf:{REPOSITORY}") == published / "model.safetensors"
