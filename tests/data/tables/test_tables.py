@@ -198,3 +198,17 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
             read_train_csv(tmp_path / "twice.csv")
     (tmp_path / "nameless.csv").write_text(",,path,target\n0,0,a.jpg,x\n1,1,b.jpg,y\n")
     assert len(read_train_csv(tmp_path / "nameless.csv").targets) == 2, "two indices without names are no harm"
+
+
+def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, capsys):
+    table = tmp_path / "pairs.csv"
+    table.write_text(
+        "path,target,pair_path,pair_target\na.png,Ann,b.png,ANN\nc.png,Bob,d.png,Bob\ne.png,BOB,f.png,Cid\n"
+    )
+    pairs = read_pair_csvs([table])
+    assert pairs.same.tolist() == [False, True, False]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "ANN and Ann count as different people (and 1 more such names)" in said
+    table.write_text("path,target\na.png,Ann\nb.png,Bob\n")
+    read_train_csv(table)
+    assert not capsys.readouterr().err
