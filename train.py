@@ -165,17 +165,22 @@ def _forward(state: TrainingState, images: Tensor, labels: Tensor) -> tuple[Tens
     sees the parts.
     """
 
-    def network(part: Tensor) -> Tensor:
+    reads_lengths = state.criterion.reads_lengths
+
+    def network(part: Tensor) -> tuple[Tensor, ...]:
+        """Unit embeddings and, if the criterion reads them, their lengths before normalising."""
         with state.precision.autocast():
-            return state.model(state.preprocessing.normalise(part))
+            images = state.preprocessing.normalise(part)
+            return state.model(images, lengths=True) if reads_lengths else (state.model(images),)
 
     # An epoch's last batch may be smaller than the others.
     parts = min(state.settings.accumulate_steps, len(images) // FEWEST_IMAGES)
     if parts <= 1:
-        embeddings = network(images)
+        embeddings, *lengths = network(images)
     else:
-        embeddings = torch.cat([recomputed(network, part, module=state.model) for part in images.tensor_split(parts)])
-    loss, stats = state.criterion(embeddings, labels)
+        outputs = [recomputed(network, part, module=state.model) for part in images.tensor_split(parts)]
+        embeddings, *lengths = map(torch.cat, zip(*outputs, strict=True))
+    loss, stats = state.criterion(embeddings, labels, *lengths)
     return loss, stats, embeddings
 
 

@@ -19,6 +19,7 @@ class ProgressiveLoss(nn.Module):
     ``margin_warmup``, the share of the run over which their margin rises.
     """
 
+    reads_lengths = False  # of the embeddings before normalising, as a third argument
     progress: Tensor
     softened_at: Tensor
     margin_warmup: float

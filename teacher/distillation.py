@@ -41,8 +41,13 @@ class Distillation(nn.Module):
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
 
-    def forward(self, embeddings: Tensor, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: unit embeddings (B, D), rows (B,).
+    @property
+    def reads_lengths(self) -> bool:
+        """Whether the objective reads the embeddings' lengths before normalising."""
+        return self.objective is not None and self.objective.reads_lengths
+
+    def forward(self, embeddings: Tensor, rows: Tensor, *lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and lengths (B,) if it ``reads_lengths``.
 
         The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
         they are the same. Several processes: as for the objective, each gives its own part.
@@ -54,7 +59,7 @@ class Distillation(nn.Module):
         stats = {"teacher_cosine": 1 - distant.item()}
         if self.objective is None:
             return distant, stats
-        loss, figures = self.objective(embeddings, self.targets[rows])
+        loss, figures = self.objective(embeddings, self.targets[rows], *lengths)
         return (1 - self.share) * loss + self.share * distant, figures | stats
 
     def set_progress(self, fraction: float) -> None:

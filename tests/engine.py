@@ -49,6 +49,8 @@ class Network(nn.Module):
 class Softmax(nn.Module):
     """A criterion whose loss can be spoiled at chosen steps."""
 
+    reads_lengths = False
+
     def __init__(self, spoiled=()):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, 8))
