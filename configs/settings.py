@@ -243,6 +243,11 @@ class Settings:
         """Whether a step gives a gradient to some class centres alone, which only sgd moves row by row."""
         return False
 
+    @property
+    def needs_both_looks(self) -> bool:
+        """Whether the loss compares masked faces with plain ones."""
+        return False
+
     def to_dict(self) -> dict:
         """Plain values, for config.json and the checkpoint."""
         return _plain(asdict(self))
@@ -284,8 +289,17 @@ class ArcFaceSettings(Settings):
     """s: factor of the cosines before the softmax."""
     margin: float
     """m: added to the angle between a face and its class centre, in radians; cosface: taken from its cosine."""
-    margin_kind: Literal["arcface", "cosface"]
-    """Where the margin acts: on the angle (ArcFace), or on the cosine (CosFace, usually 0.35)."""
+    margin_kind: Literal["arcface", "cosface", "adaface", "magface"]
+    """Where the margin acts: on the angle (ArcFace), on the cosine (CosFace, usually 0.35), or by an embedding's length
+    before normalising (AdaFace, 0.4; MagFace, 0.45 for the shortest)."""
+    length_effect: float = 0.333
+    """adaface: h, how much the length changes the margin."""
+    largest_margin: float = 0.8
+    """magface: margin of the longest embeddings."""
+    length_range: tuple[float, ...] = (10.0, 110.0)
+    """magface: the lengths that count as shortest and longest; a new network's are about √embedding_size."""
+    length_weight: float = 35.0
+    """magface: λ, how strongly lengths are pulled towards the longest."""
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
     centres_from: Literal["random", "means"] = "random"
@@ -338,11 +352,16 @@ class TripletSettings(Settings):
     """K: images per identity."""
     epoch_mode: Literal["all", "random"]
     """all: every identity once per epoch; random: as many batches of random identities as N images fill."""
-    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted"]
-    """Which triplets of a batch are used."""
+    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted", "self_restrained"]
+    """Which triplets of a batch are used; self_restrained: a masked anchor, a plain positive and plain negatives."""
     margin: float
     """How much farther the negative must be than the positive; distances lie in [0, 2]."""
     squared: bool
     """Squared distances, in [0, 4]."""
     allow_saturating_margin: bool
     """Allow a margin that no embeddings can meet: only to reproduce the original's collapse."""
+
+    @property
+    def needs_both_looks(self) -> bool:
+        """See the base class."""
+        return self.mining == "self_restrained"

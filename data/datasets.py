@@ -34,11 +34,13 @@ _FORKS = sys.platform == "linux"
 
 
 class Batch(NamedTuple):
-    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` names what gave no image."""
+    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` names what gave no image; ``masked``
+    bool (B,), who wears a mask, photographed or drawn (nobody, if the CSV doesn't say and none is drawn)."""
 
     images: Tensor
     labels: Tensor
     unreadable: list[str]
+    masked: Tensor
 
 
 class _Faces(Dataset):
@@ -106,24 +108,26 @@ class TrainFaces(_Faces):
     def __getitems__(self, keys: Sequence[SampleKey]) -> Batch:
         self.images.prefetch([key.index for key in keys])
         room = self._room(len(keys))
-        rows, unreadable = [], []
+        rows, masked, unreadable = [], [], []
         for key in keys:
             self.progress.at(key.index)
             try:
-                self._draw(key, room.faces[len(rows)])
+                wears_mask = self._draw(key, room.faces[len(rows)])
             except UNREADABLE:
                 unreadable.append(self.name(key.index))
             else:
                 rows.append(key.index)
+                masked.append(wears_mask)
         self.progress.done()
         labels = self.table.targets[np.array(rows, dtype=np.int64)]
-        return Batch(room.images(len(rows)), send_array(labels), unreadable)
+        return Batch(room.images(len(rows)), send_array(labels), unreadable, send_array(np.array(masked, dtype=bool)))
 
-    def _draw(self, key: SampleKey, face: np.ndarray) -> None:
-        """One augmented face into ``face``, uint8 (S, S, 3)."""
+    def _draw(self, key: SampleKey, face: np.ndarray) -> bool:
+        """One augmented face into ``face``, uint8 (S, S, 3); whether it wears a mask then."""
         self._decode(key.index, face)
         rng = self._generators.at(key.epoch, key.position)
-        if self._may_mask(key.index) and rng.random() < self.mask_probability:
+        draws_mask = self._may_mask(key.index) and rng.random() < self.mask_probability
+        if draws_mask:
             landmarks = self.table.landmarks[key.index] * self.landmark_scale
             kind = random_mask_kind(rng, self.mask_kinds)
             face[:] = render_mask(face, landmarks, kind, rng, self.mask_fit)
@@ -133,6 +137,7 @@ class TrainFaces(_Faces):
             jitter(face, rng)
         if rng.random() < 0.5:
             flip_horizontally(face)
+        return draws_mask or (self.table.masked is not None and bool(self.table.masked[key.index]))
 
     def _decode(self, row: int, face: np.ndarray) -> None:
         if self.cache is None:

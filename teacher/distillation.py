@@ -42,12 +42,12 @@ class Distillation(nn.Module):
         self.register_buffer("teacher", teacher, persistent=False)
 
     @property
-    def reads_lengths(self) -> bool:
-        """Whether the objective reads the embeddings' lengths before normalising."""
-        return self.objective is not None and self.objective.reads_lengths
+    def reads(self) -> frozenset[str]:
+        """What the objective takes beside embeddings and labels."""
+        return frozenset() if self.objective is None else self.objective.reads
 
-    def forward(self, embeddings: Tensor, rows: Tensor, *lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and lengths (B,) if it ``reads_lengths``.
+    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and what it ``reads`` of each face (B,).
 
         The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
         they are the same. Several processes: as for the objective, each gives its own part.
@@ -59,7 +59,7 @@ class Distillation(nn.Module):
         stats = {"teacher_cosine": 1 - distant.item()}
         if self.objective is None:
             return distant, stats
-        loss, figures = self.objective(embeddings, self.targets[rows], *lengths)
+        loss, figures = self.objective(embeddings, self.targets[rows], **more)
         return (1 - self.share) * loss + self.share * distant, figures | stats
 
     def set_progress(self, fraction: float) -> None:

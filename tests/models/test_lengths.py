@@ -47,7 +47,7 @@ def test_activation_checkpointing_changes_no_gradient():
 class LongestWins(Softmax):
     """A criterion that reads lengths."""
 
-    reads_lengths = True
+    reads = frozenset({"lengths"})
 
     def forward(self, embeddings, labels, lengths):
         loss, figures = super().forward(embeddings, labels)
@@ -72,8 +72,8 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(tmp_path):
     for parts in (1, 3):
         state, loader, _ = setup(tmp_path, criterion=LongestWins, network=Measuring)
         object.__setattr__(state.settings, "accumulate_steps", parts)
-        images, labels, _ = loader.read(next(iter(loader.batch_sampler)))
-        loss, _, _ = train._forward(state, images, labels)
+        batch = loader.read(next(iter(loader.batch_sampler)))
+        loss, _, _ = train._forward(state, batch.images, batch.labels, batch.masked)
         loss.backward()
         found.append((loss.detach(), state.model.layer.weight.grad))
     torch.testing.assert_close(found[0], found[1])
