@@ -93,6 +93,39 @@ def _log(run_folder):
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("script", "objective", "figure"),
+    [
+        ("main_arcface.py", ["--margin-kind", "adaface", "--margin", "0.4"], "train_accuracy"),
+        ("main_arcface.py", ["--margin-kind", "magface", "--length-range", "2", "20"], "train_accuracy"),
+        ("main_triplet.py", ["--mining", "self_restrained"], "restrained"),
+    ],
+)
+def test_losses_of_lengths_and_masks_resume_bit_for_bit(run, drawn_faces, interrupt_after, script, objective, figure):
+    more = [*objective, "--no-measure-least-face", "--accumulate-steps", "2"]
+    assert run(script, *_options(script, drawn_faces, "whole"), *more)[0] == 0
+    interrupt_after(1)
+    run(script, *_options(script, drawn_faces, "half"), *more)
+    interrupt_after(None)
+    code, said, _ = run(script, *_options(script, drawn_faces, "half"), *more)
+    assert code == 0 and "resuming after epoch 1" in said
+    log = _log(Path("results/whole"))
+    assert _log(Path("results/half")) == log
+    assert all(line["length_plain"] > 0 and line["length_masked"] > 0 and figure in line for line in log)
+    states = [torch.load(f"results/{name}/last.pt", weights_only=True) for name in ("whole", "half")]
+    for part in ("model", "criterion"):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+
+
+def test_self_restrained_triplets_need_both_looks(run, drawn_faces):
+    code, _, error = run(
+        "main_triplet.py", *_options("main_triplet.py", drawn_faces), "--mining", "self_restrained",
+        "--train-faces", "plain",
+    )  # fmt: skip
+    assert code == 2 and error.count("\n") == 1 and "all training faces are plain" in error
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, drawn_faces, script):
     code, said, _ = run(script, *_options(script, drawn_faces))
@@ -101,7 +134,7 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     assert {p.name for p in folder.iterdir()} >= {
         "config.json", "log.jsonl", "best.pt", "last.pt", "distribution_epoch1.png", "distribution_epoch2.png",
         "iou.png", "train_loss.png", "test_result.png", "metrics.json", "report.html", "test_pairs.csv", "roc.png",
-        "det.png", "distances_by_condition.png", "worst_pairs.png",
+        "lengths.png", "det.png", "distances_by_condition.png", "worst_pairs.png",
     }  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['accuracy']:.2%}" in said
@@ -111,7 +144,10 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     checkpoint = torch.load(folder / "best.pt", weights_only=True)
     assert (metrics["epoch"], metrics["threshold"]) == (best["epoch"], best["threshold"])
     assert checkpoint["threshold"] == best["threshold"]
-    assert checkpoint["least_face"] == metrics["least_face"] and f"smallest usable face: {metrics['least_face']} px" in said
+    assert (
+        checkpoint["least_face"] == metrics["least_face"]
+        and f"smallest usable face: {metrics['least_face']} px" in said
+    )
     assert checkpoint["identities"] == sorted(set(pd.read_csv(drawn_faces / "train.csv")["target"]))
 
     # The same figures come out of the stand-alone test of that checkpoint.
