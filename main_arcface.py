@@ -86,6 +86,7 @@ SETTINGS = ArcFaceSettings(
     teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
+    unnamed_share=0.25,  # of a batch: faces without a target, for the teacher alone
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
@@ -133,9 +134,9 @@ def main() -> None:
 
     # ==== objective: which faces make a batch, and the loss of their embeddings ====
     sampler = (
-        BalancedBatchSampler(faces.train.targets, settings.batch_size, settings.seed)
+        BalancedBatchSampler(faces.train.named_targets, settings.batch_size, settings.seed)
         if settings.balanced
-        else ShuffledBatchSampler(len(faces.train.targets), settings.batch_size, settings.seed)
+        else ShuffledBatchSampler(len(faces.train.named_targets), settings.batch_size, settings.seed)
     )
     head = ShardedArcFaceLoss if settings.shard_classes else ArcFaceLoss
     criterion = head(

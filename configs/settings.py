@@ -108,6 +108,9 @@ class Settings:
     """Share of the teacher in the loss, the rest is the objective's; 1: the teacher alone."""
     teacher_mean_share: float
     """Share of the person's mean embedding in the teacher's target, the rest is the face's own embedding."""
+    unnamed_share: float = 0.25
+    """Share of a batch that is filled with the faces whose target in the train CSV is empty, for the teacher alone; 0:
+    none. batch_size and P×K count the others."""
 
     # ---- optimiser ----
     epochs: int
@@ -192,6 +195,7 @@ class Settings:
             ("norm_momentum", 0, 1),
             ("teacher_share", 0, 1),
             ("teacher_mean_share", 0, 1),
+            ("unnamed_share", 0, 0.99),
             ("momentum", 0, 0.9999),
             ("ema_decay", 0, 0.999999),
         ):

@@ -18,7 +18,7 @@ from data.loading.cache import FaceCache
 from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
 from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
-from data.samplers import RankBatchSampler, SampleKey
+from data.samplers import RankBatchSampler, SampleKey, UnnamedBatchSampler
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
@@ -76,7 +76,7 @@ class TrainFaces(_Faces):
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
     InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, which misleads detectors.
-    ``jitter``: see ``data.loading.jitter``.
+    ``jitter``: see ``data.loading.jitter``. ``labelled_by_row``: a face's label is its row, not its target.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
@@ -93,17 +93,24 @@ class TrainFaces(_Faces):
         mask_fit: MaskFitKind = "varied",
         jitter: bool = False,
         errors: AlignmentErrors | None = None,
+        labelled_by_row: bool = False,
         seed: int,
         cache: FaceCache | None = None,
     ):
         super().__init__(images, size)
         self.table, self.cache = table, cache
+        self.labels = np.arange(len(table.targets)) if labelled_by_row else table.targets
         self.mask_probability = mask_probability
         self.mask_kinds, self.mask_fit = check_mask_kinds(mask_kinds), mask_fit
         self.jitter, self.errors = jitter, errors
         # Masks are drawn at the network's size.
         self.landmark_scale = size / disk_size
         self._generators = SampleGenerators(seed)
+
+    @property
+    def unnamed(self) -> int:
+        """How many of the faces have no name."""
+        return self.table.unnamed
 
     def __getitems__(self, keys: Sequence[SampleKey]) -> Batch:
         self.images.prefetch([key.index for key in keys])
@@ -119,7 +126,7 @@ class TrainFaces(_Faces):
                 rows.append(key.index)
                 masked.append(wears_mask)
         self.progress.done()
-        labels = self.table.targets[np.array(rows, dtype=np.int64)]
+        labels = self.labels[np.array(rows, dtype=np.int64)]
         return Batch(room.images(len(rows)), send_array(labels), unreadable, send_array(np.array(masked, dtype=bool)))
 
     def _draw(self, key: SampleKey, face: np.ndarray) -> bool:
@@ -212,9 +219,10 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
     size = faces.preprocessing.size
     augmented = TrainFaces(
         faces.train_images,
-        # A teacher knows each face by itself: its labels are the numbers of the rows.
-        faces.train.labelled_by_row() if settings.teacher else faces.train,
+        faces.train,
         size,
+        # A teacher knows each face by itself: its labels are the numbers of the rows.
+        labelled_by_row=bool(settings.teacher),
         disk_size=faces.disk_size,
         mask_probability=settings.mask_probability,
         mask_kinds=settings.mask_kinds,
@@ -224,10 +232,19 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, size) if settings.cache == "memory" else None,
     )
+    sampler = with_unnamed(sampler, faces.train, settings)
     own = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
     workers = loader_workers(settings.workers, device, settings.gpus)
     pin_memory, timeout_minutes = device.type == "cuda", settings.data_timeout_minutes
     return train_loader(augmented, own, workers=workers, pin_memory=pin_memory, timeout_minutes=timeout_minutes)
+
+
+def with_unnamed(sampler: Sampler, faces: FaceTable, settings: Settings) -> Sampler:
+    """The sampler's batches, to each of which ``unnamed_share`` adds faces without a name, if there are any."""
+    if not faces.unnamed or not settings.unnamed_share:
+        return sampler
+    rows = np.arange(len(faces.targets) - faces.unnamed, len(faces.targets))
+    return UnnamedBatchSampler(sampler, rows, settings.unnamed_share)
 
 
 def train_loader(

@@ -69,6 +69,12 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     packs = _packs([train_path])
     stated_size = _check_cards(root, packs, preprocessing.crop)
     disk_size = stated_size or preprocessing.size
+    if train.unnamed and not settings.teacher:
+        raise InputError(
+            f"{settings.train_csv}: {train.unnamed:,} rows have an empty target (first: "
+            f"{train.paths[len(train.named_targets)]}), and faces without a name are for a teacher alone; set "
+            "--teacher, or delete these rows"
+        )
     if settings.mask_probability > 0:
         _refuse_masks_without_landmarks(train, settings, disk_size)
     if settings.needs_both_looks:

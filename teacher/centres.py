@@ -29,7 +29,9 @@ def start_centres(state: TrainingState, faces: FaceData) -> None:
         return
     criterion = next(module for module in state.criterion.modules() if isinstance(module, ArcFaceLoss))
     each, people = criterion.sub_centres, len(faces.train.names)
-    sums = _sums_of_rows(state, faces, dealt_out(faces.train.targets, each), people * each).unflatten(0, (people, each))
+    sums = _sums_of_rows(state, faces, dealt_out(faces.train.named_targets, each), people * each).unflatten(
+        0, (people, each)
+    )
     lost = (sums == 0).all(2).all(1).nonzero()
     if len(lost):
         raise InputError(f"no face of {faces.train.names[lost[0]]} can be read; leave it out of the training CSV")

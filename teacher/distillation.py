@@ -17,7 +17,8 @@ class Distillation(nn.Module):
     objective alone takes labels.
 
     - ``objective``: any criterion of this project, or None if the teacher is all (w = 1).
-    - ``targets``: int64 (N,), the identity of each training face: what the objective gets.
+    - ``targets``: int64 (N,), the identity of each training face: what the objective gets. Below 0: none, and the
+      objective does not see the face.
     - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
     - ``share``: w, above 0 and at most 1.
 
@@ -59,7 +60,12 @@ class Distillation(nn.Module):
         stats = {"teacher_cosine": 1 - distant.item()}
         if self.objective is None:
             return distant, stats
-        loss, figures = self.objective(embeddings, self.targets[rows], **more)
+        labels = self.targets[rows]
+        named = labels >= 0
+        if not named.all():
+            embeddings, labels = embeddings[named], labels[named]
+            more = {name: values[named] for name, values in more.items()}
+        loss, figures = self.objective(embeddings, labels, **more)
         return (1 - self.share) * loss + self.share * distant, figures | stats
 
     def set_progress(self, fraction: float) -> None:

@@ -26,6 +26,8 @@ NAMES = [f"{i}.jpg" for i in range(len(IMAGES))]
 
 
 class Faces(torch.utils.data.Dataset):
+    unnamed = 0
+
     def __len__(self):
         return len(IMAGES)
 

@@ -207,6 +207,31 @@ def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_fac
     assert _log(Path("results/cut")) == log
 
 
+@pytest.mark.parametrize(("script", "share"), [("main_arcface.py", 0.5), ("main_triplet.py", 0.5)])
+def test_faces_without_a_name_count_for_the_teacher_and_resume(run, drawn_faces, interrupt_after, script, share):
+    table = pd.read_csv(drawn_faces / "train.csv")
+    nobody = table["target"] == table["target"].max()
+    count = int((nobody & (table["masked"] == 0)).sum())
+    table.assign(target=table["target"].mask(nobody, "")).to_csv("some.csv", index=False)
+    options = [*_options(script, drawn_faces, "whole"), "--train-csv", Path("some.csv").absolute()]
+    options += ["--train-faces", "plain", "--mask-probability", 0.5, "--least-images", 2]
+    code, _, error = run(script, *options)
+    assert code == 2 and error.count("\n") == 1
+    assert f"{count} rows have an empty target (first: plain/" in error and "set --teacher" in error
+
+    write_small_run(Path("teacher"), embedding_size=32)
+    options += ["--teacher", "teacher", "--teacher-share", share, "--unnamed-share", 0.25]
+    code, said, _ = run(script, *options)
+    assert code == 0 and f"({count} of them without a name)" in said
+    log = _log(Path("results/whole"))
+    assert {"teacher_cosine", "loss"} <= log[0].keys()
+    interrupt_after(1)
+    assert run(script, *options, "--run-name", "cut")[0] == 130
+    interrupt_after(None)
+    assert run(script, *options, "--run-name", "cut")[0] == 0
+    assert _log(Path("results/cut")) == log
+
+
 def test_fine_tuning_keeps_what_is_frozen_to_the_bit_and_resumes(run, drawn_faces, interrupt_after):
     write_small_run(Path("start"), embedding_size=32)
     frozen = ["conv_stem", "bn1", "blocks.0"]

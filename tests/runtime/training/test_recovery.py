@@ -43,6 +43,8 @@ def _normalise(images):
 
 
 class _Points(torch.utils.data.Dataset):
+    unnamed = 0
+
     def __len__(self):
         return len(TRAIN[0])
 
