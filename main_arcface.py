@@ -18,7 +18,7 @@ from eval.after_epoch import EpochReport
 from eval.evaluators import evaluators_for
 from eval.final_test import test_best
 from eval.least_face import store_least_face
-from losses import ArcFaceLoss, ShardedArcFaceLoss
+from losses import ArcFaceLoss, ShardedArcFaceLoss, length_rule_for
 from models import model_for, start_of, weights_preprocessing
 from runtime.devices import pick_device
 from runtime.errors import one_line_errors
@@ -69,7 +69,11 @@ SETTINGS = ArcFaceSettings(
     balanced=False,  # every identity equally often
     scale=16.0,  # s
     margin=0.2,  # m, radians; cosface: cosine
-    margin_kind="arcface",  # arcface | cosface
+    margin_kind="arcface",  # arcface | cosface | adaface | magface
+    length_effect=0.333,  # adaface: h
+    largest_margin=0.8,  # magface: of the longest embeddings
+    length_range=(10.0, 110.0),  # magface: lengths before normalising
+    length_weight=35.0,  # magface: λ
     sub_centres=1,  # class centres per identity
     centres_from="random",  # random | means | FILE: names of the weight file's centres
     sampled_share=1.0,  # share of the identities in a step, below 1 with sgd only
@@ -82,6 +86,7 @@ SETTINGS = ArcFaceSettings(
     teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
+    unnamed_share=0.25,  # of a batch: faces without a target, for the teacher alone
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
@@ -129,9 +134,9 @@ def main() -> None:
 
     # ==== objective: which faces make a batch, and the loss of their embeddings ====
     sampler = (
-        BalancedBatchSampler(faces.train.targets, settings.batch_size, settings.seed)
+        BalancedBatchSampler(faces.train.named_targets, settings.batch_size, settings.seed)
         if settings.balanced
-        else ShuffledBatchSampler(len(faces.train.targets), settings.batch_size, settings.seed)
+        else ShuffledBatchSampler(len(faces.train.named_targets), settings.batch_size, settings.seed)
     )
     head = ShardedArcFaceLoss if settings.shard_classes else ArcFaceLoss
     criterion = head(
@@ -144,6 +149,7 @@ def main() -> None:
         frequency_weights=settings.frequency_weights,
         label_smoothing=settings.label_smoothing,
         kind=settings.margin_kind,
+        length_rule=length_rule_for(settings),
         sub_centres=settings.sub_centres,
         sample_share=settings.sampled_share if settings.sampled_share < 1 else None,
         margin_warmup=settings.margin_warmup_epochs / settings.epochs,

@@ -67,7 +67,7 @@ SETTINGS = TripletSettings(
     people_per_batch=16,  # P
     images_per_person=4,  # K
     epoch_mode="random",  # all | random
-    mining="semi_hard",  # batch_hard | batch_hard_soft | semi_hard | batch_all | distance_weighted
+    mining="semi_hard",  # batch_hard | batch_hard_soft | semi_hard | batch_all | distance_weighted | self_restrained
     margin=0.3,  # L2 distance, of at most 2
     squared=False,  # squared distances
     allow_saturating_margin=False,  # only to reproduce the original's collapse
@@ -75,6 +75,7 @@ SETTINGS = TripletSettings(
     teacher="",  # a trained run or ONNX file whose embeddings are the targets; empty: none
     teacher_share=0.5,  # of the loss; 1: the teacher alone
     teacher_mean_share=0.5,  # of the person's mean in the target, the rest is the face's own embedding
+    unnamed_share=0.25,  # of a batch: faces without a target, for the teacher alone
     # ---- optimiser ----
     epochs=3,  # passes over the training faces
     optimiser="adamw",  # sgd | adam | adamw | rmsprop | adadelta
@@ -122,7 +123,7 @@ def main() -> None:
 
     # ==== objective: which faces make a batch, and the loss of their embeddings ====
     sampler = PKBatchSampler(
-        faces.train.targets,
+        faces.train.named_targets,
         settings.people_per_batch,
         settings.images_per_person,
         settings.seed,

@@ -48,8 +48,8 @@ class Report(Protocol):
 def fit(state: TrainingState, loader: WatchedLoader, report: Report, run: RunFolder) -> str | None:
     """Train up to ``settings.epochs``, from wherever ``state`` stands; returns why it stopped early, or None.
 
-    ``loader`` yields (images uint8 (B, H, W, 3), labels int64 (B,), unreadable paths); its batch sampler has
-    ``set_epoch``, and its dataset gives the ``name`` of a row.
+    ``loader`` yields batches with ``images`` uint8 (B, H, W, 3), ``labels`` int64 (B,), ``masked`` bool (B,) and
+    ``unreadable`` paths; its batch sampler has ``set_epoch``, and its dataset gives the ``name`` of a row.
 
     Raises InputError if more than ``max_unreadable`` of an epoch's images can't be read or a checkpoint can't be
     written. Raises DataLost (an InputError) if no more data comes, and Stopped (a SystemExit) if a signal asked for a
@@ -94,8 +94,8 @@ def train_one_epoch(state: TrainingState, loader: WatchedLoader, watch: Watch) -
                 watch.preview(batch.images)
             sums.lr = state.lr
             state.criterion.set_progress((state.epoch + sums.batches / batches) / epochs)
-            images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
-            stats = _step(state, images, labels, buffers)
+            parts = [part.to(device, non_blocking=True) for part in (batch.images, batch.labels, batch.masked)]
+            stats = _step(state, parts, buffers)
             sums.batches += 1
             sums.images += sum(batch.readable)
             state.images_seen += sum(batch.readable)
@@ -122,7 +122,7 @@ def _set_epoch(state: TrainingState, loader: WatchedLoader) -> int:
     return batches
 
 
-def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_BufferCopy") -> dict[str, float] | None:
+def _step(state: TrainingState, parts: list[Tensor], buffers: "_BufferCopy") -> dict[str, float] | None:
     """One optimiser step; its figures are added to the state's sums. None where loss or gradient were not finite:
 
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
@@ -131,7 +131,7 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     scaler = state.precision.scaler
     state.optimiser.zero_grad(set_to_none=True)
     with _gradients_of_parts(state):
-        loss, stats, embeddings = _forward(state, images, labels)
+        loss, stats, embeddings = _forward(state, *parts)
         scaler.scale(loss).backward()
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
@@ -156,7 +156,9 @@ def _step(state: TrainingState, images: Tensor, labels: Tensor, buffers: "_Buffe
     return stats
 
 
-def _forward(state: TrainingState, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float], Tensor]:
+def _forward(
+    state: TrainingState, images: Tensor, labels: Tensor, masked: Tensor
+) -> tuple[Tensor, dict[str, float], Tensor]:
     """Loss, figures and embeddings (B, D) of images uint8 (B, H, W, 3).
 
     With several ``accumulate_steps`` the network runs on one part of the batch after another, keeps their embeddings
@@ -165,17 +167,25 @@ def _forward(state: TrainingState, images: Tensor, labels: Tensor) -> tuple[Tens
     sees the parts.
     """
 
-    def network(part: Tensor) -> Tensor:
+    reads = state.criterion.reads
+
+    def network(part: Tensor) -> tuple[Tensor, ...]:
+        """Unit embeddings and, if the criterion reads them, their lengths before normalising."""
         with state.precision.autocast():
-            return state.model(state.preprocessing.normalise(part))
+            images = state.preprocessing.normalise(part)
+            return state.model(images, lengths=True) if "lengths" in reads else (state.model(images),)
 
     # An epoch's last batch may be smaller than the others.
     parts = min(state.settings.accumulate_steps, len(images) // FEWEST_IMAGES)
     if parts <= 1:
-        embeddings = network(images)
+        embeddings, *lengths = network(images)
     else:
-        embeddings = torch.cat([recomputed(network, part, module=state.model) for part in images.tensor_split(parts)])
-    loss, stats = state.criterion(embeddings, labels)
+        outputs = [recomputed(network, part, module=state.model) for part in images.tensor_split(parts)]
+        embeddings, *lengths = map(torch.cat, zip(*outputs, strict=True))
+    more = {"lengths": lengths[0]} if lengths else {}
+    if "masked" in reads:
+        more["masked"] = masked
+    loss, stats = state.criterion(embeddings, labels, **more)
     return loss, stats, embeddings
 
 
@@ -271,24 +281,28 @@ def _healths(state: TrainingState, line: dict) -> list[dict[str, float]]:
 def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> str:
     """One line about the run ahead: faces, network, device, time and memory."""
 
-    def trial(images: Tensor, labels: Tensor) -> None:
+    def trial(*parts: Tensor) -> None:
         with _gradients_of_parts(state):
-            loss, _, _ = _forward(state, images, labels)
+            loss, _, _ = _forward(state, *parts)
             loss.backward()
         state.optimiser.zero_grad(set_to_none=True)
 
     state.model.train()
-    state.criterion.train()
+    state.criterion.eval()  # what it follows of the batches, no trial may move
     loader.batch_sampler.set_epoch(state.epoch + 1)
     steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
     device = state.precision.device.type
     return (
-        f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people, "
+        f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people{_unnamed(loader)}, "
         f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
         f"{_price_of_repeating(state)}; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
+
+
+def _unnamed(loader: WatchedLoader) -> str:
+    return f" ({loader.dataset.unnamed:,} of them without a name)" if loader.dataset.unnamed else ""
 
 
 def _price_of_repeating(state: TrainingState) -> str:

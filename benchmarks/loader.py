@@ -143,7 +143,7 @@ def ours(faces: Faces, workers: int, source: str, mask_probability: float) -> It
         cache=cache,
     )
     loader = train_loader(train_faces, ShuffledBatchSampler(len(rows), BATCH, 0), workers=workers, pin_memory=False)
-    for _, labels, _ in loader:
+    for _, labels, *_ in loader:
         yield len(labels)
 
 

@@ -108,6 +108,9 @@ class Settings:
     """Share of the teacher in the loss, the rest is the objective's; 1: the teacher alone."""
     teacher_mean_share: float
     """Share of the person's mean embedding in the teacher's target, the rest is the face's own embedding."""
+    unnamed_share: float = 0.25
+    """Share of a batch that is filled with the faces whose target in the train CSV is empty, for the teacher alone; 0:
+    none. batch_size and P×K count the others."""
 
     # ---- optimiser ----
     epochs: int
@@ -192,6 +195,7 @@ class Settings:
             ("norm_momentum", 0, 1),
             ("teacher_share", 0, 1),
             ("teacher_mean_share", 0, 1),
+            ("unnamed_share", 0, 0.99),
             ("momentum", 0, 0.9999),
             ("ema_decay", 0, 0.999999),
         ):
@@ -243,6 +247,11 @@ class Settings:
         """Whether a step gives a gradient to some class centres alone, which only sgd moves row by row."""
         return False
 
+    @property
+    def needs_both_looks(self) -> bool:
+        """Whether the loss compares masked faces with plain ones."""
+        return False
+
     def to_dict(self) -> dict:
         """Plain values, for config.json and the checkpoint."""
         return _plain(asdict(self))
@@ -284,8 +293,17 @@ class ArcFaceSettings(Settings):
     """s: factor of the cosines before the softmax."""
     margin: float
     """m: added to the angle between a face and its class centre, in radians; cosface: taken from its cosine."""
-    margin_kind: Literal["arcface", "cosface"]
-    """Where the margin acts: on the angle (ArcFace), or on the cosine (CosFace, usually 0.35)."""
+    margin_kind: Literal["arcface", "cosface", "adaface", "magface"]
+    """Where the margin acts: on the angle (ArcFace), on the cosine (CosFace, usually 0.35), or by an embedding's length
+    before normalising (AdaFace, 0.4; MagFace, 0.45 for the shortest)."""
+    length_effect: float = 0.333
+    """adaface: h, how much the length changes the margin."""
+    largest_margin: float = 0.8
+    """magface: margin of the longest embeddings."""
+    length_range: tuple[float, ...] = (10.0, 110.0)
+    """magface: the lengths that count as shortest and longest; a new network's are about √embedding_size."""
+    length_weight: float = 35.0
+    """magface: λ, how strongly lengths are pulled towards the longest."""
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
     centres_from: str = "random"
@@ -341,11 +359,16 @@ class TripletSettings(Settings):
     """K: images per identity."""
     epoch_mode: Literal["all", "random"]
     """all: every identity once per epoch; random: as many batches of random identities as N images fill."""
-    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted"]
-    """Which triplets of a batch are used."""
+    mining: Literal["batch_hard", "batch_hard_soft", "semi_hard", "batch_all", "distance_weighted", "self_restrained"]
+    """Which triplets of a batch are used; self_restrained: a masked anchor, a plain positive and plain negatives."""
     margin: float
     """How much farther the negative must be than the positive; distances lie in [0, 2]."""
     squared: bool
     """Squared distances, in [0, 4]."""
     allow_saturating_margin: bool
     """Allow a margin that no embeddings can meet: only to reproduce the original's collapse."""
+
+    @property
+    def needs_both_looks(self) -> bool:
+        """See the base class."""
+        return self.mining == "self_restrained"

@@ -18,7 +18,7 @@ from data.loading.cache import FaceCache
 from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
 from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
-from data.samplers import RankBatchSampler, SampleKey
+from data.samplers import RankBatchSampler, SampleKey, UnnamedBatchSampler
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
@@ -34,11 +34,13 @@ _FORKS = sys.platform == "linux"
 
 
 class Batch(NamedTuple):
-    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` names what gave no image."""
+    """``images`` uint8 (B, H, W, 3) RGB; ``labels`` int64 (B,); ``unreadable`` names what gave no image; ``masked``
+    bool (B,), who wears a mask, photographed or drawn (nobody, if the CSV doesn't say and none is drawn)."""
 
     images: Tensor
     labels: Tensor
     unreadable: list[str]
+    masked: Tensor
 
 
 class _Faces(Dataset):
@@ -74,7 +76,7 @@ class TrainFaces(_Faces):
 
     ``mask_kinds``: what ``mask_style`` takes, each equally likely; ``mask_fit`` as in ``render_mask``. Raises
     InputError where a kind is unknown. ``errors``: how far a face moves that gets a mask, which misleads detectors.
-    ``jitter``: see ``data.loading.jitter``.
+    ``jitter``: see ``data.loading.jitter``. ``labelled_by_row``: a face's label is its row, not its target.
     Items are asked for by SampleKey, a whole batch at a time; what is random derives from (seed, epoch, position).
     ``images`` has a row for each of ``table``; ``disk_size`` is the side in pixels on which the landmarks rest.
     """
@@ -91,11 +93,13 @@ class TrainFaces(_Faces):
         mask_fit: MaskFitKind = "varied",
         jitter: bool = False,
         errors: AlignmentErrors | None = None,
+        labelled_by_row: bool = False,
         seed: int,
         cache: FaceCache | None = None,
     ):
         super().__init__(images, size)
         self.table, self.cache = table, cache
+        self.labels = np.arange(len(table.targets)) if labelled_by_row else table.targets
         self.mask_probability = mask_probability
         self.mask_kinds, self.mask_fit = check_mask_kinds(mask_kinds), mask_fit
         self.jitter, self.errors = jitter, errors
@@ -103,27 +107,34 @@ class TrainFaces(_Faces):
         self.landmark_scale = size / disk_size
         self._generators = SampleGenerators(seed)
 
+    @property
+    def unnamed(self) -> int:
+        """How many of the faces have no name."""
+        return self.table.unnamed
+
     def __getitems__(self, keys: Sequence[SampleKey]) -> Batch:
         self.images.prefetch([key.index for key in keys])
         room = self._room(len(keys))
-        rows, unreadable = [], []
+        rows, masked, unreadable = [], [], []
         for key in keys:
             self.progress.at(key.index)
             try:
-                self._draw(key, room.faces[len(rows)])
+                wears_mask = self._draw(key, room.faces[len(rows)])
             except UNREADABLE:
                 unreadable.append(self.name(key.index))
             else:
                 rows.append(key.index)
+                masked.append(wears_mask)
         self.progress.done()
-        labels = self.table.targets[np.array(rows, dtype=np.int64)]
-        return Batch(room.images(len(rows)), send_array(labels), unreadable)
+        labels = self.labels[np.array(rows, dtype=np.int64)]
+        return Batch(room.images(len(rows)), send_array(labels), unreadable, send_array(np.array(masked, dtype=bool)))
 
-    def _draw(self, key: SampleKey, face: np.ndarray) -> None:
-        """One augmented face into ``face``, uint8 (S, S, 3)."""
+    def _draw(self, key: SampleKey, face: np.ndarray) -> bool:
+        """One augmented face into ``face``, uint8 (S, S, 3); whether it wears a mask then."""
         self._decode(key.index, face)
         rng = self._generators.at(key.epoch, key.position)
-        if self._may_mask(key.index) and rng.random() < self.mask_probability:
+        draws_mask = self._may_mask(key.index) and rng.random() < self.mask_probability
+        if draws_mask:
             landmarks = self.table.landmarks[key.index] * self.landmark_scale
             kind = random_mask_kind(rng, self.mask_kinds)
             face[:] = render_mask(face, landmarks, kind, rng, self.mask_fit)
@@ -133,6 +144,7 @@ class TrainFaces(_Faces):
             jitter(face, rng)
         if rng.random() < 0.5:
             flip_horizontally(face)
+        return draws_mask or (self.table.masked is not None and bool(self.table.masked[key.index]))
 
     def _decode(self, row: int, face: np.ndarray) -> None:
         if self.cache is None:
@@ -207,9 +219,10 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
     size = faces.preprocessing.size
     augmented = TrainFaces(
         faces.train_images,
-        # A teacher knows each face by itself: its labels are the numbers of the rows.
-        faces.train.labelled_by_row() if settings.teacher else faces.train,
+        faces.train,
         size,
+        # A teacher knows each face by itself: its labels are the numbers of the rows.
+        labelled_by_row=bool(settings.teacher),
         disk_size=faces.disk_size,
         mask_probability=settings.mask_probability,
         mask_kinds=settings.mask_kinds,
@@ -219,10 +232,19 @@ def train_loader_for(settings: Settings, faces: FaceData, sampler: Sampler, devi
         seed=settings.seed,
         cache=FaceCache(faces.train_images.count, size) if settings.cache == "memory" else None,
     )
+    sampler = with_unnamed(sampler, faces.train, settings)
     own = RankBatchSampler(sampler, rank(), ranks(), settings.accumulate_steps)
     workers = loader_workers(settings.workers, device, settings.gpus)
     pin_memory, timeout_minutes = device.type == "cuda", settings.data_timeout_minutes
     return train_loader(augmented, own, workers=workers, pin_memory=pin_memory, timeout_minutes=timeout_minutes)
+
+
+def with_unnamed(sampler: Sampler, faces: FaceTable, settings: Settings) -> Sampler:
+    """The sampler's batches, to each of which ``unnamed_share`` adds faces without a name, if there are any."""
+    if not faces.unnamed or not settings.unnamed_share:
+        return sampler
+    rows = np.arange(len(faces.targets) - faces.unnamed, len(faces.targets))
+    return UnnamedBatchSampler(sampler, rows, settings.unnamed_share)
 
 
 def train_loader(

@@ -69,8 +69,16 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     packs = _packs([train_path])
     stated_size = _check_cards(root, packs, preprocessing.crop)
     disk_size = stated_size or preprocessing.size
+    if train.unnamed and not settings.teacher:
+        raise InputError(
+            f"{settings.train_csv}: {train.unnamed:,} rows have an empty target (first: "
+            f"{train.paths[len(train.named_targets)]}), and faces without a name are for a teacher alone; set "
+            "--teacher, or delete these rows"
+        )
     if settings.mask_probability > 0:
         _refuse_masks_without_landmarks(train, settings, disk_size)
+    if settings.needs_both_looks:
+        _refuse_one_look(train, settings)
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
@@ -126,6 +134,17 @@ def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_s
             f"{settings.train_csv}: the landmarks of {len(unfit):,} plain faces (first: {train.paths[unfit[0]]}) are "
             f"one point, or lie outside a picture of {disk_size} pixels (the size in dataset.json, else image_size), "
             "so that no mask fits; mend them, or set mask_probability to 0"
+        )
+
+
+def _refuse_one_look(train: FaceTable, settings: Settings) -> None:
+    masked = 0.0 if train.masked is None else float(train.masked.mean())
+    drawn = settings.mask_probability
+    if masked == 1 or drawn == 1 or masked == drawn == 0:
+        look = "masked" if masked == 1 or drawn == 1 else "plain"
+        raise InputError(
+            f"mining self_restrained compares masked faces with plain ones, but all training faces are {look}; "
+            "see train_faces and mask_probability"
         )
 
 

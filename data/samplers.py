@@ -186,6 +186,58 @@ class PKBatchSampler(_EpochBatchSampler):
         return chosen
 
 
+class UnnamedBatchSampler(Sampler[list[SampleKey]]):
+    """The batches of another sampler, and among the faces of each such without a name, which no objective sees.
+
+    They are ``share`` of the larger batch, spread evenly over it, so that several processes get equally many. In an
+    epoch they come in random order, all before one comes again. ``rows`` int64 (U,) are theirs. Raises InputError if
+    the share isn't above 0 and below 1, or is less than one face of a batch.
+    """
+
+    def __init__(self, batches: _EpochBatchSampler, rows: np.ndarray, share: float):
+        if not 0 < share < 1:
+            raise InputError(f"unnamed_share is {share}; it must lie above 0 and below 1")
+        self.batches, self.rows, self.share = batches, rows, share
+        self.added = self._added(batches.batch_size)
+        if not self.added:
+            raise InputError(
+                f"unnamed_share {share} of a batch is less than one face beside {batches.batch_size} named ones; raise "
+                "it, or set it to 0 to leave these faces out"
+            )
+        self.batch_size = batches.batch_size + self.added
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """As that of the other sampler."""
+        self.batches.set_epoch(epoch, first_batch)
+
+    def check_ranks(self, ranks: int) -> None:
+        """Raises InputError if so many processes can't share each batch."""
+        self.batches.check_ranks(ranks)
+        _check_equal_parts("the batch with unnamed_share of faces without a name", self.batch_size, ranks)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, first = self.batches.epoch, self.batches.first_batch
+        # A generator of its own: the named faces come as they would alone.
+        deck = _deal(self.rows, self.batches.batches * self.added, np.random.default_rng([self.batches.seed, epoch, 1]))
+        for batch, named in enumerate(self.batches, first):
+            added = deck[batch * self.added :][: self._added(len(named))].tolist()
+            start = batch * self.batch_size
+            rows = _spread([key.index for key in named], added)
+            yield [SampleKey(row, epoch, start + i) for i, row in enumerate(rows)]
+
+    def _added(self, named: int) -> int:
+        return round(named * self.share / (1 - self.share))
+
+
+def _spread(many: list[int], few: list[int]) -> list[int]:
+    """Both lists in one, each in its order and evenly over the whole."""
+    places = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in (many, few)])
+    return np.array(many + few)[np.argsort(places, kind="stable")].tolist()
+
+
 def _check_equal_parts(name: str, value: int, ranks: int) -> None:
     if value % ranks:
         raise InputError(f"{name} is {value}, which {ranks} processes can't share evenly; choose a multiple of {ranks}")

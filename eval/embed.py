@@ -33,27 +33,36 @@ def embed(
     autocast_dtype: torch.dtype | None = None,
     mirror: bool = False,
     progress: str | None = None,
-) -> np.ndarray:
+    lengths: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Embeddings of all images of a loader, in its order: float32 (N, D), rows of length 1.
 
     ``loader`` yields uint8 (B, H, W, 3) RGB; ``normalise`` turns such a batch into the network's float input
     (B, 3, H, W). ``mirror`` sums the embeddings of each image and its mirror before normalising. ``progress``
-    is the title of a progress bar (None: no bar). The model runs in eval mode and is left as it was found.
-    Raises InputError if the loader is empty.
+    is the title of a progress bar (None: no bar). With ``lengths``: these rows, and the length of each before the
+    network normalised it, float32 (N,), with ``mirror`` the mean of the image's and its mirror's. The model runs in
+    eval mode and is left as it was found. Raises InputError if the loader is empty.
     """
     device = torch.device(device)
+
+    def look(images: Tensor) -> list[Tensor]:
+        """Rows (B, D) and, if asked for, lengths (B,)."""
+        output = model(normalise(images), lengths=True) if lengths else [model(normalise(images))]
+        return [part.float() for part in output]
+
     parts = []
     with _eval_mode(model):
         for batch in tqdm(loader, desc=progress, unit="batch", disable=progress is None, leave=False):
             images = batch.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-                embeddings = model(normalise(images)).float()
-                if mirror:
-                    embeddings = embeddings + model(normalise(images.flip(2))).float()
-            parts.append(F.normalize(embeddings).cpu().numpy())
+                views = [look(images), look(images.flip(2))] if mirror else [look(images)]
+            rows, *measured = (sum(both) for both in zip(*views, strict=True))
+            means = [total / len(views) for total in measured]
+            parts.append([part.cpu().numpy() for part in (F.normalize(rows), *means)])
     if not parts:
         raise InputError("no image to embed: the list of images is empty")
-    return np.concatenate(parts)
+    rows, *measured = map(np.concatenate, zip(*parts, strict=True))
+    return (rows, *measured) if lengths else rows
 
 
 @contextmanager

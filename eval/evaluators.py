@@ -53,11 +53,15 @@ class PairEvaluator:
         self.lost_pairs = 0
         self.left_out = pairs.left_out
 
-    def embed(self, model: nn.Module, title: str) -> np.ndarray:
-        """Embeddings of the distinct images: float32 (N, D). Of several processes each embeds a part."""
-        return _embed_parts(
-            model, self.loader, device=self.device, normalise=self.normalise, mirror=self.mirror, title=title
-        )
+    def embed(
+        self, model: nn.Module, title: str, *, lengths: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Embeddings of the distinct images: float32 (N, D); with ``lengths`` also those before normalising (N,).
+
+        Of several processes each embeds a part.
+        """
+        options = {"device": self.device, "normalise": self.normalise, "mirror": self.mirror, "lengths": lengths}
+        return _embed_parts(model, self.loader, title=title, **options)
 
     def readable_pairs(self) -> Pairs:
         """The pairs without those of unreadable images, which are counted and named.
@@ -156,9 +160,12 @@ def embed_images(
     return embeddings, loader
 
 
-def _embed_parts(model: nn.Module, loader, *, title: str, **options: object) -> np.ndarray:
+def _embed_parts(
+    model: nn.Module, loader, *, title: str, lengths: bool = False, **options: object
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """``embed`` with each process's part of the loader: all rows, and all unreadable images, in every process."""
     with failing_together(DataLost):
-        own = embed(model, loader, progress=title if is_first() else None, **options)
+        own = embed(model, loader, progress=title if is_first() else None, lengths=lengths, **options)
     loader.unreadable = set().union(*from_all(loader.unreadable))
-    return gather_rows(torch.from_numpy(own))[0].numpy()
+    rows = gather_rows(*map(torch.from_numpy, own if lengths else [own]))
+    return tuple(part.numpy() for part in rows) if lengths else rows[0].numpy()

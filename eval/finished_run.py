@@ -156,7 +156,7 @@ def _log(text: str, path: Path) -> list[dict]:
 
 # ==== what it trained with ====
 
-_MARGINS = {"arcface": "ArcFace", "cosface": "CosFace"}
+_MARGINS = {"arcface": "ArcFace", "cosface": "CosFace", "adaface": "AdaFace", "magface": "MagFace"}
 
 
 def objective_name(settings: Mapping) -> str:
@@ -174,7 +174,7 @@ def _own_objective(settings: Mapping) -> str:
     if "mining" in settings:
         return f"{settings['mining'].replace('_', '-')} triplets"
     kind = settings.get("margin_kind", "arcface")
-    name = _MARGINS.get(kind, kind) if settings.get("margin", 0.4) else "cosine softmax"
+    name = _MARGINS.get(kind, kind) if settings.get("margin", 0.4) or kind == "magface" else "cosine softmax"
     if settings.get("sub_centres", 1) > 1:
         name = f"sub-centre {name}"
     return name + (" + focal" if settings.get("focal_gamma", 2.0) else "")

@@ -1,4 +1,4 @@
-"""Margin softmax over learned class centres: ArcFace, CosFace, sub-centres, and a sampled head."""
+"""Margin softmax over learned class centres: ArcFace and its relatives, sub-centres, and a sampled head."""
 
 import math
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from losses.focal import focal_cross_entropy, weighted_mean, weighted_mean_over_ranks
 from losses.frequency import class_factors
+from losses.margin import Margin, margin_logits
+from losses.quality import LENGTH_RULES, LengthRule
 from losses.sampled_head import sample_classes, sampled_unit_rows, unit_rows
 from losses.warmup import ProgressiveLoss
 from runtime.errors import InputError
-from runtime.processes.distributed import ranks, sum_over_ranks
+from runtime.processes.distributed import gather_rows, ranks, sum_over_ranks
 from runtime.processes.shards import own_state
 
-MARGIN_KINDS = ("arcface", "cosface")
-LEAST_SINE_SQUARED = 1e-7  # about the rounding error of 1 − cos² in float32; the slope of the root ends here
+MARGIN_KINDS = ("arcface", "cosface", *LENGTH_RULES)
 
 
 class ArcFaceLoss(ProgressiveLoss):
@@ -30,6 +30,9 @@ class ArcFaceLoss(ProgressiveLoss):
     "Sub-center ArcFace"). Past θ > π − m, where cos(θ + m) would rise again, the ArcFace target is
     cos θ − m·sin m. All of it runs in float32 whatever the precision around it; value and gradient are
     finite for any finite input, cos θ = ±1 included.
+
+    With the ``kind`` ``adaface`` or ``magface`` the margin depends on each embedding's length before normalising, as
+    ``length_rule`` says (see ``losses/quality.py``); ``margin`` is then AdaFace's m, or that of MagFace's shortest.
 
     - ``scale``: s, the inverse temperature, 30 to 64. ``margin``: m, radians for ArcFace (0.3 to 0.5), cosine
       for CosFace (0.35).
@@ -59,6 +62,7 @@ class ArcFaceLoss(ProgressiveLoss):
         frequency_weights: str = "none",
         label_smoothing: float = 0.0,
         kind: str = "arcface",
+        length_rule: LengthRule | None = None,
         sub_centres: int = 1,
         sample_share: float | None = None,
         margin_warmup: float = 0.0,
@@ -71,6 +75,7 @@ class ArcFaceLoss(ProgressiveLoss):
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.kind = kind
+        self.length_rule = length_rule
         self.sub_centres = sub_centres
         self.sample_share = sample_share
         self.margin_warmup = margin_warmup
@@ -90,8 +95,16 @@ class ArcFaceLoss(ProgressiveLoss):
         classes each takes its own."""
         self.weight.copy_(own_state(self, {"weight": centres})["weight"])
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1.
+    @property
+    def reads(self) -> frozenset[str]:
+        """What ``forward`` needs beside embeddings and labels."""
+        return frozenset() if self.length_rule is None else frozenset({"lengths"})
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1, and with a ``length_rule``
+        the embeddings' lengths (B,) before normalising.
 
         With several processes each gives its own part of the batch; loss and figures are those of the whole, and
         the processes' gradients add up to its gradient. The figures:
@@ -104,12 +117,12 @@ class ArcFaceLoss(ProgressiveLoss):
         - ``margin``, ``scale``: those of this step.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self._loss(embeddings if embeddings.dtype == torch.float64 else embeddings.float(), labels)
+            embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+            return self._loss(embeddings, labels, None if lengths is None else lengths.to(embeddings.dtype))
 
-    def _loss(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        margin = self.margin * self.ramp(self.margin_warmup)
+    def _loss(self, embeddings: Tensor, labels: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, float]]:
         scale = self._scale_now()
-        samples = self._samples(embeddings, labels, margin, scale)
+        samples = self._samples(embeddings, labels, lengths, scale)
         weights = None if self.class_factors is None else self.class_factors[samples.labels]
         mean = weighted_mean_over_ranks if self.batch_is_spread else weighted_mean
         loss = mean(samples.losses, weights)
@@ -119,17 +132,29 @@ class ArcFaceLoss(ProgressiveLoss):
         *figures, count = (sum_over_ranks(sums) if self.batch_is_spread else sums).tolist()
         names = ("train_accuracy", "target_angle", "target_probability")
         stats = {name: figure / count for name, figure in zip(names, figures, strict=True)}
-        return loss, stats | {"margin": margin, "scale": scale}
+        return loss, stats | {"margin": self.margin * self.ramp(self.margin_warmup), "scale": scale}
 
-    def _samples(self, embeddings: Tensor, labels: Tensor, margin: float, scale: float) -> "Samples":
+    def _samples(self, embeddings: Tensor, labels: Tensor, lengths: Tensor | None, scale: float) -> "Samples":
         """The loss of each sample of the batch, before the mean."""
         cosines, columns = self._cosines(embeddings, labels)
         rows = torch.arange(len(columns), device=columns.device)
         own = cosines.detach()[rows, columns]
         correct = cosines.detach().argmax(1) == columns
-        logits = TargetMargin.apply(cosines, rows, columns, self.kind, margin, scale)
+        logits = margin_logits(cosines, rows, columns, self._margin_now(lengths), scale)
         losses, probability = focal_cross_entropy(logits, columns, self.focal_gamma, self.label_smoothing)
-        return Samples(labels, losses, own, correct, probability)
+        return Samples(labels, self._with_penalty(losses, lengths), own, correct, probability)
+
+    def _margin_now(self, lengths: Tensor | None) -> Margin:
+        """That of this step, for each sample where it depends on its length."""
+        ramp = self.ramp(self.margin_warmup)
+        if self.length_rule is not None:
+            everyone = gather_rows(lengths.detach())[0] if self.batch_is_spread else lengths.detach()
+            return self.length_rule.margin(lengths, everyone, self.margin, ramp)
+        return Margin(less=self.margin * ramp) if self.kind == "cosface" else Margin(self.margin * ramp)
+
+    def _with_penalty(self, losses: Tensor, lengths: Tensor | None) -> Tensor:
+        penalty = None if self.length_rule is None else self.length_rule.penalty(lengths)
+        return losses if penalty is None else losses + penalty
 
     def _cosines(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines (B, S) to the S classes of this step, and each label's column (B,) among them."""
@@ -154,6 +179,8 @@ class ArcFaceLoss(ProgressiveLoss):
     def _check_settings(self) -> None:
         if self.kind not in MARGIN_KINDS:
             raise InputError(f"unknown kind {self.kind!r}; choose one of {', '.join(MARGIN_KINDS)}")
+        if type(self.length_rule) is not LENGTH_RULES.get(self.kind, type(None)):
+            raise InputError(f"kind {self.kind} does not go with the length_rule {self.length_rule}")
         if self.sample_share is not None and self.batch_is_spread and ranks() > 1:
             raise InputError("sampled_share below 1 with several processes needs --shard-classes")
         limits = {
@@ -170,6 +197,11 @@ class ArcFaceLoss(ProgressiveLoss):
         for name, (fits, allowed) in limits.items():
             if not fits:
                 raise InputError(f"{name} {getattr(self, name)} makes no sense; choose {allowed}")
+        largest = getattr(self.length_rule, "largest", self.margin)
+        if not self.margin <= largest < math.pi / 2:
+            raise InputError(
+                f"largest_margin {largest} makes no sense; choose from margin ({self.margin}) to below π/2"
+            )
 
     def extra_repr(self) -> str:
         return f"{self.kind}, classes={self.classes}, scale={self.scale}, margin={self.margin}"
@@ -184,40 +216,3 @@ class Samples:
     own: Tensor  # cosine to the own class centre, without margin
     correct: Tensor  # whether that is the nearest one
     probability: Tensor  # of the own class, with margin
-
-
-class TargetMargin(torch.autograd.Function):
-    """scale · cosines, with the margin at (rows, columns), in the memory of the cosines (B, C).
-
-    At a million classes every copy of (B, C) counts; all that the gradient needs is the margin's slope at these.
-    """
-
-    @staticmethod
-    def forward(ctx, cosines: Tensor, rows: Tensor, columns: Tensor, kind: str, margin: float, scale: float) -> Tensor:
-        target, slope = _margined(cosines[rows, columns], kind, margin)
-        cosines[rows, columns] = target
-        ctx.mark_dirty(cosines)
-        ctx.save_for_backward(rows, columns, slope)
-        ctx.scale = scale
-        return cosines.mul_(scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, columns, slope = ctx.saved_tensors
-        gradient = gradient * ctx.scale
-        gradient[rows, columns] *= slope
-        return gradient, None, None, None, None, None
-
-
-def _margined(cosine: Tensor, kind: str, margin: float) -> tuple[Tensor, Tensor]:
-    """Target cosines (B,) with the margin, and the slope (B,) by the cosines without."""
-    if kind == "cosface":
-        return cosine - margin, torch.ones_like(cosine)
-    sine_squared = (1 - cosine.square()).clamp(min=LEAST_SINE_SQUARED)
-    sine = sine_squared.sqrt()
-    turned = cosine * math.cos(margin) - sine * math.sin(margin)
-    steep = torch.where(sine_squared > LEAST_SINE_SQUARED, cosine / sine, 0)
-    within = cosine > -math.cos(margin)
-    target = torch.where(within, turned, cosine - margin * math.sin(margin))
-    return target, torch.where(within, math.cos(margin) + steep * math.sin(margin), 1.0)

@@ -5,7 +5,7 @@ row with another label. Conventions: the first index wins a tie; a hinge at exac
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,9 +24,12 @@ class Batch:
     negative: Tensor  # (B, B) bool: the labels differ
     members: Tensor  # (B, K) rows of each anchor's label, ascending; K is the size of the largest class
     is_positive: Tensor  # (B, K) bool: the member exists and is not the anchor itself
+    masked: Tensor | None = None  # (B,) bool: who wears a mask, for the rules that ask
 
     @classmethod
-    def from_labels(cls, distances: Tensor, labels: Tensor, margin: float, squared: bool) -> "Batch":
+    def from_labels(
+        cls, distances: Tensor, labels: Tensor, margin: float, squared: bool, masked: Tensor | None = None
+    ) -> "Batch":
         """Groups the rows by labels (B,)."""
         batch = len(labels)
         order = labels.argsort(stable=True)
@@ -36,7 +39,7 @@ class Batch:
         exists = rank < sizes[class_of][:, None]
         members = order[(starts[class_of][:, None] + rank).clamp_(max=batch - 1)]
         is_positive = exists & (members != torch.arange(batch, device=labels.device)[:, None])
-        return cls(distances, squared, margin, labels[:, None] != labels, members, is_positive)
+        return cls(distances, squared, margin, labels[:, None] != labels, members, is_positive, masked)
 
     def positive_distances(self, missing: float) -> Tensor:
         """Distances (B, K), constants, from each anchor to its positives; ``missing`` where there is none."""
@@ -67,6 +70,7 @@ class Mined:
     loss: Tensor  # scalar; 0 without any triplet
     active: Tensor  # number of triplets that push; a sum of weights where the rule weighs its triplets
     triplets: Tensor  # number of triplets that the rule looked at, or the sum of their weights
+    restrained: Tensor | None = None  # bool: whether ``self_restrained`` only pulled
 
 
 Rule = Callable[[Batch], Mined]
@@ -169,9 +173,18 @@ def _weighted_mean(batch: Batch, weights: Tensor) -> Mined:
     """Σ w_an · hinge(a, p, n) over all triplets, divided by the sum of w_an over the active ones, or by 1
     below it.
 
+    weights: (B, B), constants, 0 where there is no negative.
+    """
+    total, active, triplets = _sums(batch, weights)
+    return Mined((total / active.clamp(min=1)).to(weights.dtype), active, triplets)
+
+
+def _sums(batch: Batch, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Σ w_an · hinge(a, p, n) over all triplets, Σ w_an over those with a positive hinge, and over all; float64.
+
     No B³ tensor: the sum of all hinges is linear in the distances. d_ap counts with the weights of the
     negatives nearer than d_ap + margin, −d_an with w_an for each positive whose d_ap + margin lies beyond it.
-    The coefficients are constants for the gradient. weights: (B, B), constants, 0 where there is no negative.
+    The coefficients are constants for the gradient.
     """
     width = batch.members.shape[1]
     reach, order = (batch.positive_distances(missing=-torch.inf) + batch.margin).sort(dim=1)
@@ -186,8 +199,37 @@ def _weighted_mean(batch: Batch, weights: Tensor) -> Mined:
     # float64: at B = 4096 the two halves of the sum are a million times larger than what is left of them.
     active = pulled.sum(dtype=torch.float64)
     total = (coefficients * batch.distances).sum(dtype=torch.float64) + batch.margin * active
-    triplets = (batch.is_positive.sum(1) * weights.sum(1, dtype=torch.float64)).sum()
-    return Mined((total / active.clamp(min=1)).to(weights.dtype), active, triplets)
+    return total, active, (batch.is_positive.sum(1) * weights.sum(1, dtype=torch.float64)).sum()
+
+
+# ==== a rule for masks ====
+
+
+def self_restrained(batch: Batch) -> Mined:
+    """Masked anchor, plain positive, plain negative; where negatives are far enough away, only the positive pulls.
+
+    Boutros et al. 2021, "Self-restrained Triplet Loss for Accurate Masked Face Recognition", arXiv:2103.01716, eq. 3:
+    as long as masked anchors are on average nearer to the negatives than the plain positives are, the mean of
+    max(0, d_ap − d_an + margin) over all triplets; else that of max(0, d_ap − μ + margin), μ the mean distance from
+    positives to negatives, a constant. A mask then costs no more than it has to, instead of pushing people apart that
+    are apart already. Theirs are squared distances with margin 2, of a network that only learns to move the masked
+    embedding; this trains the whole one, and takes all triplets of the batch where theirs draw one negative.
+    """
+    plain = ~batch.masked
+    positive = batch.is_positive & batch.masked[:, None] & plain[batch.members]
+    with_anchors = (batch.is_positive & batch.masked[batch.members]).sum(1) * plain
+    chosen = replace(batch, is_positive=positive, negative=batch.negative & batch.masked[:, None] & plain)
+    total, active, triplets = _sums(chosen, chosen.negative.to(batch.distances.dtype))
+    count = triplets.clamp(min=1)
+    constants = batch.distances.detach().double()
+    to_anchors = (chosen.negative * constants).sum(1) @ positive.sum(1).double() / count
+    to_positives = ((batch.negative & plain) * constants).sum(1) @ with_anchors.double() / count
+    hinges = F.relu(batch.distances.gather(1, batch.members) - to_positives + batch.margin).double()
+    each = positive * chosen.negative.sum(1, keepdim=True)  # triplets of a pair
+    restrained = to_anchors >= to_positives
+    loss = torch.where(restrained, (hinges * each).sum(), total) / count
+    active = torch.where(restrained, ((hinges.detach() > 0) * each).sum().double(), active)
+    return Mined(loss.to(batch.distances.dtype), active, triplets, restrained)
 
 
 RULES: dict[str, Rule] = {
@@ -197,3 +239,5 @@ RULES: dict[str, Rule] = {
     "batch_all": batch_all,
     "distance_weighted": distance_weighted,
 }
+# Those that also ask who wears a mask.
+MASK_RULES: dict[str, Rule] = {"self_restrained": self_restrained}

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from losses.arcface import ArcFaceLoss, Samples, TargetMargin
+from losses.arcface import ArcFaceLoss, Samples
 from losses.focal import focal_loss
+from losses.margin import margin_logits
 from runtime.errors import InputError
 from runtime.processes.distributed import (
     gather_rows,
@@ -39,21 +40,24 @@ class ShardedArcFaceLoss(ArcFaceLoss):
         rows = slice(self.own_classes.start * self.sub_centres, self.own_classes.stop * self.sub_centres)
         return sharded_parameter(rows, self.classes * self.sub_centres, embedding_size)
 
-    def _samples(self, embeddings: Tensor, labels: Tensor, margin: float, scale: float) -> Samples:
+    def _samples(self, embeddings: Tensor, labels: Tensor, lengths: Tensor | None, scale: float) -> Samples:
         embeddings, labels = gather_rows(embeddings, labels)
+        if lengths is not None:
+            (lengths,) = gather_rows(lengths)
         here = (labels >= self.own_classes.start) & (labels < self.own_classes.stop)
         rows = here.nonzero()[:, 0]
         cosines, columns = self._cosines(sum_gradients(embeddings), labels[rows] - self.own_classes.start)
         own = sum_over_ranks(_spread(cosines.detach(), rows, columns))
         correct = own >= max_over_ranks(cosines.detach().amax(1))
-        logits = TargetMargin.apply(cosines, rows, columns, self.kind, margin, scale)
+        margin = self._margin_now(None if lengths is None else sum_gradients(lengths)).at(rows)
+        logits = margin_logits(cosines, rows, columns, margin, scale)
         target = sum_shares(_spread(logits, rows, columns))
         total = _log_sum_exp(logits)
         even = None
         if self.label_smoothing:
             even = total - sum_shares(logits.sum(1)) / sum_over_ranks(logits.new_tensor(logits.shape[1]))
         losses, probability = focal_loss(total - target, even, self.focal_gamma, self.label_smoothing)
-        return Samples(labels, losses, own, correct, probability)
+        return Samples(labels, self._with_penalty(losses, lengths), own, correct, probability)
 
 
 def _spread(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from losses.distances import pairwise_distances
-from losses.mining import RULES, Batch, Mined
+from losses.mining import MASK_RULES, RULES, Batch, Mined
 from losses.warmup import ProgressiveLoss
 from runtime.errors import InputError
 from runtime.processes.distributed import gather_rows
 
-MINING_RULES = tuple(RULES)
+MINING_RULES = tuple(RULES)  # those that need labels alone
+_ALL_RULES = RULES | MASK_RULES
 
 
 class TripletLoss(ProgressiveLoss):
@@ -24,6 +25,7 @@ class TripletLoss(ProgressiveLoss):
     - ``batch_all``: every triplet; mean over the active ones.
     - ``distance_weighted``: every triplet, a negative the more the rarer its distance is; hard without
       collapse.
+    - ``self_restrained``: masked anchor, plain positive and negative; only pulls once negatives are far.
 
     ``margin`` is in the unit of the distance: Euclidean, or squared Euclidean with ``squared``. On unit
     embeddings the distance never passes 2 (4 squared), so from there on a margin is never met and "all
@@ -41,8 +43,8 @@ class TripletLoss(ProgressiveLoss):
         margin_warmup: float = 0.0,
     ) -> None:
         super().__init__()
-        if mining not in RULES:
-            raise InputError(f"unknown mining rule {mining!r}; choose one of {', '.join(RULES)}")
+        if mining not in _ALL_RULES:
+            raise InputError(f"unknown mining rule {mining!r}; choose one of {', '.join(_ALL_RULES)}")
         if mining != "batch_hard_soft":
             _check_margin(margin, squared, allow_saturating_margin)
         if not 0 <= margin_warmup <= 1:
@@ -52,8 +54,16 @@ class TripletLoss(ProgressiveLoss):
         self.squared = squared
         self.margin_warmup = margin_warmup
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: embeddings (B, D), unit rows; labels (B,) integers.
+    @property
+    def reads(self) -> frozenset[str]:
+        """What ``forward`` needs beside embeddings and labels."""
+        return frozenset({"masked"}) if self.mining in MASK_RULES else frozenset()
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, *, masked: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: embeddings (B, D), unit rows; labels (B,) integers; ``masked`` bool (B,) for
+        ``self_restrained``.
 
         With several processes each gives its own part of the batch, and triplets are mined over the whole.
 
@@ -67,13 +77,16 @@ class TripletLoss(ProgressiveLoss):
         - ``positive_distance``, ``negative_distance``: mean over all positive and over all negative pairs.
         - ``hardest_negative_distance``: mean over anchors of the distance to the nearest negative.
         - ``margin``: the margin of this step.
+        - ``restrained``: of ``self_restrained`` alone, 1 if it only pulled.
         """
         _check_batch(embeddings, labels)
         embeddings, labels = gather_rows(embeddings, labels)
+        if masked is not None:
+            (masked,) = gather_rows(masked)
         margin = self.margin * self.ramp(self.margin_warmup)
         distances = pairwise_distances(embeddings, self.squared)
-        batch = Batch.from_labels(distances, labels, margin, self.squared)
-        mined = RULES[self.mining](batch)
+        batch = Batch.from_labels(distances, labels, margin, self.squared, masked)
+        mined = _ALL_RULES[self.mining](batch)
         # The sum adds nothing but a graph to an empty batch, and a NaN that a comparison would have hidden.
         loss = mined.loss + 0 * embeddings.to(distances.dtype).sum()
         return loss, _stats(batch, mined) | {"margin": margin}
@@ -125,5 +138,7 @@ def _stats(batch: Batch, mined: Mined) -> dict[str, float]:
         "negative_distance": push / batch.negative.sum(),
         "hardest_negative_distance": nearest.mean(),
     }
+    if mined.restrained is not None:
+        figures["restrained"] = mined.restrained
     values = torch.stack([value.double() for value in figures.values()]).tolist()  # one wait for the GPU
     return dict(zip(figures, values, strict=True))

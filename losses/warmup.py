@@ -19,6 +19,9 @@ class ProgressiveLoss(nn.Module):
     ``margin_warmup``, the share of the run over which their margin rises.
     """
 
+    # What ``forward`` takes beside embeddings and labels, by name: "lengths" (B,) of the embeddings before normalising,
+    # "masked" bool (B,), who wears a mask.
+    reads: frozenset[str] = frozenset()
     progress: Tensor
     softened_at: Tensor
     margin_warmup: float

@@ -39,6 +39,7 @@ class FaceEmbedder(nn.Module):
 
     Pooling and neck run in float32 under autocast too: they cost nothing beside the backbone, and distances
     between embeddings are then as fine as float32. Only a row that is all zero before normalising stays zero.
+    With ``lengths`` the same pass also gives how long each row was before: AdaFace and MagFace read quality from it.
     Parts that ``freeze`` names stay as they are, whatever is trained.
     """
 
@@ -76,9 +77,15 @@ class FaceEmbedder(nn.Module):
             part.eval()
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, D)."""
+    def forward(self, images: Tensor, *, lengths: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, H, W) → unit rows (B, D); with ``lengths`` these and the lengths (B,)."""
         features = self.backbone(images)
         with torch.autocast(features.device.type, enabled=False):
             pooled = self.pooling(features.float())
-            return F.normalize(self.neck(self.dropout(pooled)), dim=1, eps=NORM_EPS)
+            return normalised(self.neck(self.dropout(pooled)), lengths=lengths)
+
+
+def normalised(rows: Tensor, *, lengths: bool) -> Tensor | tuple[Tensor, Tensor]:
+    """Rows (B, D) at length 1, and with ``lengths`` how long (B,) they were."""
+    unit = F.normalize(rows, dim=1, eps=NORM_EPS)
+    return (unit, rows.norm(dim=1)) if lengths else unit

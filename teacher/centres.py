@@ -74,7 +74,8 @@ def centres_of_file(centres: Tensor | None, listed: Path, names: Sequence[str], 
 def _means(state: TrainingState, faces: FaceData, each: int) -> Tensor:
     """(C · ``each``, D): the mean, of any length, of each identity's groups of faces."""
     people = len(faces.train.names)
-    sums = _sums_of_rows(state, faces, dealt_out(faces.train.targets, each), people * each).unflatten(0, (people, each))
+    rows = dealt_out(faces.train.named_targets, each)
+    sums = _sums_of_rows(state, faces, rows, people * each).unflatten(0, (people, each))
     lost = (sums == 0).all(2).all(1).nonzero()
     if len(lost):
         raise InputError(f"no face of {faces.train.names[lost[0]]} can be read; leave it out of the training CSV")

@@ -17,7 +17,8 @@ class Distillation(nn.Module):
     objective alone takes labels.
 
     - ``objective``: any criterion of this project, or None if the teacher is all (w = 1).
-    - ``targets``: int64 (N,), the identity of each training face: what the objective gets.
+    - ``targets``: int64 (N,), the identity of each training face: what the objective gets. Below 0: none, and the
+      objective does not see the face.
     - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
     - ``share``: w, above 0 and at most 1.
 
@@ -41,8 +42,13 @@ class Distillation(nn.Module):
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
 
-    def forward(self, embeddings: Tensor, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss and figures of a batch: unit embeddings (B, D), rows (B,).
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the objective takes beside embeddings and labels."""
+        return frozenset() if self.objective is None else self.objective.reads
+
+    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and what it ``reads`` of each face (B,).
 
         The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
         they are the same. Several processes: as for the objective, each gives its own part.
@@ -54,7 +60,12 @@ class Distillation(nn.Module):
         stats = {"teacher_cosine": 1 - distant.item()}
         if self.objective is None:
             return distant, stats
-        loss, figures = self.objective(embeddings, self.targets[rows])
+        labels = self.targets[rows]
+        named = labels >= 0
+        if not named.all():
+            embeddings, labels = embeddings[named], labels[named]
+            more = {name: values[named] for name, values in more.items()}
+        loss, figures = self.objective(embeddings, labels, **more)
         return (1 - self.share) * loss + self.share * distant, figures | stats
 
     def set_progress(self, fraction: float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from configs.settings import Settings
 from data.faces import FaceData
 from data.tables.images import Images
-from data.tables.train_csv import FaceTable
+from data.tables.train_csv import UNNAMED, FaceTable
 from eval.evaluators import embed_images
 from models.trained_model import TrainedModel, network_digest, open_model
 from runtime.checkpoints.file import find_checkpoint
@@ -51,11 +51,12 @@ def teacher_embeddings(
 
     ``name``: a run folder or checkpoint (``models.import_weights`` makes one of published weights), or anybody's ONNX
     file. A plain face has its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is
-    mixed; a masked one, whose plain photograph may not exist, has that mean alone. Embeddings are kept beside the
+    mixed; a masked one, whose plain photograph may not exist, has that mean alone; one without a name, its own
+    embedding alone. Embeddings are kept beside the
     teacher's file, so that each is computed once for all runs.
 
-    Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, or
-    faces that can't be read.
+    Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, a
+    masked face without a name, or faces that can't be read.
     """
     teacher = open_model(name)
     needed = teacher.preprocessing["crop"]
@@ -63,6 +64,7 @@ def teacher_embeddings(
         raise InputError(f"the teacher {name} needs {needed} crops, but the faces are {crop} crops")
     plain = np.arange(len(faces.targets)) if faces.masked is None else np.flatnonzero(~faces.masked)
     _refuse_people_without_plain_face(faces, plain)
+    _refuse_masked_without_name(faces)
     kept = _file_for(name, images, plain)
     if not from_first(kept.is_file()):
         found = _embed_plain(teacher, images, plain, device)
@@ -87,20 +89,33 @@ def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, devic
 
 
 def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable, mean_share: float) -> Tensor:
-    sums = torch.zeros(len(faces.names), own.shape[1])
-    sums.index_add_(0, torch.from_numpy(faces.targets[plain]), own.float())
-    wanted = F.normalize(sums)[torch.from_numpy(faces.targets)]
-    rows = torch.from_numpy(plain)
+    # The last row, which UNNAMED picks, takes the faces without a name; they have no mean.
+    sums = torch.zeros(len(faces.names) + 1, own.shape[1])
+    sums.index_add_(0, torch.from_numpy(faces.targets[plain] % len(sums)), own.float())
+    means = F.normalize(sums)
+    wanted, rows = means[torch.from_numpy(faces.targets)], torch.from_numpy(plain)
     wanted[rows] = F.normalize((1 - mean_share) * own.float() + mean_share * wanted[rows])
+    unnamed = torch.from_numpy(faces.targets[plain] == UNNAMED)
+    wanted[rows[unnamed]] = F.normalize(own[unnamed].float())
     return wanted.to(own.dtype)
 
 
 def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> None:
-    lacking = np.flatnonzero(np.bincount(faces.targets[plain], minlength=len(faces.names)) == 0)
+    named = faces.targets[plain]
+    lacking = np.flatnonzero(np.bincount(named[named != UNNAMED], minlength=len(faces.names)) == 0)
     if len(lacking):
         raise InputError(
             f"{len(lacking)} people have no plain face for the teacher to see (first: {faces.names[lacking[0]]}); "
             "leave them out of the training CSV"
+        )
+
+
+def _refuse_masked_without_name(faces: FaceTable) -> None:
+    lost = np.flatnonzero((faces.targets == UNNAMED) & faces.masked) if faces.masked is not None else ()
+    if len(lost):
+        raise InputError(
+            f"{len(lost)} faces without a target wear a mask (first: {faces.paths[lost[0]]}), and the teacher needs "
+            "them plain; set --train-faces plain and draw masks (--mask-probability), or delete these rows"
         )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from models import build_model
 from runtime.devices import _Replicated, to_device
 from runtime.precision import make_precision
 from runtime.training.state import resume
@@ -61,6 +62,19 @@ def test_replicas_give_what_the_network_gives_in_the_precision_of_the_caller():
     torch.testing.assert_close(split, expected, rtol=0, atol=0.05)
     split.float().sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+@needs_gpu
+def test_lengths_come_through_replicas_and_compiled():
+    settings = {"embedding_size": 16, "pooling": "average", "dropout": 0.0, "pretrained": "none", "image_size": 32}
+    network = build_model("timm:test_resnet", **settings).to(DEVICE).eval()
+    images = torch.randn(6, 3, 32, 32, device=DEVICE)
+    expected = network(images, lengths=True)
+    split = _Replicated(network, device_ids=[0, 0])(images, lengths=True)
+    torch.testing.assert_close(split, expected, rtol=0, atol=1e-3)
+    compiled = to_device(network, DEVICE, (0,), compiled=True)
+    torch.testing.assert_close(compiled(images, lengths=True), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(compiled(images), expected[0], rtol=0, atol=1e-3)
 
 
 @needs_gpu

@@ -93,6 +93,39 @@ def _log(run_folder):
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("script", "objective", "figure"),
+    [
+        ("main_arcface.py", ["--margin-kind", "adaface", "--margin", "0.4"], "train_accuracy"),
+        ("main_arcface.py", ["--margin-kind", "magface", "--length-range", "2", "20"], "train_accuracy"),
+        ("main_triplet.py", ["--mining", "self_restrained"], "restrained"),
+    ],
+)
+def test_losses_of_lengths_and_masks_resume_bit_for_bit(run, drawn_faces, interrupt_after, script, objective, figure):
+    more = [*objective, "--no-measure-least-face", "--accumulate-steps", "2"]
+    assert run(script, *_options(script, drawn_faces, "whole"), *more)[0] == 0
+    interrupt_after(1)
+    run(script, *_options(script, drawn_faces, "half"), *more)
+    interrupt_after(None)
+    code, said, _ = run(script, *_options(script, drawn_faces, "half"), *more)
+    assert code == 0 and "resuming after epoch 1" in said
+    log = _log(Path("results/whole"))
+    assert _log(Path("results/half")) == log
+    assert all(line["length_plain"] > 0 and line["length_masked"] > 0 and figure in line for line in log)
+    states = [torch.load(f"results/{name}/last.pt", weights_only=True) for name in ("whole", "half")]
+    for part in ("model", "criterion"):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+
+
+def test_self_restrained_triplets_need_both_looks(run, drawn_faces):
+    code, _, error = run(
+        "main_triplet.py", *_options("main_triplet.py", drawn_faces), "--mining", "self_restrained",
+        "--train-faces", "plain",
+    )  # fmt: skip
+    assert code == 2 and error.count("\n") == 1 and "all training faces are plain" in error
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, drawn_faces, script):
     code, said, _ = run(script, *_options(script, drawn_faces))
@@ -101,7 +134,7 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     assert {p.name for p in folder.iterdir()} >= {
         "config.json", "log.jsonl", "best.pt", "last.pt", "distribution_epoch1.png", "distribution_epoch2.png",
         "iou.png", "train_loss.png", "test_result.png", "metrics.json", "report.html", "test_pairs.csv", "roc.png",
-        "det.png", "distances_by_condition.png", "worst_pairs.png",
+        "lengths.png", "det.png", "distances_by_condition.png", "worst_pairs.png",
     }  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['accuracy']:.2%}" in said
@@ -167,6 +200,31 @@ def test_a_student_learns_from_a_run_and_goes_on_where_it_stopped(run, drawn_fac
     assert log[1]["teacher_cosine"] > log[0]["teacher_cosine"]
     assert ("positive_distance" in log[0]) == (script == "main_triplet.py")
 
+    interrupt_after(1)
+    assert run(script, *options, "--run-name", "cut")[0] == 130
+    interrupt_after(None)
+    assert run(script, *options, "--run-name", "cut")[0] == 0
+    assert _log(Path("results/cut")) == log
+
+
+@pytest.mark.parametrize(("script", "share"), [("main_arcface.py", 0.5), ("main_triplet.py", 0.5)])
+def test_faces_without_a_name_count_for_the_teacher_and_resume(run, drawn_faces, interrupt_after, script, share):
+    table = pd.read_csv(drawn_faces / "train.csv")
+    nobody = table["target"] == table["target"].max()
+    count = int((nobody & (table["masked"] == 0)).sum())
+    table.assign(target=table["target"].mask(nobody, "")).to_csv("some.csv", index=False)
+    options = [*_options(script, drawn_faces, "whole"), "--train-csv", Path("some.csv").absolute()]
+    options += ["--train-faces", "plain", "--mask-probability", 0.5, "--least-images", 2]
+    code, _, error = run(script, *options)
+    assert code == 2 and error.count("\n") == 1
+    assert f"{count} rows have an empty target (first: plain/" in error and "set --teacher" in error
+
+    write_small_run(Path("teacher"), embedding_size=32)
+    options += ["--teacher", "teacher", "--teacher-share", share, "--unnamed-share", 0.25]
+    code, said, _ = run(script, *options)
+    assert code == 0 and f"({count} of them without a name)" in said
+    log = _log(Path("results/whole"))
+    assert {"teacher_cosine", "loss"} <= log[0].keys()
     interrupt_after(1)
     assert run(script, *options, "--run-name", "cut")[0] == 130
     interrupt_after(None)

@@ -30,7 +30,7 @@ def test_the_steps_equal_plain_torch(tmp_path):
     step, seen = 0, []
     for epoch in (1, 2):
         loader.batch_sampler.set_epoch(epoch)
-        for images, labels, _ in loader:
+        for images, labels, *_ in loader:
             rate = 0.1 * ((step + 1) / 4 if step < 4 else 0.5 * (1 + math.cos(math.pi * (step / 4 - 1))))
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -107,14 +107,14 @@ class _Damaged(Faces):
         batch = super().__getitems__(keys)
         lost = [key.index for key in keys if key.index == 5]
         kept = torch.tensor([key.index != 5 for key in keys])
-        return Batch(batch.images[kept], batch.labels[kept], [f"{i}.jpg" for i in lost])
+        return Batch(batch.images[kept], batch.labels[kept], [f"{i}.jpg" for i in lost], batch.masked[kept])
 
 
 def test_a_batch_with_one_readable_image_is_too_few_whatever_is_allowed(tmp_path):
     class Lost(Faces):
         def __getitems__(self, keys):
             batch = super().__getitems__(keys)
-            return Batch(batch.images[:1], batch.labels[:1], [f"{key.index}.jpg" for key in keys[1:]])
+            return Batch(batch.images[:1], batch.labels[:1], [f"{key.index}.jpg" for key in keys[1:]], batch.masked[:1])
 
     state, loader, run = setup(tmp_path, epochs=1, faces=Lost)
     with pytest.raises(InputError, match="can't be read"):
@@ -169,7 +169,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(criterion, tmp_path):
     gradients = []
     for parts in (1, 3):
         state.settings = settings_of(accumulate_steps=parts)
-        loss, _, _ = train._forward(state, IMAGES[:14], labels)
+        loss, _, _ = train._forward(state, IMAGES[:14], labels, labels > 0)
         loss.backward()
         gradients.append([p.grad.clone() for m in (state.model, state.criterion) for p in m.parameters()])
         for module in (state.model, state.criterion):
@@ -184,7 +184,7 @@ def test_parts_move_running_statistics_as_so_many_batches_do_and_draw_dropout_on
     other = copy.deepcopy(state.model)
     rng = torch.get_rng_state()
     state.settings = settings_of(accumulate_steps=2)
-    loss, _, embeddings = train._forward(state, IMAGES[:8], torch.arange(8) % 3)
+    loss, _, embeddings = train._forward(state, IMAGES[:8], torch.arange(8) % 3, torch.zeros(8))
     loss.backward()
     torch.set_rng_state(rng)
     expected = torch.cat([other(normalise(part)) for part in IMAGES[:8].split(4)])
@@ -269,7 +269,7 @@ def test_a_smaller_last_batch_is_computed_in_fewer_parts(tmp_path):
     state.model.layers[2].register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
     for images in (6, 5, 3):
         with torch.no_grad():
-            train._forward(state, IMAGES[:images], torch.arange(images) % 3)
+            train._forward(state, IMAGES[:images], torch.arange(images) % 3, torch.zeros(images))
     assert rows == [2, 2, 2, 3, 2, 3]
 
 

@@ -25,6 +25,7 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
     if settings.proposals is not None:
         faces, used = apply_proposals(faces, read_proposals(settings.proposals))
         applied = {"proposals_applied": used}
+    unnamed, faces = faces[faces["target"] == ""], faces[faces["target"] != ""]
     rest = 1 - settings.train_share
     shares = {
         "train": settings.train_share,
@@ -33,7 +34,7 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
     }
     people = split_people(faces["target"].unique(), shares, settings.seed)
     part = {name: faces[faces["target"].isin(names)] for name, names in people.items()}
-    write_table(part["train"], settings.out / "train.csv")
+    write_table(pd.concat([part["train"], unnamed]), settings.out / "train.csv")
     same, different = _both_pairs(part["eval"], settings.eval_pairs, settings)
     write_table(same, settings.out / "eval_same.csv")
     write_table(different, settings.out / "eval_diff.csv")
@@ -45,6 +46,7 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
         "train_faces": len(part["train"]),
         "eval_pairs": {"same": len(same), "different": len(different)},
         "test_pairs": len(test),
+        **({"unnamed_faces": len(unnamed)} if len(unnamed) else {}),
         **applied,
     }
 

@@ -219,7 +219,7 @@ def _mask_aligned(
 
 
 def _gets_mask(settings: PrepareSettings, file: SourceFile) -> bool:
-    return settings.masks == "simulated" and not file.masked
+    return settings.masks == "simulated" and not file.masked and not file.bare
 
 
 def _draw_mask(

@@ -22,7 +22,7 @@ from data.prepare.faces import JPEG_QUALITY, Detector, prepare_files
 from data.prepare.journal import Journal
 from data.prepare.preview import contact_sheet
 from data.prepare.settings import DEFAULT_SIZE, SIZES, PrepareSettings
-from data.sources.folders import list_folder
+from data.sources.folders import list_folder, list_unnamed
 from data.sources.open_source import open_source
 from data.sources.outcome import LOST_UNDER_MASK, STATUSES, WORN, WRITTEN, Outcome
 from data.sources.pair_lists import apply_mask_labels
@@ -78,7 +78,11 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
     if settings.masked_source:
         worn = list_folder(settings.masked_source, masked=True, person_level=settings.person_level)
         print(in_one_line(worn.layout))
-        source = Source(source.pictures + _renamed(worn.pictures, source), source.other + worn.other, source.pairs)
+        source = _with_more(source, worn, "worn")
+    if settings.unnamed:
+        if source.pairs:
+            raise InputError(f"{path.name} is a list of pairs to test on; unnamed goes with photographs to train on")
+        source = _with_more(source, list_unnamed(settings.unnamed), "unnamed")
     return path.resolve().name, source
 
 
@@ -92,14 +96,18 @@ def _own_size(source: Source) -> int:
     return DEFAULT_SIZE
 
 
-def _renamed(pictures: list[SourceFile], source: Source) -> list[SourceFile]:
-    """The pictures with other names where the source has the same one: both may lie in masked/."""
+def _with_more(source: Source, more: Source, kind: str) -> Source:
+    return Source(source.pictures + _renamed(more.pictures, source, kind), source.other + more.other, source.pairs)
+
+
+def _renamed(pictures: list[SourceFile], source: Source, kind: str) -> list[SourceFile]:
+    """The pictures with other names where the source has the same one: both may lie in one folder."""
     taken = {file.name.lower() for file in source.pictures}
     renamed = []
     for file in pictures:
         name = file.name
         while name.lower() in taken:
-            name = f"{name.removesuffix('.jpg')}_worn.jpg"
+            name = f"{name.removesuffix('.jpg')}_{kind}.jpg"
         taken.add(name.lower())
         renamed.append(replace(file, name=name))
     return renamed
@@ -178,7 +186,7 @@ def _write_results(settings: PrepareSettings, source: Source, written: list[Outc
         more = write_pair_table(settings, written, source.pairs)
     else:
         more = write_people_tables(settings, written)
-        more["perhaps_one_person"] = spelled_twice(o.person for o in written)
+        more["perhaps_one_person"] = spelled_twice(o.person for o in written if o.person)
     card = {"source": Path(settings.source).resolve().name, "seed": settings.seed, "jpeg_quality": JPEG_QUALITY}
     card["alignment"] = settings.alignment.to_dict()
     if settings.alignment.masks == "before alignment":
@@ -224,6 +232,8 @@ def print_report(settings: PrepareSettings, summary: dict) -> None:
     if "people" in summary:
         pairs = summary["eval_pairs"]
         print(f"people: {', '.join(f'{n} {name}' for name, n in summary['people'].items())}")
+        if "unnamed_faces" in summary:
+            print(f"faces without a name, for a teacher: {summary['unnamed_faces']:,}")
         print(f"pairs: {pairs['same']} + {pairs['different']} evaluation, {summary['test_pairs']} test")
         for names in summary["perhaps_one_person"][:10]:
             print(f"possibly one person under two names, kept separate: {in_one_line(', '.join(names))}")

@@ -32,6 +32,9 @@ class PrepareSettings:
     masked_source: Path | None = None
     """Folder of real masked photos, one sub-folder per person; the same name as in SOURCE is the same person. They get
     no simulated mask and are labelled as masked."""
+    unnamed: Path | None = None
+    """Folder of photos of anybody, in any sub-folders: faces without a name, for training with a teacher. They get no
+    masked copy, and an empty target in train.csv."""
     mask_labels: Path | None = None
     """File with a line "name, number, mask type" per picture of SOURCE, as for MFR2: all but no-mask are real masked
     photos."""
@@ -115,7 +118,7 @@ class PrepareSettings:
 
     def _check_folders(self) -> None:
         out = self.out.resolve()
-        for source in filter(None, (Path(self.source), self.masked_source)):
+        for source in filter(None, (Path(self.source), self.masked_source, self.unnamed)):
             if out.is_relative_to(source.resolve()) or source.resolve().is_relative_to(out):
                 raise InputError(f"{self.out} and the source {source} are nested; use separate folders")
         if out.exists() and not out.is_dir():

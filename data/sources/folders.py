@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data.sources.layout import understand
 from data.sources.outcome import NO_PICTURE, Outcome
@@ -21,10 +21,7 @@ def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Sour
     folder's own name. ``person_level``: how deep the people's folders lie; 0: as their names say. Raises InputError:
     no such folder, empty, no sub-folders, or nobody can tell which of them are people.
     """
-    if not root.is_dir():
-        raise InputError(f"the source {root} is not there or not a folder; give one with a sub-folder per person")
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise InputError(f"the source {root} may not be read; change its permissions, or give another folder")
+    _require_readable(root, "one with a sub-folder per person")
     folders, other = walk_pictures(root)
     if not folders and not other:
         raise InputError(f"the source {root} is empty; it needs one sub-folder of pictures per person")
@@ -51,6 +48,32 @@ def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Sour
     return Source(
         pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)], layout=layout
     )
+
+
+def list_unnamed(root: Path) -> Source:
+    """Every picture under ``root`` as one of nobody knows whom, without a masked copy; its folders mean nothing.
+
+    Paths start with the folder's own name. Raises InputError: no such folder, or no picture in it.
+    """
+    _require_readable(root, "a folder of photographs")
+    folders, other = walk_pictures(root)
+    if not folders:
+        raise InputError(f"{root} has no pictures ({len(other)} other files); give a folder of photographs")
+    base, prefix = root.resolve().parent, f"{root.resolve().name}/"
+    pictures = [
+        SourceFile(f"{prefix}{folder}/{file}".replace("//", "/"), "", str(PurePosixPath("unnamed", folder, output)),
+                   stamp, base, bare=True)
+        for folder, files in folders.items()
+        for (file, stamp), output in zip(files, output_names([file for file, _ in files]), strict=True)
+    ]  # fmt: skip
+    return Source(pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)])
+
+
+def _require_readable(root: Path, wanted: str) -> None:
+    if not root.is_dir():
+        raise InputError(f"the source {root} is not there or not a folder; give {wanted}")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"the source {root} may not be read; change its permissions, or give another folder")
 
 
 def walk_pictures(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:

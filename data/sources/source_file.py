@@ -18,8 +18,8 @@ class SourceFile:
 
     ``path`` names it, relative to the source, '/' between its parts; ``person`` whose it is ("" where nobody knows);
     ``name`` under plain/ and masked/, such as ``Ann/Ann_0001.jpg``; ``stamp`` changes when the input does. ``masked``
-    is True for a photo of somebody who wears a mask. The picture lies in ``root / path``, or, where there are
-    ``stretches`` (offset, length) in bytes, in the file ``root``.
+    is True for a photo of somebody who wears a mask, ``bare`` for one that gets no masked copy. The picture lies in
+    ``root / path``, or, where there are ``stretches`` (offset, length) in bytes, in the file ``root``.
     """
 
     path: str
@@ -29,6 +29,7 @@ class SourceFile:
     root: Path
     masked: bool = False
     stretches: tuple[tuple[int, int], ...] = ()
+    bare: bool = False
 
     def read(self) -> np.ndarray:
         """The picture as uint8 (H, W, 3) RGB, see ``read_image``. Raises UnreadableImage."""

@@ -1,4 +1,4 @@
-"""Train CSVs: ``path,target``.
+"""Train CSVs: ``path,target``; a face whose target is empty has no name, and is for a teacher alone.
 
 Other columns are allowed: ``masked`` (0 or 1) says who wears a mask, and ``x1 … y5`` are the five landmarks in pixels
 of the face on disk.
@@ -17,6 +17,7 @@ from data.tables.targets import refuse_paths_of_two_people
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
 
+UNNAMED = -1  # the target of a face without a name
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
@@ -24,7 +25,8 @@ LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 class FaceTable:
     """Training faces as arrays, so that workers share them without a copy.
 
-    ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1; ``names`` the original target of each;
+    ``paths`` of N rows, relative to the root; ``targets`` int64 (N,) in 0 … C−1, and behind these, UNNAMED for the
+    faces without a name; ``names`` (C,) the original target of each;
     ``landmarks`` float32 (N, 5, 2), nan for a masked face that has none, and ``masked`` bool (N,), or None if the
     CSV has no such columns.
     """
@@ -38,26 +40,39 @@ class FaceTable:
     @property
     def counts(self) -> np.ndarray:
         """Images per identity: int64 (C,)."""
-        return np.bincount(self.targets, minlength=len(self.names))
+        return np.bincount(self.named_targets, minlength=len(self.names))
 
-    def labelled_by_row(self) -> "FaceTable":
-        """The same faces with the number of the row as the target: for a loss that knows each face by itself."""
-        return replace(self, targets=np.arange(len(self.targets)))
+    @property
+    def named_targets(self) -> np.ndarray:
+        """The targets of the first rows, those with a name."""
+        return self.targets[: len(self.targets) - self.unnamed]
+
+    @property
+    def unnamed(self) -> int:
+        """How many faces have no name: the last rows."""
+        return int((self.targets == UNNAMED).sum())
+
+    def rows(self, rows: np.ndarray) -> "FaceTable":
+        """Some of the rows, in this order."""
+        landmarks, masked = (None if part is None else part[rows] for part in (self.landmarks, self.masked))
+        return FaceTable(self.paths.take(rows), self.targets[rows], self.names, landmarks, masked)
 
 
 def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
-    """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names.
+    """Read a train CSV; targets of any kind become 0 … C−1 in the sorted order of their names. Rows with an empty one
+    come last.
 
     Raises InputError: no such file, a missing column, no rows, a single identity, one number as a target in two
     forms, an image of two identities, or a path that leaves the root.
     """
     frame = read_rows(path, ["path", "target"], categories=["target"])
-    _refuse_empty(frame, ["path", "target"], path)
+    _refuse_empty(frame, ["path"], path)
     found = frame["target"].cat
     names, rank = np.unique(found.categories.to_numpy(object), return_inverse=True)
-    targets = rank[found.codes]
+    targets = np.append(rank, UNNAMED)[found.codes]  # the code of an empty one is −1
     if len(names) < 2:
-        raise InputError(f"{path} has one identity only ({names[0]}); training needs at least two")
+        only = f"one identity only ({names[0]})" if len(names) else "no row with a target"
+        raise InputError(f"{path} has {only}; training needs at least two identities")
     landmarks = None
     if set(LANDMARK_COLUMNS) <= set(frame.columns):
         landmarks = _landmarks(frame, path)
@@ -65,14 +80,17 @@ def read_train_csv(path: Path, path_prefix: str = "") -> FaceTable:
     if landmarks is not None:
         _refuse_unknown_landmarks(landmarks, masked, path)
     paths = image_paths(frame["path"], path, path_prefix)
-    refuse_paths_of_two_people(paths.rows, targets, paths.distinct, names, path)
-    return FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
+    named = targets != UNNAMED
+    refuse_paths_of_two_people(paths.rows[named], targets[named], paths.distinct, names, path)
+    table = FaceTable(paths, targets.astype(np.int64), [str(n) for n in names], landmarks, masked)
+    return table if named.all() else table.rows(np.argsort(~named, kind="stable"))
 
 
 def choose_faces(
     table: FaceTable, faces: Literal["all", "plain", "masked"], most_images: int = 0, least_images: int = 0
 ) -> FaceTable:
-    """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all).
+    """The rows whose face is plain, or masked, at most ``most_images`` an identity (the first ones; 0: all). Faces
+    without a name are no identity: of these, all that look so.
 
     Identities without such a row, or with fewer than ``least_images``, drop out. Raises InputError if the CSV does not
     say who wears a mask, or fewer than two identities are left.
@@ -84,6 +102,8 @@ def choose_faces(
         if table.masked is None:
             raise InputError(f"train_faces is {faces}, but the train CSV has no column masked; set train_faces to all")
         rows = np.flatnonzero(table.masked == (faces == "masked"))
+    nameless = rows[table.targets[rows] == UNNAMED]
+    rows = rows[table.targets[rows] != UNNAMED]
     if most_images:
         rows = rows[_place_in_group(table.targets[rows]) < most_images]
     rows = rows[np.bincount(table.targets[rows], minlength=len(table.names))[table.targets[rows]] >= least_images]
@@ -92,9 +112,9 @@ def choose_faces(
         if least_images:
             faces = f"{least_images} or more {faces}"
         raise InputError(f"the train CSV has {faces} faces of {len(kept)} identities; training needs at least two")
-    landmarks = None if table.landmarks is None else table.landmarks[rows]
-    masked = None if table.masked is None else table.masked[rows]
-    return FaceTable(table.paths.take(rows), targets, [table.names[i] for i in kept], landmarks, masked)
+    targets = np.append(targets, table.targets[nameless])
+    chosen = table.rows(np.append(rows, nameless))
+    return replace(chosen, targets=targets, names=[table.names[i] for i in kept])
 
 
 def _place_in_group(groups: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 ALL_PAIRS = "all pairs"
-NO_MASKS = "plain-plain"
+NO_MASKS, BOTH_MASKED = "plain-plain", "masked-masked"
 # Sides of a face in its photograph, in pixels, between which pairs are reported separately.
 SIZE_EDGES = (24, 40, 60, 100)
 UNKNOWN = "all"  # the condition of pairs whose CSV does not say who wears a mask
@@ -22,6 +22,16 @@ def parts(condition: np.ndarray) -> dict[str, np.ndarray]:
     condition = np.asarray(condition)
     everything = {ALL_PAIRS: np.ones(len(condition), dtype=bool)}
     return everything | {name: condition == name for name in condition_names(condition)}
+
+
+def plain_and_masked(condition: np.ndarray, left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+    """The images (numbers, ascending) that are known to be plain, and masked, by the pairs that they are in.
+
+    ``left`` and ``right`` int64 (P,) number them. A plain-masked pair does not say which of the two wears the mask.
+    """
+    both = {"plain": NO_MASKS, "masked": BOTH_MASKED}
+    rows = {name: condition == pairs for name, pairs in both.items()}
+    return {name: np.unique(np.concatenate([left[chosen], right[chosen]])) for name, chosen in rows.items()}
 
 
 def size_parts(sides: np.ndarray) -> dict[str, np.ndarray]:

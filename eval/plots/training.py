@@ -8,7 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.plots.panels import distance_panel
-from eval.plots.style import BEST, FAINT, INK, RATE, SAME, epoch_axis, headline, house_style, new_figure, save
+from eval.plots.style import (
+    BEST,
+    FAINT,
+    INK,
+    RATE,
+    SAME,
+    epoch_axis,
+    headline,
+    house_style,
+    line_look,
+    new_figure,
+    save,
+)
 from eval.plots.test_result import TOP_DENSITY
 from eval.text import number
 
@@ -36,6 +48,11 @@ def plot_train_loss(
 ) -> None:
     """Write ``train_loss.png``; arguments as ``train_loss_figure``."""
     save(train_loss_figure(epochs, loss, lr, **labels), path)
+
+
+def plot_lengths(path: Path, history: Sequence[dict], **labels: object) -> None:
+    """Write ``lengths.png``; arguments as ``lengths_figure``."""
+    save(lengths_figure(history, **labels), path)
 
 
 @house_style()
@@ -107,6 +124,39 @@ def train_loss_figure(epochs: Sequence[int], loss: Sequence[float], lr: Sequence
     lower.set_xlabel("epoch")
     epoch_axis(lower, epochs)
     figure.align_ylabels()
+    return figure
+
+
+@house_style()
+def lengths_figure(history: Sequence[dict], *, run: str) -> Figure:
+    """Mean length before normalising of plain and of masked evaluation faces, per epoch.
+
+    ``history``: lines with ``epoch``, ``length_plain`` and ``length_masked``.
+    """
+    epochs = [line["epoch"] for line in history]
+    figure = new_figure(8, 5)
+    ratio = history[-1]["length_masked"] / max(history[-1]["length_plain"], 1e-9)
+    headline(
+        figure,
+        f"Embeddings of masked faces are {ratio:.2f} times as long as of plain ones",
+        f"mean length before normalising, from which AdaFace and MagFace read quality   ·   {run}",
+    )
+    axes = figure.add_subplot()
+    for line_number, name in enumerate(("plain", "masked")):
+        lengths = [line[f"length_{name}"] for line in history]
+        axes.plot(
+            epochs,
+            lengths,
+            label=f"{name} faces",
+            marker="o",
+            markersize=_marker_size(epochs),
+            **line_look(line_number),
+        )
+    axes.set_ylim(0, None)
+    epoch_axis(axes, epochs)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean length")
+    axes.legend(loc="lower right")
     return figure
 
 

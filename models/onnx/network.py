@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.embedder import NORM_EPS
+from models.embedder import normalised
 from models.onnx.interface import Interface, front_of, interface_of
 from models.onnx.read import parse_onnx, read_onnx
 from models.onnx.session import open_session
@@ -39,11 +38,11 @@ class OnnxNetwork(nn.Module):
         most = max(1, min(_MOST_AT_ONCE, _VALUES_AT_ONCE // interface.values))
         self._at_once = most if self._takes_several() else 1
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, size, size) → (B, D)."""
+    def forward(self, images: Tensor, *, lengths: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, size, size) → (B, D); with ``lengths`` also those (B,) of the rows as the file gives them."""
         faces = images.detach().float().cpu().numpy()
         parts = [self._run(faces[i : i + self._at_once]) for i in range(0, len(faces), self._at_once)]
-        return F.normalize(torch.from_numpy(np.concatenate(parts)), dim=1, eps=NORM_EPS).to(images.device)
+        return normalised(torch.from_numpy(np.concatenate(parts)).to(images.device), lengths=lengths)
 
     def _run(self, faces: np.ndarray) -> np.ndarray:
         """(B, 3, size, size) → (B, D) as the file gives them. Raises InputError if onnxruntime can't."""

@@ -44,7 +44,7 @@ def estimate(
 ) -> str:
     """Time and memory of ``steps`` steps, in words.
 
-    ``run_step(images, labels)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
+    ``run_step(images, labels, masked)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
     statistics and the random generators, which are put back here.
     """
     trial = _try(loader, run_step, model, precision)
@@ -91,14 +91,14 @@ def _try(loader: WatchedLoader, run_step: Callable, model: nn.Module, precision:
     generators = rng_state()
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()
-    images, labels, _ = loader.read(next(iter(loader.batch_sampler)))
+    batch = loader.read(next(iter(loader.batch_sampler)))
     reading = time.perf_counter() - started
-    if min(from_all(len(labels))) < 2:
+    if min(from_all(len(batch.labels))) < 2:
         return None
-    images, labels = images.to(precision.device), labels.to(precision.device)
+    parts = [part.to(precision.device) for part in (batch.images, batch.labels, batch.masked)]
     for _ in range(2):
         started = time.perf_counter()
-        run_step(images, labels)
+        run_step(*parts)
         if precision.device.type == "cuda":
             torch.cuda.synchronize(precision.device)
         computing = time.perf_counter() - started

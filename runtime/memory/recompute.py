@@ -5,13 +5,17 @@ arXiv:1604.06174. Dropout draws the same numbers again, and BatchNorm's running 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+# What a network gives: a tensor, or a tuple of them.
+T = TypeVar("T")
 
-def recomputed(function: Callable[..., Tensor], *arguments: object, module: nn.Module, **options: object) -> Tensor:
+
+def recomputed(function: Callable[..., T], *arguments: object, module: nn.Module, **options: object) -> T:
     """``function(*arguments, **options)``, of which backward keeps the inputs alone; ``module`` is what it runs."""
     contexts = lambda: (nullcontext(), _statistics_at_rest(module))  # noqa: E731
     return checkpoint(function, *arguments, use_reentrant=False, context_fn=contexts, **options)

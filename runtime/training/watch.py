@@ -28,10 +28,11 @@ class Diverged(Exception):
 
 
 class Arrived(NamedTuple):
-    """This process's part of a batch, uint8 (B, H, W, 3) and int64 (B,), and what all processes got of it."""
+    """This process's part of a batch, uint8 (B, H, W, 3), int64 (B,), bool (B,), and what all processes got of it."""
 
     images: Tensor
     labels: Tensor
+    masked: Tensor
     unreadable: list[str]
     readable: list[int]
 
@@ -74,7 +75,7 @@ class Watch:
             if batch is None:
                 return
             unreadable = [path for paths, _ in outcomes for path in paths]
-            yield Arrived(batch.images, batch.labels, unreadable, [readable for _, readable in outcomes])
+            yield Arrived(batch.images, batch.labels, batch.masked, unreadable, [readable for _, readable in outcomes])
 
     def after_step(self, loader: WatchedLoader, stats: dict[str, float] | None) -> None:
         """``stats`` of the step, None if its loss or gradient was not finite.

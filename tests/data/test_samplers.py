@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.samplers import BalancedBatchSampler, PKBatchSampler, RankBatchSampler, ShuffledBatchSampler
+from data.samplers import (
+    BalancedBatchSampler,
+    PKBatchSampler,
+    RankBatchSampler,
+    ShuffledBatchSampler,
+    UnnamedBatchSampler,
+)
 from runtime.errors import InputError
 
 
@@ -156,3 +162,51 @@ def test_a_batch_too_small_for_its_parts_is_refused():
 def test_an_identity_with_one_image_is_named():
     with pytest.raises(InputError, match=r"first: Bob\).*--least-images 2"):
         PKBatchSampler(np.array([0, 0, 1]), 2, 2, 0, names=["Ann", "Bob"])
+
+
+# ==== faces without a name ====
+
+
+def _with_unnamed(share=0.25, unnamed=10):
+    named = ShuffledBatchSampler(25, 6, seed=3)  # four batches of 6
+    return named, UnnamedBatchSampler(ShuffledBatchSampler(25, 6, seed=3), np.arange(25, 25 + unnamed), share)
+
+
+def test_unnamed_faces_join_each_batch_and_the_named_ones_come_as_alone():
+    alone, both = _with_unnamed()
+    added = Counter()
+    for named, batch in zip(_epoch(alone, 2), _epoch(both, 2), strict=True):
+        assert len(batch) == both.batch_size == 8
+        assert [key.index for key in batch if key.index < 25] == [key.index for key in named]
+        added += Counter(key.index for key in batch if key.index >= 25)
+    assert len(added) == 8 and added.total() == 8, "none twice before all have come"
+    positions = [key.position for batch in _epoch(both, 2) for key in batch]
+    assert positions == list(range(32)), "randomness derives from the place"
+    assert _epoch(both, 2) == _epoch(both, 2) != _epoch(both, 3)
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_resumed_run_gets_the_rest_of_the_same_epoch_with_unnamed_faces(first):
+    _, both = _with_unnamed(0.4, unnamed=3)
+    whole = _epoch(both, 5)
+    assert _epoch(both, 5, first) == whole[first:]
+
+
+def test_processes_share_unnamed_faces_evenly_and_together_have_the_batch():
+    named = PKBatchSampler(np.repeat(np.arange(6), 4), 4, 4, seed=0)
+    both = UnnamedBatchSampler(named, np.arange(24, 40), 0.2)
+    parts = [RankBatchSampler(both, rank, 2) for rank in range(2)]
+    whole = _epoch(both, 1)
+    for batch, *own in zip(whole, *(_epoch(part, 1) for part in parts), strict=True):
+        assert own[0] + own[1] == batch and len(batch) == 20
+        assert [sum(key.index >= 24 for key in part) for part in own] == [2, 2]
+    with pytest.raises(InputError, match="the batch with unnamed_share of faces without a name is 21"):
+        RankBatchSampler(UnnamedBatchSampler(named, np.arange(24, 40), 0.24), 0, 2)
+
+
+def test_a_share_of_less_than_one_face_or_all_is_refused():
+    with pytest.raises(InputError, match="unnamed_share 0.01 of a batch is less than one face beside 6 named ones"):
+        _with_unnamed(0.01)
+    for share in (0.0, 1.0):
+        with pytest.raises(InputError, match="above 0 and below 1"):
+            _with_unnamed(share)

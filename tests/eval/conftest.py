@@ -44,9 +44,10 @@ class MadeUpModel(nn.Module):
         super().__init__()
         self.register_buffer("rows", torch.from_numpy(rows).float())
 
-    def forward(self, images):
-        numbers = images[:, 0, 0, 0].long() * 256 + images[:, 1, 0, 0].long()
-        return nn.functional.normalize(self.rows[numbers])
+    def forward(self, images, *, lengths=False):
+        rows = self.rows[images[:, 0, 0, 0].long() * 256 + images[:, 1, 0, 0].long()]
+        unit = nn.functional.normalize(rows)
+        return (unit, rows.norm(dim=1)) if lengths else unit
 
 
 def made_up_pairs(seed: int, pairs: int = 600) -> PairTable:

@@ -161,6 +161,61 @@ def test_gradcheck(rule, squared):
     assert torch.autograd.gradcheck(lambda rows: loss(rows, labels)[0], rows)
 
 
+# ==== self-restrained: masked anchor, plain positive, plain negative ====
+
+
+def naive_self_restrained(distances: np.ndarray, labels, masked, margin: float) -> tuple[float, bool, int]:
+    people = range(len(labels))
+    triplets = [
+        (a, p, n)
+        for a in people for p in people for n in people
+        if labels[a] == labels[p] != labels[n] and masked[a] and not masked[p] and not masked[n]
+    ]  # fmt: skip
+    if not triplets:
+        return 0.0, True, 0
+    to_anchors = np.mean([distances[a, n] for a, _, n in triplets])
+    to_positives = np.mean([distances[p, n] for _, p, n in triplets])
+    restrained = to_anchors >= to_positives
+    terms = [
+        max(0, distances[a, p] - (to_positives if restrained else distances[a, n]) + margin) for a, p, n in triplets
+    ]
+    return np.mean(terms), bool(restrained), len(triplets)
+
+
+@given(seed=st.integers(0, 10_000), margin=st.sampled_from([0.1, 0.5, 1.5]), squared=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_self_restrained_equals_the_naive_loop(seed, margin, squared):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 14))
+    rows = rng.normal(size=(size, 4))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    labels, masked = rng.integers(0, 4, size), rng.random(size) < 0.5
+    distances = np.linalg.norm(rows[:, None] - rows, axis=2) ** (2 if squared else 1)
+    value, restrained, count = naive_self_restrained(distances, labels, masked, margin)
+    loss = TripletLoss("self_restrained", margin, squared=squared)
+    embeddings = torch.tensor(rows, requires_grad=True)
+    found, stats = loss(embeddings, torch.tensor(labels), masked=torch.tensor(masked))
+    found.backward()
+    assert found.item() == pytest.approx(value, abs=1e-9)
+    assert stats["triplets"] == count and embeddings.grad.isfinite().all()
+    assert not count or stats["restrained"] == restrained
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0], ids=["pushes", "only pulls"])
+def test_gradcheck_of_self_restrained(shift):
+    """Two people; with a shift the masked faces lie off the line through the plain ones, so that both are far."""
+    plain = torch.tensor([[0.0, 0.0], [0.2, 0.1], [1.0, 0.0], [1.1, 0.3]], dtype=torch.float64)
+    masked = torch.tensor([[0.5, 0.1 + shift], [0.6, 0.2 + shift]], dtype=torch.float64).requires_grad_()
+    labels, flags = torch.tensor([0, 0, 1, 1, 0, 1]), torch.arange(6) >= 4
+
+    def value(masked):  # what is pulled; the plain faces set a constant
+        return TripletLoss("self_restrained", 0.5)(torch.cat([plain, masked]), labels, masked=flags)[0]
+
+    loss = TripletLoss("self_restrained", 0.5)
+    assert loss(torch.cat([plain, masked]), labels, masked=flags)[1]["restrained"] == (shift > 0)
+    assert torch.autograd.gradcheck(value, masked)
+
+
 # ==== by hand ====
 
 LINE = torch.tensor([[0.0], [2.0], [1.0], [4.0]], dtype=torch.float64)

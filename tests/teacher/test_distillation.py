@@ -78,3 +78,30 @@ def test_a_checkpoint_holds_the_objective_and_not_the_teacher():
 def test_settings_that_make_no_sense_are_refused(share, size, said):
     with pytest.raises(InputError, match=said):
         Distillation(objective(), TARGETS, unit(5, 6, seed=2), share=share, embedding_size=size)
+
+
+def test_the_objective_sees_the_faces_with_a_name_alone():
+    embeddings, teacher = unit(4, 6, seed=1), unit(5, 6, seed=2)
+    targets = torch.tensor([0, 1, 0, 1, -1])  # rows 4 and 4 of the batch have no name
+    loss = Distillation(objective(), targets, teacher, share=0.25, embedding_size=6)
+    found, figures = loss(embeddings, ROWS)
+    alone, own_figures = objective()(embeddings[[1, 3]], torch.tensor([0, 0]))
+    cosine = mean_cosine(embeddings, teacher)
+    assert found.item() == pytest.approx(0.75 * alone.item() + 0.25 * (1 - cosine), abs=1e-12)
+    assert {name: figures[name] for name in own_figures} == own_figures
+
+
+def test_what_an_objective_reads_reaches_it_of_its_own_faces():
+    class Reader(torch.nn.Module):
+        reads = frozenset({"masked"})
+
+        def forward(self, embeddings, labels, *, masked):
+            self.seen = masked
+            return embeddings.sum(), {}
+
+    reader, targets = Reader(), torch.tensor([0, 1, 0, 1, -1])
+    loss = Distillation(reader, targets, unit(5, 6, seed=2), share=0.5, embedding_size=6)
+    assert loss.reads == {"masked"}
+    loss(unit(4, 6, seed=1), ROWS, masked=torch.tensor([True, True, False, False]))
+    assert reader.seen.tolist() == [True, False]
+    assert Distillation(reader, targets, unit(5, 6, seed=2), share=1.0, embedding_size=6).reads == frozenset()

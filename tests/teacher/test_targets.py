@@ -73,3 +73,19 @@ def test_what_a_teacher_can_not_teach_is_one_clear_line(run, drawn_faces, tmp_pa
     (run / "taught").write_text("a file in the way")
     with pytest.raises(InputError, match="can't write .*/taught/.*; make room, or copy the teacher"):
         taught(run, drawn_faces)
+
+
+def test_a_face_without_a_name_has_its_own_embedding_and_changes_no_mean(run, drawn_faces, tmp_path):
+    frame = pd.read_csv(drawn_faces / "train.csv")
+    before, last = taught(run, drawn_faces, mean_share=1.0), frame["target"] == frame["target"].max()
+    alone = frame[~last | (frame["masked"] == 0)]
+    csv = tmp_path / "some.csv"
+    alone.assign(target=alone["target"].mask(last, "")).to_csv(csv, index=False)
+    found = taught(run, drawn_faces, csv, mean_share=1.0)
+    own = taught(run, drawn_faces, mean_share=0.0)
+    named = int((~last).sum())
+    assert torch.allclose(found[:named].float(), before[(~last).to_list()].float(), atol=1e-3)
+    assert torch.allclose(found[named:].float(), own[(last & (frame["masked"] == 0)).to_list()].float(), atol=1e-3)
+    frame.assign(target=frame["target"].mask(last, "")).to_csv(csv, index=False)
+    with pytest.raises(InputError, match="faces without a target wear a mask .first: masked"):
+        taught(run, drawn_faces, csv)

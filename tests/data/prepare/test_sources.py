@@ -310,6 +310,32 @@ def test_aligned_photos_of_masks_are_kept_though_no_face_is_found(tmp_path):
         read_train_csv(tmp_path / "b" / "train.csv")
 
 
+def test_faces_without_a_name_go_into_training_bare_and_once(tmp_path):
+    source, out = people(tmp_path / "raw"), tmp_path / "out"
+    for i, name in enumerate(("one.jpg", "trip/one.jpg", "trip/day 2/three.png")):
+        save(tmp_path / "anybody" / name, picture(700 + i))
+    (tmp_path / "anybody" / "note.txt").write_text("x")
+    summary = run(source, out, unnamed=tmp_path / "anybody")
+    assert (summary["unnamed_faces"], summary["not_a_picture"]) == (3, 1)
+    rows = pd.read_csv(out / "train.csv", keep_default_na=False)
+    nameless = rows[rows["target"] == ""]
+    assert set(nameless["path"]) == {f"plain/unnamed/{n}.jpg" for n in ("one", "trip/one", "trip/day 2/three")}
+    assert (nameless["masked"] == 0).all() and not (out / "masked" / "unnamed").exists()
+    table = read_train_csv(out / "train.csv")
+    assert table.unnamed == 3 and len(table.names) == summary["people"]["train"]
+    again = run(source, out, unnamed=tmp_path / "anybody")
+    assert again["kept_from_before"] == again["written"] + again["no_face_found"]
+    assert run(source, out)["kept_from_before"] == summary["written"] - 3
+    assert not list((out / "plain" / "unnamed").rglob("*.jpg"))
+
+
+def test_a_folder_without_pictures_is_no_source_of_faces_without_a_name(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder, said in (("empty", "has no pictures"), ("absent", "is not there")):
+        with pytest.raises(InputError, match=said):
+            run(people(tmp_path / "raw"), tmp_path / "out", unnamed=tmp_path / folder)
+
+
 def test_real_and_fresh_masks_mix_in_training(tmp_path):
     source, worn = worn_source(tmp_path)
     out = tmp_path / "out"

@@ -120,7 +120,8 @@ def test_pairs_with_a_same_column_and_masked_flags(tmp_path):
         ("path,target\na.jpg,0\nb.jpg,0.0\nc.jpg,1\n", "0 and 0.0 are one number in two forms"),
         ("path,target\na.jpg,007\nb.jpg,7\n", "007 and 7 are one number in two forms"),
         ("path,target\na.jpg,a\nb.jpg,b\n./a.jpg,b\n", "a.jpg stands there as a and as b"),
-        ("path,target\na.jpg,a\nb.jpg,  \n", "empty path or target"),
+        ("path,target\na.jpg,a\nb.jpg,  \n", "one identity only (a)"),
+        ("path,target\na.jpg,\nb.jpg,\n", "no row with a target"),
     ],
 )
 def test_a_bad_train_csv_is_one_clear_line(tmp_path, text, said):
@@ -212,3 +213,19 @@ def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, c
     table.write_text("path,target\na.png,Ann\nb.png,Bob\n")
     read_train_csv(table)
     assert not capsys.readouterr().err
+
+
+def test_rows_without_a_target_come_last_and_are_nobody(tmp_path):
+    text = "path,target,masked\nu1.jpg,,0\na.jpg,b,0\nu2.jpg, ,1\nb.jpg,a,1\na2.jpg,b,1\nb.jpg,,0\n"
+    table = read_train_csv(_csv(tmp_path, text))
+    assert [table.paths[i] for i in range(6)] == ["a.jpg", "b.jpg", "a2.jpg", "u1.jpg", "u2.jpg", "b.jpg"]
+    assert table.targets.tolist() == [1, 0, 1, -1, -1, -1] and table.names == ["a", "b"]
+    assert table.named_targets.tolist() == [1, 0, 1] and table.unnamed == 3 and table.counts.tolist() == [1, 2]
+    assert table.masked.tolist() == [False, True, True, False, True, False]
+    few = choose_faces(table, "all", most_images=1)
+    assert few.targets.tolist() == [1, 0, -1, -1, -1]
+    with pytest.raises(InputError, match="2 or more all faces of 1 identities"):
+        choose_faces(table, "all", least_images=2)
+    plain = _csv(tmp_path, "path,target,masked\na.jpg,a,0\nu.jpg,,0\nb.jpg,b,0\nc.jpg,b,1\nv.jpg,,1\n")
+    chosen = choose_faces(read_train_csv(plain), "plain")
+    assert [chosen.paths[i] for i in range(3)] == ["a.jpg", "b.jpg", "u.jpg"] and chosen.targets.tolist() == [0, 1, -1]

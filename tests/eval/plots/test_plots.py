@@ -16,6 +16,7 @@ from eval.plots.test_result import conditions_figure, plot_test_result, result_f
 from eval.plots.training import (
     distribution_figure,
     iou_figure,
+    lengths_figure,
     plot_distribution,
     plot_iou,
     plot_train_loss,
@@ -200,6 +201,17 @@ def test_a_loss_that_is_not_finite_does_not_break_the_plot(tmp_path):
     path = tmp_path / "train_loss.png"
     plot_train_loss(path, [1, 2], [float("nan"), 3.0], [0.0, 0.0], run="run")
     assert imread(path).shape == (840, 1200, 4)
+
+
+# ---- lengths.png ----
+
+
+def test_lengths_of_plain_and_masked_faces_stand_beside_each_other():
+    history = [{"epoch": e, "length_plain": 20.0 + e, "length_masked": 11.0} for e in (1, 2)]
+    figure = lengths_figure(history, run="run")
+    (axes,) = figure.axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[21, 22], [11, 11]]
+    assert "Embeddings of masked faces are 0.50 times as long as of plain ones" in texts(figure)
 
 
 # ---- test_result.png ----

@@ -57,6 +57,13 @@ def test_every_form_gives_the_embeddings_that_numpy_computes(tmp_path, model, me
     assert (opened.preprocessing["crop"], opened.threshold, opened.mirror) == ("arcface5", None, False)
 
 
+def test_lengths_are_those_of_the_rows_as_the_file_gives_them(tmp_path):
+    opened = open_model(str(write(network(), tmp_path / "theirs.onnx")))
+    images = torch.from_numpy((PIXELS.transpose(0, 3, 1, 2) - np.float32(127.5)) / np.float32(127.5))
+    rows, lengths = opened.model(images, lengths=True)
+    np.testing.assert_allclose((rows * lengths[:, None]).numpy(), images.flatten(1).numpy() @ WEIGHTS, atol=1e-4)
+
+
 @pytest.mark.parametrize("scale", [1.0, 255.0])
 def test_imagenets_normalisation_by_channel_on_either_scale(tmp_path, scale):
     mean, std = (by_channel(values) for values in OF_IMAGENET)

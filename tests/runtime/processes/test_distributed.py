@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from losses import MINING_RULES, ArcFaceLoss, ShardedArcFaceLoss, TripletLoss
+from losses.quality import AdaFaceMargin, MagFaceMargin
 from runtime.errors import InputError
 from runtime.processes import distributed, shards
 from runtime.training.row_sgd import RowSGD
@@ -22,9 +23,17 @@ HEADS = {
     "sub-centres": {"sub_centres": 3},
     "cosface": {"kind": "cosface", "focal_gamma": 0.0},
     "all sampled": {"sample_share": 1.0},
+    "adaface": {"kind": "adaface"},
+    "magface": {"kind": "magface", "sub_centres": 2},
 }
+LENGTH_RULES = {"adaface": lambda: AdaFaceMargin(0.333), "magface": lambda: MagFaceMargin(0.8, (2.0, 6.0), 35.0)}
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
-CASES = [*MINING_RULES, *(f"full {name}" for name in HEADS if name != "all sampled"), *(f"shared {n}" for n in HEADS)]
+CASES = [
+    *MINING_RULES,
+    "self_restrained",
+    *(f"full {name}" for name in HEADS if name != "all sampled"),
+    *(f"shared {n}" for n in HEADS),
+]
 
 
 def build(case: str, single: bool) -> tuple[nn.Module, nn.Module]:
@@ -34,11 +43,12 @@ def build(case: str, single: bool) -> tuple[nn.Module, nn.Module]:
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     kind, _, name = case.partition(" ")
-    if kind in MINING_RULES:
+    if kind in (*MINING_RULES, "self_restrained"):
         return model.eval(), TripletLoss(kind, 0.3)
     make = ShardedArcFaceLoss if kind == "shared" and not single else ArcFaceLoss
     options = {k: v for k, v in HEADS[name].items() if not (single and k == "sample_share")}
-    return model.eval(), make(EMBEDDING, PEOPLE, **HEAD | options)
+    rule = LENGTH_RULES.get(name, lambda: None)()
+    return model.eval(), make(EMBEDDING, PEOPLE, **HEAD | options, length_rule=rule)
 
 
 def whole_batch(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,7 +63,9 @@ def step(case: str, dtype: torch.dtype, single: bool) -> dict:
     distributed.sum_parameter_gradients(criterion)
     images, labels = whole_batch(dtype)
     part = distributed.part_of(IMAGES)
-    loss, stats = criterion(F.normalize(wrapped(images[part])), labels[part])
+    rows = wrapped(images[part])
+    known = {"lengths": rows.norm(dim=1), "masked": (torch.arange(IMAGES) % 3 > 0)[part]}
+    loss, stats = criterion(F.normalize(rows), labels[part], **{name: known[name] for name in criterion.reads})
     loss.backward()
     parameters = [*model.parameters(), *criterion.parameters()]
     norm = shards.clip_gradients(parameters, math.inf)

@@ -43,6 +43,8 @@ def _normalise(images):
 
 
 class _Points(torch.utils.data.Dataset):
+    unnamed = 0
+
     def __len__(self):
         return len(TRAIN[0])
 
@@ -51,7 +53,7 @@ class _Points(torch.utils.data.Dataset):
 
     def __getitems__(self, keys):
         indices = [key.index for key in keys]
-        return Batch(TRAIN[0][indices], TRAIN[1][indices], [])
+        return Batch(TRAIN[0][indices], TRAIN[1][indices], [], torch.zeros(len(keys), dtype=torch.bool))
 
 
 class _Network(nn.Module):
