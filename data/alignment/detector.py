@@ -90,10 +90,15 @@ class FaceDetector:
         others = _nearest_first(*found, place, THOROUGH)
         return [chosen, *(face for face in others if _is_another(face, chosen))]
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones and those at its edge, too, the nearest to the centre first."""
-        faces = self.search([image], _crowd_search(max(image.shape[:2])))[0]
-        return [face for face in faces if is_plausible(face.landmarks)]
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones and those at its edge, too, the nearest to the centre first."""
+        searches = [_crowd_search(max(image.shape[:2])) for image in images]
+        found: list[list[Detection]] = [[] for _ in images]
+        for search in dict.fromkeys(searches):
+            rows = [row for row, wanted in enumerate(searches) if wanted == search]
+            for row, faces in zip(rows, self.search([images[row] for row in rows], search), strict=True):
+                found[row] = [face for face in faces if is_plausible(face.landmarks)]
+        return found
 
     def search(self, images: Sequence[np.ndarray], search: Search) -> list[list[Detection]]:
         """The faces of each image that one search finds, the nearest to the centre first."""

@@ -32,8 +32,8 @@ class Detector(Protocol):
     def all_faces(self, image: np.ndarray) -> list[Detection]:
         """Every face of one image: first the one that a call gives."""
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones and those at its edge, too: for group pictures."""
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones and those at its edge, too: for group pictures."""
 
 
 def check_detector(name: str, crop: str) -> None:
@@ -103,18 +103,20 @@ class FaceFinder:
             return []
         return [chosen, *(face for face in self._detector.all_faces(image) if _is_beside(face, chosen))]
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones too, but those that neither the network knows nor the detector is sure
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones too, but those that neither the network knows nor the detector is sure
         of."""
-        judged = self._judge([image], [self._detector.crowd(image)])[0]
         return [
-            refined(face, reading) if reading.sure else face
-            for face, reading in judged
-            if reading.sure or _stands_alone(face)
+            [
+                refined(face, reading) if reading.sure else face
+                for face, reading in judged
+                if reading.sure or _stands_alone(face)
+            ]
+            for judged in self._judge(images, self._detector.crowds(images))
         ]
 
     def _judge(
-        self, images: list[np.ndarray], candidates: list[list[Detection]]
+        self, images: Sequence[np.ndarray], candidates: list[list[Detection]]
     ) -> list[list[tuple[Detection, Reading]]]:
         """Each candidate with what the network reads in it."""
         pictures = [image for image, faces in zip(images, candidates, strict=True) for _ in faces]
