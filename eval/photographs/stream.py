@@ -92,11 +92,11 @@ def found_faces(embedder: Embedder, files: Mapping[str, Path]) -> FoundFaces:
     return FoundFaces(faces, np.concatenate(rows) if rows else np.empty((0, 0), np.float32), without)
 
 
-def in_words(without: Mapping[str, str]) -> list[str]:
-    """A line for each reason why photographs have no face, with the names of a few."""
+def in_words(without: Mapping[str, str], thing: str = "photograph") -> list[str]:
+    """A line for each reason why photographs, or other things, have no face, with the names of a few."""
     lines = []
     for problem, count in Counter(without.values()).most_common(_NAMED):
         names = [name for name, why in without.items() if why == problem][:_NAMED]
         more = ", …" if count > _NAMED else ""
-        lines.append(in_one_line(f"{counted(count, 'photograph')}: {problem} ({', '.join(names)}{more})"))
+        lines.append(in_one_line(f"{counted(count, thing)}: {problem} ({', '.join(names)}{more})"))
     return lines

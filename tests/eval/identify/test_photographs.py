@@ -115,7 +115,7 @@ def test_small_faces_stay_unknown_and_look_alikes_are_said(scene, settings, tmp_
     ("changes", "words"),
     [
         ({"photos": "nowhere"}, "no photograph or folder"),
-        ({"photos": "run"}, "no picture in"),
+        ({"photos": "run"}, "no picture or film in"),
         ({"photos": "photos"}, "nobody is enrolled"),
     ],
 )
