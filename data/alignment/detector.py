@@ -88,7 +88,7 @@ class FaceDetector:
         canvas, place = lay(image, THOROUGH.inner, THOROUGH.canvas)
         found = self._cascade([canvas], THOROUGH.min_face, THOROUGH.factor)[0]
         others = _nearest_first(*found, place, THOROUGH)
-        return [chosen, *(face for face in others if _is_another(face, chosen))]
+        return [chosen, *(face for face in others if is_plausible(face.landmarks) and is_beside(face, chosen))]
 
     def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         """Every face of each image, small ones and those at its edge, too, the nearest to the centre first."""
@@ -155,10 +155,8 @@ def _detection(box: np.ndarray, points: np.ndarray, probability: float, place: t
     return Detection(corners.ravel().astype(np.float32), landmarks.astype(np.float32), float(probability))
 
 
-def _is_another(face: Detection, chosen: Detection) -> bool:
-    """Whether a face is not the chosen one again: their centres are half a face apart."""
-    if not is_plausible(face.landmarks):
-        return False
+def is_beside(face: Detection, chosen: Detection) -> bool:
+    """Whether it is not the chosen face again: their centres are half a face apart."""
     apart = np.linalg.norm((face.box[:2] + face.box[2:] - chosen.box[:2] - chosen.box[2:]) / 2)
     return bool(apart > max(chosen.box[2] - chosen.box[0], face.box[2] - face.box[0]) / 2)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.alignment.alignment import Landmarks
 from data.alignment.centre import covers_the_centre, face_at_the_centre
-from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_plausible
+from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_beside, is_plausible
 from data.alignment.landmarks import LandmarkFinder, Reading, refined
 from data.alignment.yunet import YuNet, yunet_file
 from runtime.errors import InputError
@@ -101,7 +101,7 @@ class FaceFinder:
         chosen = self([image])[0]
         if chosen is None:
             return []
-        return [chosen, *(face for face in self._detector.all_faces(image) if _is_beside(face, chosen))]
+        return [chosen, *(face for face in self._detector.all_faces(image) if is_beside(face, chosen))]
 
     def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         """Every face of each image, small ones too, but those that neither the network knows nor the detector is sure
@@ -127,9 +127,3 @@ class FaceFinder:
 def _stands_alone(face: Detection) -> bool:
     """Whether a detector's face is kept though the network does not know it."""
     return face.probability >= _SURE and is_plausible(face.landmarks)
-
-
-def _is_beside(face: Detection, chosen: Detection) -> bool:
-    """Whether it is not the chosen face again: their centres are half a face apart."""
-    apart = np.linalg.norm((face.box[:2] + face.box[2:] - chosen.box[:2] - chosen.box[2:]) / 2)
-    return bool(apart > max(chosen.box[2] - chosen.box[0], face.box[2] - face.box[0]) / 2)
