@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from data.sources.read_image import read_image
+from eval.metrics.distances import unit_means
 from eval.photographs.pictures import cut_out, write_jpeg
 from eval.photographs.stream import FoundFace
 from eval.plots.groups import SheetRow, plot_groups
@@ -56,10 +57,7 @@ def write_groups(
 
 def _from_the_middle(embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The distance of each face to the unit mean of its group: (N,)."""
-    sums = np.zeros((int(groups.max()) + 1, embeddings.shape[1]))
-    np.add.at(sums, groups, embeddings)
-    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return np.linalg.norm(embeddings - means[groups], axis=1)
+    return np.linalg.norm(embeddings - unit_means(embeddings, groups, int(groups.max()) + 1)[groups], axis=1)
 
 
 def _shown(groups: np.ndarray, distances: np.ndarray) -> dict[int, None]:
