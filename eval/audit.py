@@ -28,7 +28,8 @@ from data.tables.people import names_of, part_of
 from data.tables.rows import read_flags, read_rows, write_table
 from data.tables.targets import is_number
 from eval.evaluators import embed_images
-from eval.metrics.suspects import DUPLICATE_DISTANCE, levels, means, near_pairs, same_picture, split_of
+from eval.metrics.distances import unit_means
+from eval.metrics.suspects import DUPLICATE_DISTANCE, levels, near_pairs, same_picture, split_of
 from eval.plots.style import FAINT, headline, house_style, new_figure, save
 from eval.text import counted
 from models.trained_model import TrainedModel, open_model
@@ -155,7 +156,7 @@ def audit(settings: AuditSettings) -> list[Finding]:
     """
     faces = Faces(settings.csvs)
     embeddings, pixels = _embedded(settings, faces)
-    centres = means(embeddings, faces.label, len(faces.people))
+    centres = unit_means(embeddings, faces.label, len(faces.people))
     level = levels(embeddings, faces.label, centres)
     twice = _twice(faces, embeddings, centres, pixels)
     findings = [
@@ -246,7 +247,7 @@ def _two_people(faces: Faces, embeddings: np.ndarray, centres: np.ndarray, level
         smaller, apart = split_of(embeddings[rows])
         alone = smaller.sum() == 1
         if apart > (level.face_and_stranger if alone else level.two_people):
-            other = means(embeddings[rows[smaller]], np.zeros(smaller.sum(), int), 1)[0]
+            other = unit_means(embeddings[rows[smaller]], np.zeros(smaller.sum(), int), 1)[0]
             distances = np.linalg.norm(centres - other, axis=1)
             distances[person] = np.inf
             nearest = int(distances.argmin())

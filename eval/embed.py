@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.alignment.alignment import LANDMARKS, Alignment
-from data.alignment.every_face import EveryFaceReader, PlacedFace
+from data.alignment.every_face import EveryFaceReader, OpenedPhoto, PlacedFace
 from data.alignment.finder import MTCNN, detector_name
 from data.alignment.photos import FacePhoto, PhotoReader
 from data.tables.card import warn_of_alignment
@@ -78,6 +79,8 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 _BATCH = 64
+# Photographs whose faces are looked for at once: batches for the networks, yet no gigabyte of large pictures.
+AT_ONCE = 8
 
 Photo = str | Path | np.ndarray
 # The order of an array's channels; OpenCV's is bgr. Files say their own.
@@ -144,7 +147,6 @@ class Embedder:
         self._normalise, self._mirror = needed.normalise, opened.mirror
         self._detector, self._least_face = detector, least_face
         self._reader: PhotoReader | None = None
-        self._every_face: EveryFaceReader | None = None
 
     def embed(self, images: Sequence[Photo], colour: Colour = "rgb") -> np.ndarray:
         """Photographs, each a path or uint8 (H, W, 3) of any size → float32 (N, D), rows of length 1, in order.
@@ -159,11 +161,14 @@ class Embedder:
 
         Arguments as ``embed``. Raises InputError for a file that can't be read.
         """
-        found = [self.every_face(image, colour)[1] for image in _all(images)]
-        aligned = [face.photo.image for faces in found for face in faces]
-        rows = iter(self.embed_aligned(np.stack(aligned)) if aligned else ())
+        images = _all(images)
         return [
-            [EmbeddedFace(face.box, face.landmarks, next(rows), face.photo.remark) for face in faces] for faces in found
+            [
+                EmbeddedFace(face.box, face.landmarks, row, face.photo.remark)
+                for face, row in zip(faces, rows, strict=True)
+            ]
+            for start in range(0, len(images), AT_ONCE)
+            for faces, rows in self.every_face([self.open(one, colour) for one in images[start : start + AT_ONCE]])
         ]
 
     def embed_aligned(self, faces: np.ndarray) -> np.ndarray:
@@ -185,15 +190,31 @@ class Embedder:
             self._reader = PhotoReader(self.size, self.crop, self._detector, **least)
         return self._reader(_as_rgb(image, colour))
 
-    def every_face(self, image: Photo, colour: Colour = "rgb") -> tuple[np.ndarray, list[PlacedFace]]:
-        """A photograph as uint8 (H, W, 3) RGB, and all its faces from left to right, aligned; perhaps none.
+    def open(self, image: Photo, colour: Colour = "rgb") -> OpenedPhoto:
+        """A photograph for ``every_face``. Raises InputError for a file that can't be read."""
+        return self._every_face.open(_as_rgb(image, colour))
 
-        Raises InputError for a file that can't be read.
+    def every_face(
+        self, photos: Sequence[OpenedPhoto], upright: bool = False
+    ) -> list[tuple[list[PlacedFace], np.ndarray]]:
+        """All faces of each photograph from left to right, aligned, and their embeddings, float32 (F, D), F perhaps 0.
+
+        A few photographs at once (AT_ONCE) are quicker than one by one. ``upright``: one look at each alone, none at
+        it on its side: for the frames of a film.
         """
-        if self._every_face is None:
-            self._warn_of_alignment()
-            self._every_face = EveryFaceReader(self.size, self.crop, self._detector, needed=self.smallest_face)
-        return self._every_face(_as_rgb(image, colour))
+        if upright:
+            found = self._every_face.find_upright([photo.image for photo in photos])
+        else:
+            found = self._every_face.find(photos)
+        aligned = [face.photo.image for faces in found for face in faces]
+        rows = self.embed_aligned(np.stack(aligned)) if aligned else np.empty((0, 0), np.float32)
+        ends = np.cumsum([len(faces) for faces in found])
+        return [(faces, rows[end - len(faces) : end]) for faces, end in zip(found, ends, strict=True)]
+
+    @cached_property
+    def _every_face(self) -> EveryFaceReader:
+        self._warn_of_alignment()
+        return EveryFaceReader(self.size, self.crop, self._detector, needed=self.smallest_face)
 
     @property
     def least_face(self) -> int:

@@ -88,12 +88,17 @@ class FaceDetector:
         canvas, place = lay(image, THOROUGH.inner, THOROUGH.canvas)
         found = self._cascade([canvas], THOROUGH.min_face, THOROUGH.factor)[0]
         others = _nearest_first(*found, place, THOROUGH)
-        return [chosen, *(face for face in others if _is_another(face, chosen))]
+        return [chosen, *(face for face in others if is_plausible(face.landmarks) and is_beside(face, chosen))]
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones and those at its edge, too, the nearest to the centre first."""
-        faces = self.search([image], _crowd_search(max(image.shape[:2])))[0]
-        return [face for face in faces if is_plausible(face.landmarks)]
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones and those at its edge, too, the nearest to the centre first."""
+        searches = [_crowd_search(max(image.shape[:2])) for image in images]
+        found: list[list[Detection]] = [[] for _ in images]
+        for search in dict.fromkeys(searches):
+            rows = [row for row, wanted in enumerate(searches) if wanted == search]
+            for row, faces in zip(rows, self.search([images[row] for row in rows], search), strict=True):
+                found[row] = [face for face in faces if is_plausible(face.landmarks)]
+        return found
 
     def search(self, images: Sequence[np.ndarray], search: Search) -> list[list[Detection]]:
         """The faces of each image that one search finds, the nearest to the centre first."""
@@ -150,10 +155,8 @@ def _detection(box: np.ndarray, points: np.ndarray, probability: float, place: t
     return Detection(corners.ravel().astype(np.float32), landmarks.astype(np.float32), float(probability))
 
 
-def _is_another(face: Detection, chosen: Detection) -> bool:
-    """Whether a face is not the chosen one again: their centres are half a face apart."""
-    if not is_plausible(face.landmarks):
-        return False
+def is_beside(face: Detection, chosen: Detection) -> bool:
+    """Whether it is not the chosen face again: their centres are half a face apart."""
     apart = np.linalg.norm((face.box[:2] + face.box[2:] - chosen.box[:2] - chosen.box[2:]) / 2)
     return bool(apart > max(chosen.box[2] - chosen.box[0], face.box[2] - face.box[0]) / 2)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.alignment.alignment import Landmarks
 from data.alignment.centre import covers_the_centre, face_at_the_centre
-from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_plausible
+from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_beside, is_plausible
 from data.alignment.landmarks import LandmarkFinder, Reading, refined
 from data.alignment.yunet import YuNet, yunet_file
 from runtime.errors import InputError
@@ -32,8 +32,8 @@ class Detector(Protocol):
     def all_faces(self, image: np.ndarray) -> list[Detection]:
         """Every face of one image: first the one that a call gives."""
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones and those at its edge, too: for group pictures."""
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones and those at its edge, too: for group pictures."""
 
 
 def check_detector(name: str, crop: str) -> None:
@@ -101,20 +101,22 @@ class FaceFinder:
         chosen = self([image])[0]
         if chosen is None:
             return []
-        return [chosen, *(face for face in self._detector.all_faces(image) if _is_beside(face, chosen))]
+        return [chosen, *(face for face in self._detector.all_faces(image) if is_beside(face, chosen))]
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones too, but those that neither the network knows nor the detector is sure
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones too, but those that neither the network knows nor the detector is sure
         of."""
-        judged = self._judge([image], [self._detector.crowd(image)])[0]
         return [
-            refined(face, reading) if reading.sure else face
-            for face, reading in judged
-            if reading.sure or _stands_alone(face)
+            [
+                refined(face, reading) if reading.sure else face
+                for face, reading in judged
+                if reading.sure or _stands_alone(face)
+            ]
+            for judged in self._judge(images, self._detector.crowds(images))
         ]
 
     def _judge(
-        self, images: list[np.ndarray], candidates: list[list[Detection]]
+        self, images: Sequence[np.ndarray], candidates: list[list[Detection]]
     ) -> list[list[tuple[Detection, Reading]]]:
         """Each candidate with what the network reads in it."""
         pictures = [image for image, faces in zip(images, candidates, strict=True) for _ in faces]
@@ -125,9 +127,3 @@ class FaceFinder:
 def _stands_alone(face: Detection) -> bool:
     """Whether a detector's face is kept though the network does not know it."""
     return face.probability >= _SURE and is_plausible(face.landmarks)
-
-
-def _is_beside(face: Detection, chosen: Detection) -> bool:
-    """Whether it is not the chosen face again: their centres are half a face apart."""
-    apart = np.linalg.norm((face.box[:2] + face.box[2:] - chosen.box[:2] - chosen.box[2:]) / 2)
-    return bool(apart > max(chosen.box[2] - chosen.box[0], face.box[2] - face.box[0]) / 2)

@@ -74,10 +74,11 @@ class YuNet:
                 return faces
         return []
 
-    def crowd(self, image: np.ndarray) -> list[Detection]:
-        """Every face of one image, small ones too: looked for in the largest canvas."""
-        faces = [face for face in self.search([image], SEARCHES[-1])[0] if is_plausible(face.landmarks)]
-        return faces or self.all_faces(image)
+    def crowds(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Every face of each image, small ones too: looked for in the largest canvas."""
+        found = self.search(images, SEARCHES[-1])
+        plausible = [[face for face in faces if is_plausible(face.landmarks)] for faces in found]
+        return [faces or self.all_faces(image) for faces, image in zip(plausible, images, strict=True)]
 
     def _nearest(self, image: np.ndarray) -> Detection | None:
         faces = self.all_faces(image)

@@ -21,7 +21,7 @@ from runtime.errors import InputError
 
 def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -> dict:
     """train.csv, eval_same.csv, eval_diff.csv and test.csv; returns what the summary says of them."""
-    faces, applied = _face_table(written), {}
+    faces, applied = _face_table([one for o in written for one in (o, *o.more)]), {}
     if settings.proposals is not None:
         faces, used = apply_proposals(faces, read_proposals(settings.proposals))
         applied = {"proposals_applied": used}
@@ -35,6 +35,9 @@ def write_people_tables(settings: PrepareSettings, written: Sequence[Outcome]) -
     people = split_people(faces["target"].unique(), shares, settings.seed)
     part = {name: faces[faces["target"].isin(names)] for name, names in people.items()}
     write_table(pd.concat([part["train"], unnamed]), settings.out / "train.csv")
+    # Of several faces in a picture the first is the one that its folder is named after.
+    further = {path for o in written for other in o.more for path in other.faces}
+    part |= {name: part[name][~part[name]["path"].isin(further)] for name in ("eval", "test")}
     same, different = _both_pairs(part["eval"], settings.eval_pairs, settings)
     write_table(same, settings.out / "eval_same.csv")
     write_table(different, settings.out / "eval_diff.csv")

@@ -15,7 +15,7 @@ import simplejpeg
 import torch
 
 from data.alignment.align import align_face, eye_distance
-from data.alignment.detector import Detection
+from data.alignment.detector import Detection, is_beside
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
 from data.sources.headers import is_jpeg, lies_upright
@@ -144,22 +144,52 @@ def _prepare_batch(job: _Job) -> list[Outcome]:
 
 def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
     lost, found = [], []
-    detections = _detector([image for _, image in pictures])
-    for (file, image), detection in zip(pictures, detections, strict=True):
-        if detection is None:
+    seen = _look_for_faces(settings, [image for _, image in pictures])
+    for (file, image), detections in zip(pictures, seen, strict=True):
+        large = [detection for detection in detections if detection.side >= MIN_FACE_PIXELS]
+        if not detections:
             lost.append(_no_face(file, image))
-        elif detection.side < MIN_FACE_PIXELS:
-            lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels"))
-        else:
-            found.append(_Found(file, image, detection))
-    masked = _mask_and_align(settings, found) if settings.alignment.masks == "before alignment" else {}
-    return lost + [_align(settings, face, masked) for face in found]
+        elif not large:
+            lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detections[0].side:.0f} pixels"))
+        for number, detection in enumerate(large, 1):
+            found.append(_Found(replace(file, name=numbered(file.name, number)), image, detection))
+    outcomes = []
+    # Each has a masked copy of its whole picture in memory for a while.
+    for start in range(0, len(found), BATCH):
+        faces = found[start : start + BATCH]
+        masked = _mask_and_align(settings, faces) if settings.alignment.masks == "before alignment" else {}
+        outcomes += [_align(settings, face, masked) for face in faces]
+    return lost + _by_picture(outcomes)
+
+
+def _look_for_faces(settings: PrepareSettings, images: list[np.ndarray]) -> list[list[Detection]]:
+    """The faces of each picture that are kept, first the one nearest the centre."""
+    nearest = _detector(images)
+    if settings.detections == "one":
+        return [[] if face is None else [face] for face in nearest]
+    return [
+        crowd if face is None else [face, *(other for other in crowd if is_beside(other, face))]
+        for face, crowd in zip(nearest, _detector.crowds(images), strict=True)
+    ]
+
+
+def numbered(name: str, number: int) -> str:
+    """What face ``number`` of a picture is called: Ann/0001.jpg, Ann/0001_face2.jpg, …"""
+    return name if number == 1 else f"{name.removesuffix('.jpg')}_face{number}.jpg"
+
+
+def _by_picture(faces: list[Outcome]) -> list[Outcome]:
+    """One outcome a picture, which holds those of its other faces."""
+    pictures: dict[str, list[Outcome]] = {}
+    for face in faces:
+        pictures.setdefault(face.path, []).append(face)
+    return [replace(first, more=tuple(others)) for first, *others in pictures.values()]
 
 
 def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked | None]) -> Outcome:
     face, landmarks = align_face(found.image, found.detection, settings.size, settings.crop)
-    if found.file.path in masked:
-        worn = masked[found.file.path]
+    if found.file.name in masked:
+        worn = masked[found.file.name]
     else:
         worn = _mask_aligned(settings, found.file, face, landmarks)
     outcome = _write(settings, found.file, face, landmarks, worn)
@@ -184,23 +214,24 @@ def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np
 
 
 def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
-    """Path → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
+    """Name → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
     detector misses it, or takes something else for it."""
     bare = [face for face in faces if _gets_mask(settings, face.file)]
     drawn = [_draw_mask(settings, face.file, face.image, face.detection.landmarks) for face in bare]
-    detections = _detector([image for image, _ in drawn])
+    seen = _look_for_faces(settings, [image for image, _ in drawn])
     return {
-        face.file.path: None
-        if detection is None or _is_elsewhere(detection.landmarks, face.detection.landmarks)
-        else _as_seen(settings, image, kind, detection, face.detection.landmarks)
-        for face, (image, kind), detection in zip(bare, drawn, detections, strict=True)
+        face.file.name: _as_seen(settings, image, kind, detections, face.detection.landmarks)
+        for face, (image, kind), detections in zip(bare, drawn, seen, strict=True)
     }
 
 
 def _as_seen(
-    settings: PrepareSettings, image: np.ndarray, kind: str, detection: Detection, points: np.ndarray
-) -> _Masked:
-    face, landmarks = align_face(image, detection, settings.size, settings.crop, points)
+    settings: PrepareSettings, image: np.ndarray, kind: str, detections: list[Detection], points: np.ndarray
+) -> _Masked | None:
+    found = next((detection for detection in detections if not _is_elsewhere(detection.landmarks, points)), None)
+    if found is None:
+        return None
+    face, landmarks = align_face(image, found, settings.size, settings.crop, points)
     return _Masked(face, kind, landmarks)
 
 

@@ -13,7 +13,7 @@ from runtime.files import write_file, writing
 
 JOURNAL = "journal.jsonl"
 # What folders were made with that were begun before there was a choice.
-_AS_BEFORE = {"alignment": Alignment().to_dict()}
+_AS_BEFORE = {"alignment": Alignment().to_dict(), "detections": "one"}
 
 
 def sides_of(folder: Path) -> dict[str, float]:
@@ -22,7 +22,9 @@ def sides_of(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     outcomes = _outcomes(path.read_text().splitlines()[1:])
-    return {face: outcome.side for outcome in outcomes if outcome.side for face in outcome.faces}
+    return {
+        face: one.side for outcome in outcomes for one in (outcome, *outcome.more) if one.side for face in one.faces
+    }
 
 
 class Journal:
@@ -38,14 +40,14 @@ class Journal:
         elif folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files that are not from data.prepare; name a new or an empty folder")
         # Written anew, so that a line cut off by a crash is gone before others follow it.
-        lines = [json.dumps(settings), *(json.dumps(asdict(o)) for o in self.outcomes.values())]
+        lines = [json.dumps(settings), *map(_line, self.outcomes.values())]
         write_file(self._path, "\n".join(lines) + "\n")
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keep some more outcomes."""
         outcomes = list(outcomes)
         with writing(self._path), self._path.open("a") as file:
-            file.write("".join(json.dumps(asdict(o)) + "\n" for o in outcomes))
+            file.write("".join(_line(o) + "\n" for o in outcomes))
         self.outcomes.update((o.path, o) for o in outcomes)
 
     def _read(self, folder: Path, settings: dict) -> None:
@@ -58,6 +60,13 @@ class Journal:
         self.outcomes.update((outcome.path, outcome) for outcome in _outcomes(lines))
 
 
+def _line(outcome: Outcome) -> str:
+    values = asdict(outcome)
+    if not outcome.more:
+        del values["more"]
+    return json.dumps(values)
+
+
 def _outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
     """The outcomes of a journal's lines, without one that was cut off."""
     for line in lines:
@@ -65,10 +74,14 @@ def _outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
             values = json.loads(line)
         except ValueError:
             continue
-        for key in ("landmarks", "masked_landmarks"):
-            values[key] = tuple(values.get(key, ()))
-        # Millions of outcomes: equal strings are kept once.
-        values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
-        if values["name"] == values["path"]:
-            values["name"] = values["path"]
-        yield Outcome(**values)
+        yield _outcome(values)
+
+
+def _outcome(values: dict) -> Outcome:
+    for key in ("landmarks", "masked_landmarks"):
+        values[key] = tuple(values.get(key, ()))
+    # Millions of outcomes: equal strings are kept once.
+    values |= {key: sys.intern(values[key]) for key in ("stamp", "status", "reason", "person", "mask")}
+    if values["name"] == values["path"]:
+        values["name"] = values["path"]
+    return Outcome(**{**values, "more": tuple(map(_outcome, values.get("more", ())))})

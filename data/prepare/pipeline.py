@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -54,6 +55,8 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | N
     started = time.monotonic()
     name, source = _open(settings)
     settings = replace(settings, size=settings.size or _own_size(source))
+    if settings.detections == "all":
+        _refuse_names_of_faces(source)
     try:
         journal = Journal(settings.out, {"source": name, **settings.made_with()})
         kept = _forget_changed(journal, source, settings.out)
@@ -86,6 +89,15 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
     return path.resolve().name, source
 
 
+def _refuse_names_of_faces(source: Source) -> None:
+    """Raise InputError if a picture has the name that another one's second face would get."""
+    names = {file.name.lower() for file in source.pictures}
+    for name in sorted(names):
+        found = re.fullmatch(r"(.+)_face\d+\.jpg", name)
+        if found and f"{found[1]}.jpg" in names:
+            raise InputError(f"{name} has the name that a further face of {found[1]}.jpg gets; rename it")
+
+
 def _own_size(source: Source) -> int:
     """The side of the faces in an InsightFace file, which are aligned already, or DEFAULT_SIZE."""
     first = source.pictures[0] if source.pictures else None
@@ -116,13 +128,13 @@ def _renamed(pictures: list[SourceFile], source: Source, kind: str) -> list[Sour
 def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
     """Drop outcomes whose input is gone or another one, with their faces, or whose faces are missing. How many stay."""
     wanted = {file.path: file for file in source.pictures}
-    missing = set(missing_files(out, (path for o in journal.outcomes.values() for path in o.faces)))
+    missing = set(missing_files(out, (path for o in journal.outcomes.values() for path in o.files)))
     for path, outcome in list(journal.outcomes.items()):
         file = wanted.get(path)
         if file is None or not _fits(outcome, file):
-            for face in outcome.faces:
+            for face in outcome.files:
                 (out / face).unlink(missing_ok=True)
-        elif missing.isdisjoint(outcome.faces):
+        elif missing.isdisjoint(outcome.files):
             continue
         del journal.outcomes[path]
     return len(journal.outcomes)
@@ -174,6 +186,8 @@ def _finish(settings: PrepareSettings, journal: Journal, source: Source, kept: i
     }
     if written:
         summary |= _write_results(settings, source, written)
+    if settings.detections == "all":
+        summary["further_faces"] = sum(len(o.more) for o in written)
     write_file(settings.out / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     if not written:
         raise InputError(f"no face was found in any of the {len(outcomes)} files; see {settings.out / 'failures.csv'}")
@@ -227,6 +241,8 @@ def print_report(settings: PrepareSettings, summary: dict) -> None:
     lost = ", ".join(f"{summary[s.replace(' ', '_')]} {s}" for s in STATUSES[1:])
     done = summary["files"] - summary["kept_from_before"]
     print(f"{summary['written']} of {summary['files']} files written; {lost}")
+    if "further_faces" in summary:
+        print(f"{summary['further_faces']} more faces in the same pictures, for training alone")
     if done:
         print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} per second)")
     if "people" in summary:

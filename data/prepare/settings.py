@@ -48,8 +48,11 @@ class PrepareSettings:
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
     landmarks: Landmarks = LANDMARKS
-    """Whose five points faces are aligned by. network: those that a small network
-    predicts under masks (data.landmarks). detector: the detector's own."""
+    """Whose five points faces are aligned by. network: those that a small network predicts under masks
+    (data.landmarks). detector: the detector's own."""
+    detections: Literal["one", "all"] = "one"
+    """one: the face nearest the centre of each picture. all: every face; further ones are called 0001_face2.jpg, belong
+    to the folder's person like the first, and are for training alone."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""
@@ -90,7 +93,7 @@ class PrepareSettings:
 
     def made_with(self) -> dict:
         """The settings that a face on disk depends on."""
-        made_with = {name: getattr(self, name) for name in ("size", "crop", "align", "masks", "seed")}
+        made_with = {name: getattr(self, name) for name in ("size", "crop", "align", "detections", "masks", "seed")}
         made_with["alignment"] = self.alignment.to_dict()
         return made_with | {"mask_kinds": list(self.mask_kinds)}
 
@@ -109,6 +112,8 @@ class PrepareSettings:
         check_detector(self.detector, self.crop)
         if self.landmarks == "network":
             check_trained()
+        if self.detections == "all" and self.align != "detect":
+            raise InputError("detections all looks for faces: it needs align detect")
         if self.align == "none" and self.masks != "none":
             raise InputError("masks are fitted to landmarks: with align none set masks to none, or align to landmarks")
         check_mask_kinds(self.mask_kinds)

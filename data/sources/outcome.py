@@ -24,7 +24,8 @@ class Outcome:
     under plain/ and masked/, its ``person``, the ten numbers of its landmarks in the aligned image (none where they
     were not searched), and its ``mask``: NO_MASK (plain/ only), WORN (masked/ only), or the kind of the simulated
     one (both). ``masked_landmarks``: where the same ten numbers lie in the masked copy, if that was aligned by itself.
-    ``side``: of the face's box in the photograph, in pixels; 0 where the face was not searched in one.
+    ``side``: of the face's box in the photograph, in pixels; 0 where the face was not searched in one. ``more``: the
+    other faces of the picture, where all are kept.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Outcome:
     mask: str = NO_MASK
     masked_landmarks: tuple[float, ...] = ()
     side: float = 0.0
+    more: tuple["Outcome", ...] = ()
 
     @property
     def faces(self) -> tuple[str, ...]:
@@ -45,3 +47,8 @@ class Outcome:
             return ()
         plain, masked = f"plain/{self.name}", f"masked/{self.name}"
         return {NO_MASK: (plain,), WORN: (masked,)}.get(self.mask, (plain, masked))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of all faces of the picture."""
+        return self.faces + tuple(path for other in self.more for path in other.faces)

@@ -62,7 +62,7 @@ def decode_image(data: bytes) -> np.ndarray:
     except Exception as error:
         # Decoders raise whatever a damaged file leads them to (struct.error, SyntaxError, KeyError, ...).
         raise UnreadableImage(" ".join(str(error).split())[:120] or type(error).__name__) from None
-    return _reduced(image)
+    return reduced(image)
 
 
 def _decode(data: bytes) -> np.ndarray:
@@ -102,7 +102,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _reduced(image: np.ndarray) -> np.ndarray:
+def reduced(image: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3), made smaller if its longer side is over MAX_SIDE."""
     height, width = image.shape[:2]
     if max(height, width) <= MAX_SIDE:
         return image

@@ -9,6 +9,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from data.sources.read_image import read_image
+from eval.metrics.distances import unit_means
+from eval.photographs.pictures import cut_out, write_jpeg
 from eval.photographs.stream import FoundFace
 from eval.plots.groups import SheetRow, plot_groups
 from eval.text import counted
@@ -18,9 +20,6 @@ from runtime.spreadsheet import csv_for_people
 
 TABLE, PEOPLE, SHEET = "groups.csv", "people", "sheet.png"
 COLUMNS = ["group", "photo", "left", "top", "right", "bottom", "distance", "face_pixels", "remark", "cut_out"]
-# A cut-out reaches so far beyond the face's box, in its sides: room for the detector to find it again.
-_MARGIN = 0.6
-_JPEG_QUALITY = 95
 _ROWS, _FACES_A_ROW, _THUMBNAIL = 14, 10, 112
 
 
@@ -49,8 +48,7 @@ def write_groups(
     with replace_folder(out / PEOPLE) as draft:
         for number, cut in enumerate(tqdm(_cut_outs(faces, files), "writing", len(faces), unit="face", leave=False)):
             paths.append(f"{names[number]}/{number + 1:06d}.jpg")
-            data = cv2.imencode(".jpg", cut[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-            write_file(draft / paths[-1], data.tobytes(), flush=False)
+            write_jpeg(draft / paths[-1], cut)
             if number in shown:
                 thumbnails[number] = _thumbnail(cut)
     _write_table(out / TABLE, faces, names, distances, paths)
@@ -59,10 +57,7 @@ def write_groups(
 
 def _from_the_middle(embeddings: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The distance of each face to the unit mean of its group: (N,)."""
-    sums = np.zeros((int(groups.max()) + 1, embeddings.shape[1]))
-    np.add.at(sums, groups, embeddings)
-    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return np.linalg.norm(embeddings - means[groups], axis=1)
+    return np.linalg.norm(embeddings - unit_means(embeddings, groups, int(groups.max()) + 1)[groups], axis=1)
 
 
 def _shown(groups: np.ndarray, distances: np.ndarray) -> dict[int, None]:
@@ -86,18 +81,6 @@ def _cut_outs(faces: Sequence[FoundFace], files: Mapping[str, Path]):
         if face.photo != name:
             name, image = face.photo, read_image(files[face.photo])
         yield cut_out(image, face.box)
-
-
-def cut_out(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The square around a box, its longer side and _MARGIN of it to each side; cut smaller at the picture's border, but
-    the same to the left and right, and above and below, so that the face stays nearest to the centre."""
-    height, width = image.shape[:2]
-    centre, half = (box[:2] + box[2:]) / 2, max(box[2:] - box[:2]) * (0.5 + _MARGIN)
-    room = np.minimum(centre, [width, height] - centre)
-    reach = np.maximum(np.minimum(half, room), (box[2:] - box[:2]) / 2)
-    left, top = np.maximum(np.floor(centre - reach), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + reach), [width, height]).astype(int)
-    return np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)])
 
 
 def _thumbnail(cut: np.ndarray) -> np.ndarray:

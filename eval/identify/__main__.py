@@ -4,12 +4,14 @@
     python -m eval.identify results/RUN --remove Ann            forget a person
     python -m eval.identify results/RUN --probe MASKED          those who were enrolled before
     python -m eval.identify results/RUN --photos PARTY 1.jpg    who is on these photographs? (files, folders)
+    python -m eval.identify results/RUN --photos DOOR.mp4       who is in this film, and when?
 
 PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.prepare (its plain/ and masked/).
 People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
 file (--people), is extended by each --gallery, and is never touched by --probe and --photos. A picture is known by its
 content, whatever its file is called. PARTY holds photographs of any number of people, and no names: each comes out with
-boxes and names, and faces.csv has a row for each face.
+boxes and names, and faces.csv has a row for each face. Of a film tracks.csv has a row for each person from when they
+are seen to when they are not, and their best face is kept as a picture.
 """
 
 import dataclasses
@@ -26,16 +28,21 @@ from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
 from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
+from eval.identify.films import TABLE as TRACKS
+from eval.identify.films import name_films
 from eval.identify.naming import look_alikes
-from eval.identify.photographs import TABLE, name_photographs, named_picture, summary
+from eval.identify.photographs import TABLE as FACES
+from eval.identify.photographs import name_photographs, named_picture, summary
 from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import identification_figures
-from eval.photographs.files import list_photographs, refuse_to_overwrite
+from eval.photographs.files import is_film, list_photographs, refuse_to_overwrite
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_file, write_json
 from runtime.spreadsheet import csv_for_people
+
+_MOST_LOOKS = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +56,12 @@ class IdentifySettings:
     probe: Path | None = None
     """Folder of people to recognise, one sub-folder per person."""
     photos: tuple[Path, ...] = ()
-    """Photographs without names, and folders of them, in which to look for the enrolled people."""
+    """Photographs and films without names, and folders of them, in which to look for the enrolled people."""
+    looks_per_second: float = 5.0
+    """Frames of a film that are looked at, per second; 0: every frame."""
     photos_out: Path | None = None
-    """Folder for the photographs with boxes and names, and faces.csv; otherwise photos beside the enrolment."""
+    """Folder for the photographs and films with boxes and names, and their tables; otherwise named_photos beside the
+    enrolment."""
     people: Path | None = None
     """File of the enrolment; otherwise enrolment.npz in the run folder, or in the working folder."""
     pictures: int = 0
@@ -83,6 +93,8 @@ def identify(settings: IdentifySettings) -> dict | None:
         raise InputError("nothing to do: give --gallery, --probe, --photos or --remove")
     if settings.threshold is not None:
         checked_threshold(settings.threshold)
+    if not 0 <= settings.looks_per_second <= _MOST_LOOKS:
+        raise InputError(f"looks_per_second must be from 0 to {_MOST_LOOKS}, not {settings.looks_per_second:g}")
     path = enrolment_file(settings)
     photographs = _photographs(settings)
     # So that embeddings of two networks are never compared.
@@ -113,12 +125,12 @@ def identify(settings: IdentifySettings) -> dict | None:
 
 
 def _photographs(settings: IdentifySettings) -> dict[str, Path]:
-    """The photographs to put names to, by name; none of them will be written over."""
+    """The photographs and films to put names to, by name; none of them will be written over."""
     if not settings.photos:
         return {}
     out = _photos_out(settings)
-    found = list_photographs(settings.photos, apart_from=out)
-    refuse_to_overwrite(found.values(), (named_picture(out, name) for name in found))
+    found = list_photographs(settings.photos, apart_from=out, films=True)
+    refuse_to_overwrite(found.values(), (named_picture(out, name) for name in found if not is_film(name)))
     return found
 
 
@@ -130,11 +142,11 @@ def _photos_out(settings: IdentifySettings) -> Path:
 def _name(
     embedder: Embedder,
     enrolment: Enrolment,
-    photographs: dict[str, Path],
+    files: dict[str, Path],
     threshold: float | None,
     settings: IdentifySettings,
 ) -> None:
-    """Put names to the faces of unlabelled photographs."""
+    """Put names to the faces of unlabelled photographs and films."""
     if threshold is None:
         raise InputError(f"{settings.model} has no stored threshold; give --threshold, or choose one by eval.threshold")
     count, nearest = look_alikes(enrolment.templates(), threshold)
@@ -143,9 +155,16 @@ def _name(
         more = f"; {count} such pairs" if count > 1 else ""
         print(in_one_line(f"{one} and {other} look alike (distance {distance:.3f}): one person enrolled twice?{more}"))
     out = _photos_out(settings)
-    table = name_photographs(embedder, enrolment, photographs, threshold, embedder.least_face, out)
-    print("\n".join(summary(table, threshold)))
-    print(f"every face: {out / TABLE}; the photographs with names: {out}")
+    films = {name: path for name, path in files.items() if is_film(name)}
+    photographs = {name: path for name, path in files.items() if name not in films}
+    if photographs:
+        table = name_photographs(embedder, enrolment, photographs, threshold, embedder.least_face, out)
+        print("\n".join(summary(table, threshold, "photograph", "face")))
+        print(f"every face: {out / FACES}; the photographs with names: {out}")
+    if films:
+        table = name_films(embedder, enrolment, films, threshold, settings.looks_per_second, out)
+        print("\n".join(summary(table, threshold, "film", "track")))
+        print(f"every track: {out / TRACKS}; the films with names, and best faces: {out}")
 
 
 def _enrol(enrolment: Enrolment, embedder: Embedder, folder: Path, most: int) -> None:

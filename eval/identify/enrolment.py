@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.metrics.distances import unit_means
 from runtime.checkpoints.archive import refuse_bomb
 from runtime.errors import InputError
 from runtime.files import replace_file
@@ -99,8 +100,5 @@ class Enrolment:
 
     def templates(self) -> np.ndarray:
         """One unit row a person, in the order of ``people``: the direction of the mean of their embeddings."""
-        rows = np.array(self.embeddings, dtype=np.float64)
         people, column = np.unique(self.person, return_inverse=True)
-        sums = np.zeros((len(people), rows.shape[1]))
-        np.add.at(sums, column, rows)
-        return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+        return unit_means(np.array(self.embeddings), column, len(people)).astype(np.float32)

@@ -1,5 +1,7 @@
 """Who is nearest to a face, and is that near enough? NumPy only. F faces, G enrolled people, D dimensions."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 # Distances held in memory at once.
@@ -20,14 +22,24 @@ def nearest_people(embeddings: np.ndarray, templates: np.ndarray) -> tuple[np.nd
     return rows, np.sqrt((difference * difference).sum(axis=1))
 
 
-def accept(rows: np.ndarray, distances: np.ndarray, threshold: float) -> np.ndarray:
-    """Which faces of ONE photograph are who they are nearest to, bool (F,): within ``threshold``, and no other face of
-    the photograph is nearer to that person, as nobody is in it twice."""
-    accepted = distances <= threshold
-    order = np.argsort(distances, kind="stable")
-    first = np.zeros(len(rows), bool)
-    first[order[np.unique(rows[order], return_index=True)[1]]] = True
-    return accepted & first
+def accept(
+    rows: np.ndarray,
+    distances: np.ndarray,
+    threshold: float,
+    together: Callable[[int, int], bool] = lambda one, other: True,
+) -> np.ndarray:
+    """Which faces are who they are nearest to, bool (F,): within ``threshold``, and no nearer face of that person is
+    seen ``together`` with it, as nobody is in a picture twice. The faces of one photograph all are."""
+    accepted = np.zeros(len(rows), bool)
+    faces_of: dict[int, list[int]] = {}
+    for face in np.argsort(distances, kind="stable").tolist():
+        if distances[face] > threshold:
+            break
+        others = faces_of.setdefault(int(rows[face]), [])
+        accepted[face] = not any(together(face, other) for other in others)
+        if accepted[face]:
+            others.append(face)
+    return accepted
 
 
 def look_alikes(templates: np.ndarray, threshold: float) -> tuple[int, tuple[int, int, float] | None]:

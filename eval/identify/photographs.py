@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import accept, nearest_people
+from eval.photographs.pictures import write_jpeg
 from eval.photographs.stream import Photograph, embedded_photographs, in_words
 from eval.plots.photograph import NamedBox, draw_names
 from eval.text import counted
@@ -19,7 +19,6 @@ from runtime.spreadsheet import csv_for_people
 UNKNOWN, TABLE = "unknown", "faces.csv"
 # Pixels of the upright picture; ``nearest``: the enrolled person that ``distance`` is measured to, accepted or not.
 COLUMNS = ["photo", "left", "top", "right", "bottom", "name", "distance", "nearest", "face_pixels", "remark"]
-_JPEG_QUALITY = 92
 
 
 def name_photographs(
@@ -38,7 +37,7 @@ def name_photographs(
         rows += found
         if photograph.faces:
             _draw(out, photograph, found)
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"face_pixels": "Int64"})
     write_file(out / TABLE, csv_for_people(table))
     return table
 
@@ -72,9 +71,7 @@ def _draw(out: Path, photograph: Photograph, rows: list[list]) -> None:
         cells = dict(zip(COLUMNS, row, strict=True))
         known = cells["name"] != UNKNOWN
         faces.append(NamedBox(face.box, cells["name"], f"{cells['distance']:.2f}", known))
-    picture = draw_names(photograph.image, faces)
-    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    write_file(named_picture(out, photograph.name), data.tobytes(), flush=False)
+    write_jpeg(named_picture(out, photograph.name), draw_names(photograph.image, faces))
 
 
 def named_picture(out: Path, name: str) -> Path:
@@ -82,14 +79,14 @@ def named_picture(out: Path, name: str) -> Path:
     return out / (name if name.lower().endswith(".jpg") else f"{name}.jpg")
 
 
-def summary(table: pd.DataFrame, threshold: float) -> list[str]:
-    """The table in words."""
-    faces = table[table["name"] != ""]
-    known = faces[faces["name"] != UNKNOWN]
+def summary(table: pd.DataFrame, threshold: float, thing: str, found: str) -> list[str]:
+    """A table in words: its first column names photographs (the ``thing``), its rows are faces (what is ``found``)."""
+    named, column = table[table["name"] != ""], table.columns[0]
+    known = named[named["name"] != UNKNOWN]
     lines = [
-        f"{counted(table['photo'].nunique(), 'photograph')}, {counted(len(faces), 'face')}: {len(known)} recognised as "
-        f"{counted(known['name'].nunique(), 'person').replace('persons', 'people')}, {len(faces) - len(known)} unknown "
+        f"{counted(table[column].nunique(), thing)}, {counted(len(named), found)}: {len(known)} recognised as "
+        f"{counted(known['name'].nunique(), 'person').replace('persons', 'people')}, {len(named) - len(known)} unknown "
         f"(threshold {threshold:.4f})"
     ]
     without = table[table["name"] == ""]
-    return lines + in_words(dict(zip(without["photo"], without["remark"], strict=True)))
+    return lines + in_words(dict(zip(without[column], without["remark"], strict=True)), thing)

@@ -52,6 +52,13 @@ def all_distances(embeddings: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(2 - 2 * rows @ rows.T, 0))
 
 
+def unit_means(rows: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """The direction of each group's mean: (N, D) and int (N,) in 0 … ``count`` − 1 → float64 (count, D), unit rows."""
+    sums = np.zeros((count, rows.shape[1]))
+    np.add.at(sums, groups, rows)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
 def histograms(distances: np.ndarray, same: np.ndarray, bins: int = BINS) -> Histograms:
     """Histograms of same and different pairs over shared bins on [0, 2], each normalised to area 1."""
     distances, same = checked(distances, same)

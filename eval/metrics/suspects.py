@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 
+from eval.metrics.distances import unit_means
+
 # So many faces at a time against all: 1024 × 100,000 distances are 400 MB.
 _CHUNK = 1024
 # Two embeddings of one picture, saved anew or shifted by a pixel, are nearer than this.
@@ -26,13 +28,6 @@ class Levels:
     face_and_stranger: float
 
 
-def means(embeddings: np.ndarray, labels: np.ndarray, people: int) -> np.ndarray:
-    """Direction of each person's mean: (N, D), int (N,) in 0 … C−1 → (C, D), unit rows."""
-    sums = np.zeros((people, embeddings.shape[1]), dtype=np.float32)
-    np.add.at(sums, labels, embeddings)
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-
-
 def levels(embeddings: np.ndarray, labels: np.ndarray, centres: np.ndarray, seed: int = 0) -> Levels:
     """Measured on the set itself; a few wrong names move these shares little."""
     rng = np.random.default_rng(seed)
@@ -40,7 +35,7 @@ def levels(embeddings: np.ndarray, labels: np.ndarray, centres: np.ndarray, seed
     for person in range(len(centres)):
         rows = rng.permutation(np.flatnonzero(labels == person))
         if len(rows) >= 2:
-            a, b = (means(embeddings[half], np.zeros(len(half), int), 1)[0] for half in np.array_split(rows, 2))
+            a, b = (unit_means(embeddings[half], np.zeros(len(half), int), 1)[0] for half in np.array_split(rows, 2))
             halves.append(np.linalg.norm(a - b))
     left, right = rng.integers(len(centres), size=(2, 20_000))
     apart = np.linalg.norm(centres[left] - centres[right], axis=1)[left != right]
@@ -71,7 +66,7 @@ def split_of(embeddings: np.ndarray) -> tuple[np.ndarray, float]:
     equal ones the second), and the distance of the groups' means."""
     groups = AgglomerativeClustering(n_clusters=2, linkage="average").fit_predict(embeddings)
     smaller = groups == (1 if (groups == 1).sum() <= (groups == 0).sum() else 0)
-    a, b = means(embeddings, smaller.astype(int), 2)
+    a, b = unit_means(embeddings, smaller.astype(int), 2)
     return smaller, float(np.linalg.norm(a - b))
 
 

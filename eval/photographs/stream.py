@@ -1,7 +1,7 @@
 """Photographs → their faces with embeddings, a few photographs at a time, so that memory does not grow with them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data.alignment.every_face import PlacedFace
-from eval.embed import Embedder
+from eval.embed import AT_ONCE, Embedder
 from eval.text import counted
 from runtime.errors import InputError, in_one_line
 
-# Photographs held in memory at once: enough faces for a batch of the network's, yet no gigabyte of large pictures.
-_AT_ONCE = 8
 # Reasons, and names of each, that are written out.
 _NAMED = 5
 
@@ -33,34 +31,28 @@ class Photograph:
 
 def embedded_photographs(embedder: Embedder, files: Mapping[str, Path]) -> Iterator[Photograph]:
     """Every photograph of ``files`` (by name), in their order, those that can't be read or show no face, too."""
-    waiting: list[Photograph] = []
-    for name, path in tqdm(files.items(), desc="photographs", unit="", leave=False):
-        waiting.append(_read(embedder, name, path))
-        if len(waiting) == _AT_ONCE:
-            yield from _embedded(embedder, waiting)
-            waiting = []
-    yield from _embedded(embedder, waiting)
+    listed = list(files.items())
+    with tqdm(total=len(listed), desc="photographs", unit="", leave=False) as bar:
+        for start in range(0, len(listed), AT_ONCE):
+            for photograph in _embedded(embedder, listed[start : start + AT_ONCE]):
+                yield photograph
+                bar.update()
 
 
-def _read(embedder: Embedder, name: str, path: Path) -> Photograph:
-    try:
-        image, faces = embedder.every_face(path)
-    except InputError as error:
-        return Photograph(name, None, str(error).removeprefix(f"{path} "), [], np.empty((0, 0), np.float32))
-    return Photograph(name, image, "" if faces else "no face found", faces, np.empty((0, 0), np.float32))
-
-
-def _embedded(embedder: Embedder, photographs: list[Photograph]) -> Iterator[Photograph]:
-    """The same with the embeddings of all their faces, which go through the network together."""
-    aligned = [face.photo.image for each in photographs for face in each.faces]
-    if not aligned:
-        yield from photographs
-        return
-    rows, start = embedder.embed_aligned(np.stack(aligned)), 0
-    for each in photographs:
-        end = start + len(each.faces)
-        yield Photograph(each.name, each.image, each.problem, each.faces, rows[start:end])
-        start = end
+def _embedded(embedder: Embedder, files: Sequence[tuple[str, Path]]) -> Iterator[Photograph]:
+    opened, problems = {}, {}
+    for name, path in files:
+        try:
+            opened[name] = embedder.open(path)
+        except InputError as error:
+            problems[name] = str(error).removeprefix(f"{path} ")
+    found = dict(zip(opened, embedder.every_face(list(opened.values())), strict=True))
+    for name, _ in files:
+        if name in problems:
+            yield Photograph(name, None, problems[name], [], np.empty((0, 0), np.float32))
+        else:
+            faces, rows = found[name]
+            yield Photograph(name, opened[name].image, "" if faces else "no face found", faces, rows)
 
 
 @dataclass(frozen=True)
@@ -100,11 +92,11 @@ def found_faces(embedder: Embedder, files: Mapping[str, Path]) -> FoundFaces:
     return FoundFaces(faces, np.concatenate(rows) if rows else np.empty((0, 0), np.float32), without)
 
 
-def in_words(without: Mapping[str, str]) -> list[str]:
-    """A line for each reason why photographs have no face, with the names of a few."""
+def in_words(without: Mapping[str, str], thing: str = "photograph") -> list[str]:
+    """A line for each reason why photographs, or other things, have no face, with the names of a few."""
     lines = []
     for problem, count in Counter(without.values()).most_common(_NAMED):
         names = [name for name, why in without.items() if why == problem][:_NAMED]
         more = ", …" if count > _NAMED else ""
-        lines.append(in_one_line(f"{counted(count, 'photograph')}: {problem} ({', '.join(names)}{more})"))
+        lines.append(in_one_line(f"{counted(count, thing)}: {problem} ({', '.join(names)}{more})"))
     return lines

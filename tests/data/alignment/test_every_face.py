@@ -22,11 +22,18 @@ class KnowsOne:
     def __init__(self, image: np.ndarray, faces: list[Detection], alone: Detection | None = None) -> None:
         self._image, self._faces, self._alone = image, faces, alone
 
-    def crowd(self, image):
-        return self._faces if np.array_equal(image, self._image) else []
+    def crowds(self, images):
+        return [self._faces if np.array_equal(image, self._image) else [] for image in images]
 
     def __call__(self, images):
         return [self._alone] * len(images)
+
+
+def read(photo):
+    """The picture, and its faces."""
+    reader = EveryFaceReader(112, "arcface5")
+    opened = reader.open(photo)
+    return opened.image, reader.find([opened])[0]
 
 
 def detections(group) -> list[Detection]:
@@ -38,7 +45,7 @@ def test_faces_of_a_turned_photograph_lie_where_they_are_in_its_file(group, monk
     known = KnowsOne(group.image, detections(group)[::-1])
     monkeypatch.setattr(every_face, "open_finder", lambda *_: known)
     # In the file it lies turned to the right, so that turning it to the left sets it upright.
-    image, faces = EveryFaceReader(112, "arcface5")(np.ascontiguousarray(np.rot90(group.image, -quarters)))
+    image, faces = read(np.ascontiguousarray(np.rot90(group.image, -quarters)))
     assert len(faces) == 3 and [face.box[0] for face in faces] == sorted(face.box[0] for face in faces)
     # Paint the boxes into the upright picture, turn that: the boxes in the file cover the same pixels.
     expected = np.zeros(group.image.shape[:2], int)
@@ -68,16 +75,16 @@ def test_points_turn_back_pixel_by_pixel():
 def test_where_none_is_found_the_detector_looks_longer(group, monkeypatch):
     one = detections(group)[1]
     monkeypatch.setattr(every_face, "open_finder", lambda *_: KnowsOne(group.image[:1], [], one))
-    _, faces = EveryFaceReader(112, "arcface5")(group.image)
+    _, faces = read(group.image)
     assert [face.box.tolist() for face in faces] == [one.box.tolist()]
     monkeypatch.setattr(every_face, "open_finder", lambda *_: KnowsOne(group.image[:1], []))
-    assert EveryFaceReader(112, "arcface5")(group.image)[1] == []
+    assert read(group.image)[1] == []
     with pytest.raises(InputError, match="can't be read"):
-        EveryFaceReader(112, "arcface5")("nowhere.jpg")
+        read("nowhere.jpg")
 
 
 def test_mtcnn_finds_a_crowd(group):
-    found = FaceDetector().crowd(group.image)
+    found = FaceDetector().crowds([group.image])[0]
     centres = np.array([face.box.reshape(2, 2).mean(0) for face in found])
     for guest in group.guests:
         middle, side = guest.box.reshape(2, 2).mean(0), guest.box[2] - guest.box[0]
