@@ -78,7 +78,11 @@ class FaceEmbedder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, D)."""
+        return F.normalize(self.before_normalising(images), dim=1, eps=NORM_EPS)
+
+    def before_normalising(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → float32 (B, D): the rows with their lengths, which published protocols sum and weigh by."""
         features = self.backbone(images)
         with torch.autocast(features.device.type, enabled=False):
             pooled = self.pooling(features.float())
-            return F.normalize(self.neck(self.dropout(pooled)), dim=1, eps=NORM_EPS)
+            return self.neck(self.dropout(pooled))

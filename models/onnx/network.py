@@ -41,9 +41,13 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, size, size) → (B, D)."""
+        return F.normalize(self.before_normalising(images), dim=1, eps=NORM_EPS)
+
+    def before_normalising(self, images: Tensor) -> Tensor:
+        """(B, 3, size, size) → float32 (B, D): the rows as the file gives them."""
         faces = images.detach().float().cpu().numpy()
         parts = [self._run(faces[i : i + self._at_once]) for i in range(0, len(faces), self._at_once)]
-        return F.normalize(torch.from_numpy(np.concatenate(parts)), dim=1, eps=NORM_EPS).to(images.device)
+        return torch.from_numpy(np.concatenate(parts)).to(images.device)
 
     def _run(self, faces: np.ndarray) -> np.ndarray:
         """(B, 3, size, size) → (B, D) as the file gives them. Raises InputError if onnxruntime can't."""
