@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eval.benchmark import ijb
 from eval.benchmark.contract import BenchmarkSet
 from runtime.errors import InputError
 
 Finder = Callable[[Path], list[BenchmarkSet]]
 
 # Of sets that are a folder: it belongs to the first that recognises it, with all that lies under it.
-FOLDER_FINDERS: Sequence[Finder] = ()
+FOLDER_FINDERS: Sequence[Finder] = (ijb.find,)
 # Of sets that are a file among others.
 FILE_FINDERS: Sequence[Finder] = ()
 
