@@ -1,8 +1,8 @@
 """IJB-B and IJB-C, 1:1, as InsightFace's evaluation reads them (its test modes N, D and F).
 
-A template's embedding is the sum over its media of their pictures' mean (``eval.metrics.templates``). Pictures weigh by
-the length of their embedding before normalising (N1) or all alike (N0), and by the detector's score (D1) or not (D0);
-an embedding is the sum of a face's and its mirror's (F1).
+A template's embedding is the sum over its media of their pictures' mean (``eval.metrics.many_pairs.templates``).
+Pictures weigh by the length of their embedding before normalising (N1) or all alike (N0), and by the detector's score
+(D1) or not (D0); an embedding is the sum of a face's and its mirror's (F1).
 """
 
 import time
@@ -19,9 +19,9 @@ from data.sources.ijb import IjbFiles, IjbLists, find_ijb, read_ijb
 from data.tables.images import Images
 from data.tables.paths import missing_files
 from eval.benchmark.contract import AS_LISTED, Figure, Result, Work
+from eval.metrics.many_pairs.tar_intervals import near_pairs, tar_intervals
+from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.metrics.roc import curve, tar_at_far, tars_nearest_far
-from eval.metrics.tar_intervals import near_pairs, tar_intervals
-from eval.metrics.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.plots.roc_det import errors_along
 from eval.text import counted
 from runtime.devices import loader_workers
@@ -62,8 +62,7 @@ class IjbSet:
 
     def seconds(self, work: Work) -> float:
         """About how long ``run`` takes."""
-        reading = _READING / max(work.workers, 1)
-        return len(self.lists.paths) * (work.network.seconds_a_face + reading) + len(self.lists.same) * _PAIR
+        return len(self.lists.paths) * (work.network.seconds_a_face + _READING) + len(self.lists.same) * _PAIR
 
     def run(self, work: Work) -> list[Result]:
         """A result for each of the test modes N1D1F1, N1D0F1, N0D1F1 and N0D0F1."""

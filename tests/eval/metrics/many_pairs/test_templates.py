@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
+from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.metrics.roc import curve, tar_at_far, tar_within_far, tars_nearest_far
-from eval.metrics.templates import TemplatePairs, people_of_templates, template_embeddings
 from runtime.errors import InputError
 
 RATES = {f"1e-{n}": 10.0**-n for n in range(6, 0, -1)}
@@ -31,7 +31,7 @@ def template_by_template(embeddings, weights, template, media, templates):
 
 @pytest.mark.parametrize("at_once", [1, 7, 16_384])
 def test_a_template_is_the_sum_of_the_means_of_its_media(monkeypatch, at_once):
-    monkeypatch.setattr("eval.metrics.templates._IMAGES_AT_ONCE", at_once)
+    monkeypatch.setattr("eval.metrics.many_pairs.templates._IMAGES_AT_ONCE", at_once)
     embeddings, weights, template, media = pictures(0)
     expected = template_by_template(embeddings, weights, template, media, 40)
     np.testing.assert_allclose(template_embeddings(embeddings, weights, template, media, 40), expected, atol=1e-12)
@@ -59,7 +59,7 @@ def test_embeddings_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("at_once", [1, 5, 256])
 def test_distances_are_those_of_each_pair_in_the_order_of_the_list(monkeypatch, at_once):
-    monkeypatch.setattr("eval.metrics.templates._TEMPLATES_AT_ONCE", at_once)
+    monkeypatch.setattr("eval.metrics.many_pairs.templates._TEMPLATES_AT_ONCE", at_once)
     rows = template_embeddings(*pictures(1), 40)
     left, right = np.random.default_rng(2).integers(40, size=(2, 500))
     expected = [np.linalg.norm(rows[a] - rows[b]) for a, b in zip(left, right, strict=True)]

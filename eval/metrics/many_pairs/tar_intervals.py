@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.metrics.bootstrap import LEAST_PEOPLE, PAIR_RESAMPLES, RESAMPLES
+from eval.metrics.distances import MAX_DISTANCE
 from eval.metrics.resampling import bin_ends
+from eval.metrics.roc import Curve, curve
 from eval.metrics.spread import Interval, Resamples, interval_of_share
 from eval.metrics.weighted_figures import tar_of
 
@@ -36,6 +38,14 @@ class NearPairs:
     same: np.ndarray
     people: np.ndarray
     different_of: np.ndarray
+
+    def curve(self) -> Curve:
+        """What each distance accepts; its last point accepts all, where what is not near counts, too."""
+        near, different = curve(self.distances, self.same), int(self.different_of.sum()) // 2
+        if len(near.distances) and near.different[-1] == different:
+            return near
+        last = MAX_DISTANCE, self.same.sum(), different
+        return Curve(*(np.append(values, value) for values, value in zip(near, last, strict=True)))
 
 
 def pairs_needed(rate: float, different: int) -> int:
