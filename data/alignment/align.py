@@ -38,6 +38,12 @@ def eye_distance(landmarks: np.ndarray) -> float:
     return float(np.sqrt(((landmarks - landmarks.mean(0)) ** 2).sum())) / _template_size()
 
 
+def is_elsewhere(found: np.ndarray, bare: np.ndarray) -> bool:
+    """Whether the points found under a mask (5, 2) are off those of the bare face by more than half the eyes' distance
+    on the mean: another face, or none."""
+    return float(np.linalg.norm(found - bare, axis=1).mean()) > eye_distance(bare) / 2
+
+
 @cache
 def _template_size() -> float:
     points = template(1).astype(np.float64)

@@ -1,21 +1,16 @@
 """Detect, align, mask, write: from pictures to faces on disk, a batch at a time, in as many processes as wanted."""
 
-import multiprocessing
-import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import simplejpeg
-import torch
 
-from data.alignment.align import align_face, eye_distance
+from data.alignment.align import align_face, is_elsewhere
 from data.alignment.detector import Detection
+from data.alignment.workers import Detector, with_detector
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
 from data.sources.headers import is_jpeg, lies_upright
@@ -23,26 +18,18 @@ from data.sources.outcome import LOST_UNDER_MASK, NO_FACE, NO_MASK, TOO_SMALL, U
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
 from data.transforms import resize_face
-from runtime.devices import available_cores
-from runtime.errors import InputError
 from runtime.files import write_file
-from runtime.processes.children import end_with_parent
 
 JPEG_QUALITY = 95
 # Side of the detector's box in the source. Below it there are too few pixels to tell people apart.
 MIN_FACE_PIXELS = 20
 BATCH = 32
 
-Detector = Callable[[Sequence[np.ndarray]], list[Detection | None]]
-
 
 @dataclass(frozen=True)
 class _Job:
     settings: PrepareSettings
     files: list[SourceFile]
-
-
-# ==== processes ====
 
 
 def prepare_files(
@@ -53,62 +40,14 @@ def prepare_files(
     Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
-    processes = min(settings.jobs or available_cores(), len(jobs))
-    if processes > 1:
-        yield from _in_processes(jobs, processes, make_detector)
-    elif jobs:
-        threads = torch.get_num_threads(), cv2.getNumThreads()
-        try:
-            _start_worker(make_detector)
-            yield from map(_prepare_batch, jobs)
-        finally:
-            torch.set_num_threads(threads[0])
-            cv2.setNumThreads(threads[1])
-
-
-def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], Detector]) -> Iterator[list[Outcome]]:
-    pool = ProcessPoolExecutor(processes, _process_context(), _start_worker, (make_detector,))
-    running: set[Future[list[Outcome]]] = set()
-    try:
-        for job in jobs:
-            running.add(pool.submit(_prepare_batch, job))
-            # A few in advance, so that no process waits; not all, which would hold every job in memory twice.
-            if len(running) >= 3 * processes:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _process_context() -> multiprocessing.context.BaseContext:
-    """Workers that share no threads with this process; where there is a fork server, all is imported only once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # What data.prepare imports, not itself: each worker runs it once more as its main module.
-    context.set_forkserver_preload(["data.prepare.faces", "data.prepare.csvs", "tyro"])
-    return context
-
-
-_detector: Detector
-
-
-def _start_worker(make_detector: Callable[[], Detector]) -> None:
-    """One thread a process: the processes share the cores. Ctrl-C is the parent's business."""
-    global _detector
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_with_parent()
-    _detector = make_detector()
+    yield from with_detector(
+        _prepare_batch,
+        jobs,
+        make_detector,
+        processes=settings.jobs,
+        preload=["data.prepare.faces", "data.prepare.csvs"],
+        remedy="the same command with fewer --jobs resumes from here",
+    )
 
 
 # ==== one batch ====
@@ -130,7 +69,7 @@ class _Masked(NamedTuple):
     landmarks: np.ndarray
 
 
-def _prepare_batch(job: _Job) -> list[Outcome]:
+def _prepare_batch(detector: Detector, job: _Job) -> list[Outcome]:
     outcomes: list[Outcome] = []
     pictures = []
     for file in job.files:
@@ -139,12 +78,14 @@ def _prepare_batch(job: _Job) -> list[Outcome]:
         except UnreadableImage as error:
             outcomes.append(Outcome(file.path, file.stamp, UNREADABLE, str(error)))
     prepare = _detect_and_align if job.settings.align == "detect" else _keep_aligned
-    return outcomes + prepare(job.settings, pictures)
+    return outcomes + prepare(detector, job.settings, pictures)
 
 
-def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+def _detect_and_align(
+    detector: Detector, settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]
+) -> list[Outcome]:
     lost, found = [], []
-    detections = _detector([image for _, image in pictures])
+    detections = detector([image for _, image in pictures])
     for (file, image), detection in zip(pictures, detections, strict=True):
         if detection is None:
             lost.append(_no_face(file, image))
@@ -152,7 +93,7 @@ def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile
             lost.append(Outcome(file.path, file.stamp, TOO_SMALL, f"face of {detection.side:.0f} pixels"))
         else:
             found.append(_Found(file, image, detection))
-    masked = _mask_and_align(settings, found) if settings.alignment.masks == "before alignment" else {}
+    masked = _mask_and_align(detector, settings, found) if settings.alignment.masks == "before alignment" else {}
     return lost + [_align(settings, face, masked) for face in found]
 
 
@@ -166,10 +107,12 @@ def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked |
     return replace(outcome, side=round(found.detection.side, 1))
 
 
-def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+def _keep_aligned(
+    detector: Detector, settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]
+) -> list[Outcome]:
     """Faces that were aligned before; one that wears a mask needs no landmarks to fit another by."""
     searched = [settings.align == "landmarks" and not file.masked for file, _ in pictures]
-    found = iter(_detector([image for (_, image), wanted in zip(pictures, searched, strict=True) if wanted]))
+    found = iter(detector([image for (_, image), wanted in zip(pictures, searched, strict=True) if wanted]))
     outcomes = []
     for (file, image), wanted in zip(pictures, searched, strict=True):
         detection = next(found) if wanted else None
@@ -183,15 +126,15 @@ def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np
 # ==== masks ====
 
 
-def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
+def _mask_and_align(detector: Detector, settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
     """Path → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
     detector misses it, or takes something else for it."""
     bare = [face for face in faces if _gets_mask(settings, face.file)]
     drawn = [_draw_mask(settings, face.file, face.image, face.detection.landmarks) for face in bare]
-    detections = _detector([image for image, _ in drawn])
+    detections = detector([image for image, _ in drawn])
     return {
         face.file.path: None
-        if detection is None or _is_elsewhere(detection.landmarks, face.detection.landmarks)
+        if detection is None or is_elsewhere(detection.landmarks, face.detection.landmarks)
         else _as_seen(settings, image, kind, detection, face.detection.landmarks)
         for face, (image, kind), detection in zip(bare, drawn, detections, strict=True)
     }
@@ -202,11 +145,6 @@ def _as_seen(
 ) -> _Masked:
     face, landmarks = align_face(image, detection, settings.size, settings.crop, points)
     return _Masked(face, kind, landmarks)
-
-
-def _is_elsewhere(found: np.ndarray, bare: np.ndarray) -> bool:
-    """Whether points are off by more than half the eyes' distance on the mean: another face, or none."""
-    return float(np.linalg.norm(found - bare, axis=1).mean()) > eye_distance(bare) / 2
 
 
 def _mask_aligned(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from eval.benchmark.network import FaceNetwork
 from eval.plots.roc_det import Errors
@@ -11,17 +11,20 @@ PLAIN, PLAIN_MASKED, MASKED_MASKED = "plain-plain", "plain-masked", "masked-mask
 # Of a set whose faces wear real masks, or of which nobody says who does.
 AS_LISTED = "as listed"
 
+Twins = Literal["none", "before", "after", "both"]
+
 
 @dataclass(frozen=True)
 class Work:
-    """``network`` under test; ``detector`` that finds faces in photographs; ``seed`` of the masked twins, and whether
-    these are wanted (``twins``); ``workers``: processes that find faces."""
+    """``network`` under test; ``detector`` that finds faces in photographs; ``seed`` of the masked twins, and which are
+    wanted (``twins``: those of photographs masked before or after alignment); ``processes`` that find faces, 0: one per
+    core."""
 
     network: FaceNetwork
     detector: str
     seed: int
-    twins: bool
-    workers: int
+    twins: Twins
+    processes: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Result:
 
     ``set``: the set's name; ``condition``: PLAIN, PLAIN_MASKED, MASKED_MASKED or AS_LISTED; ``protocol``: a short name
     of how ``official`` figures are calculated, the same for all sets that share it (empty where the field has none).
+    ``masks``: when simulated masks were put on, "before alignment" or "after alignment", empty without any.
     ``intervals_over``: what the intervals of ``own`` figures were drawn over: "people", "pairs", or "" without any.
     ``alignment``: how the faces were found and aligned, in words; ``faces``: how many were looked for; ``lost_faces``:
     how many of them can't count; ``pairs`` and ``lost_pairs`` alike. ``not_comparable``: why the official figures are
@@ -59,6 +63,7 @@ class Result:
     lost_faces: int
     pairs: int
     lost_pairs: int
+    masks: str = ""
     not_comparable: str = ""
     notes: Sequence[str] = ()
     curve: Errors | None = None

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from eval.benchmark import ijb
 from eval.benchmark.contract import BenchmarkSet
+from eval.benchmark.pair_lists import find_bins, find_csvs, find_lists
 from runtime.errors import InputError
 
 Finder = Callable[[Path], list[BenchmarkSet]]
 
 # Of sets that are a folder: it belongs to the first that recognises it, with all that lies under it.
-FOLDER_FINDERS: Sequence[Finder] = (ijb.find,)
+FOLDER_FINDERS: Sequence[Finder] = (ijb.find, find_lists)
 # Of sets that are a file among others.
-FILE_FINDERS: Sequence[Finder] = ()
+FILE_FINDERS: Sequence[Finder] = (find_bins, find_csvs)
 
 # Sets lie in the folder itself, or one or two levels down.
 _DEPTH = 2

@@ -47,6 +47,11 @@ class FaceNetwork:
         """How the faces of its training were found."""
         return self._preprocessing.alignment
 
+    @property
+    def preprocessing(self) -> dict:
+        """Plain values."""
+        return self._preprocessing.to_dict()
+
     def sums(self, faces: np.ndarray) -> np.ndarray:
         """Aligned faces, uint8 (B, size, size, 3) RGB → float32 (B, D): the outputs of each face and of its mirror,
         summed before normalising."""
