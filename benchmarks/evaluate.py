@@ -183,7 +183,7 @@ def figures_of_templates(report: Report, sizes: Sequence[int]) -> None:
     print(f"figures of {pairs:,} pairs of templates …", file=sys.stderr, flush=True)
     lists, sums = many_templates(images, templates, people, pairs)
     started = time.perf_counter()
-    results = ijb.evaluate("made", lists, sums, np.ones(images, dtype=bool))
+    results = ijb.evaluate("made", lists, ijb.Sides("plain", "", sums, sums), np.ones(images, dtype=bool))
     both = time.perf_counter() - started
     seconds = both - sum(result.details["seconds"]["intervals"] for result in results)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -173,14 +173,19 @@ class _ListedFaces(_Faces):
 
 
 class _LandmarkedFaces(_ListedFaces):
-    """Faces of a list of photographs of any size, aligned to five landmarks of each: float (N, 5, 2)."""
+    """Faces of a list of photographs of any size, aligned to five landmarks of each, float (N, 5, 2); with a
+    ``mask_seed`` each gets the mask that follows from it and from the row, whatever the order of the work."""
 
-    def __init__(self, images: Images, size: int, landmarks: np.ndarray):
+    def __init__(self, images: Images, size: int, landmarks: np.ndarray, mask_seed: int | None):
         super().__init__(images, size)
-        self.landmarks = landmarks
+        self.landmarks, self.mask_seed = landmarks, mask_seed
 
     def _decode(self, row: int, face: np.ndarray) -> None:
-        face[:] = align_to_points(decode_whole(bytes(self.images.read(row))), self.landmarks[row], self.size)
+        photograph = decode_whole(bytes(self.images.read(row)))
+        face[:], points = align_to_points(photograph, self.landmarks[row], self.size)
+        if self.mask_seed is not None:
+            rng = np.random.default_rng([self.mask_seed, row])
+            face[:] = render_mask(face, points, random_mask_kind(rng), rng)
 
 
 class ImageLoader:
@@ -199,10 +204,15 @@ class ImageLoader:
         workers: int,
         timeout_minutes: float = 0.0,
         landmarks: np.ndarray | None = None,
+        mask_seed: int | None = None,
     ):
-        """``landmarks`` float (N, 5, 2): the images are photographs, and are aligned to these (``arcface5``)."""
+        """``landmarks`` float (N, 5, 2): the images are photographs, and are aligned to these (``arcface5``); with a
+        ``mask_seed`` they get simulated masks."""
         self.unreadable: set[int] = set()
-        faces = _ListedFaces(images, size) if landmarks is None else _LandmarkedFaces(images, size, landmarks)
+        if landmarks is None:
+            faces = _ListedFaces(images, size)
+        else:
+            faces = _LandmarkedFaces(images, size, landmarks, mask_seed)
         faces.share_memory(workers, batch_size)
         own = range(len(faces))[part_of(len(faces))]
         self._loader = WatchedLoader(

@@ -7,7 +7,7 @@ Pictures weigh by the length of their embedding before normalising (N1) or all a
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from data.datasets import ImageLoader
 from data.sources.ijb import IjbFiles, IjbLists, find_ijb, read_ijb
 from data.tables.images import Images
 from data.tables.paths import missing_files
-from eval.benchmark.contract import AS_LISTED, Figure, Result, Work
+from eval.benchmark.contract import MASKED_MASKED, PLAIN, PLAIN_MASKED, Figure, Result, Work
+from eval.benchmark.faces import AFTER
 from eval.metrics.many_pairs.tar_intervals import near_pairs, tar_intervals
 from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.metrics.roc import curve, tar_at_far, tars_nearest_far
@@ -71,38 +72,58 @@ class IjbSet:
                 f"{work.network.name} takes {work.network.crop} crops, and {self.name} has landmarks of its faces but "
                 "no boxes; leave the set out with --only"
             )
-        sums, unreadable = _embedded(self.files, self.lists, work)
-        readable = np.ones(len(sums), dtype=bool)
-        readable[sorted(unreadable)] = False
-        return evaluate(self.name, self.lists, sums, readable)
+        plain, readable = _embedded(self.files, self.lists, work, None)
+        results = evaluate(self.name, self.lists, Sides(PLAIN, "", plain, plain), readable)
+        if work.twins != "none":
+            masked, _ = _embedded(self.files, self.lists, work, work.seed)
+            for sides in (Sides(PLAIN_MASKED, AFTER, plain, masked), Sides(MASKED_MASKED, AFTER, masked, masked)):
+                results += evaluate(self.name, self.lists, sides, readable, {"seed": work.seed})
+        return results
 
 
-def _embedded(files: IjbFiles, lists: IjbLists, work: Work) -> tuple[np.ndarray, set[int]]:
-    """Sums of the outputs for each picture and its mirror, float32 (N, D), and which pictures can't be read."""
+@dataclass(frozen=True)
+class Sides:
+    """The ``condition`` of pairs, when its ``masks`` were put on, and the sums float32 (N, D) of a network's outputs
+    for each picture as it is on either side of a pair."""
+
+    condition: str
+    masks: str
+    left: np.ndarray
+    right: np.ndarray
+
+
+def _embedded(files: IjbFiles, lists: IjbLists, work: Work, mask_seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the outputs for each picture, masked if there is a seed, and its mirror, float32 (N, D); and which
+    pictures could be read, bool (N,)."""
     loader = ImageLoader(
         Images(files.pictures, lists.paths),
         work.network.size,
         batch_size=_BATCH,
         workers=loader_workers(-1, work.network.device),
         landmarks=lists.landmarks,
+        mask_seed=mask_seed,
     )
     sums, start = np.empty((0, 0), np.float32), 0
-    faces = (batch.numpy() for batch in tqdm(loader, desc=f"{files.name}: embedding", unit="batch", leave=False))
-    for rows in work.network.sums_of(faces):
+    title = f"{files.name}: embedding" + ("" if mask_seed is None else ", masked")
+    for rows in work.network.sums_of(batch.numpy() for batch in tqdm(loader, desc=title, unit="batch", leave=False)):
         if not start:
             # Of half a million pictures a list of batches and its concatenation are two gigabytes.
             sums = np.empty((len(lists.paths), rows.shape[1]), np.float32)
         sums[start : start + len(rows)] = rows
         start += len(rows)
-    return sums, loader.unreadable
+    return sums, ~np.isin(np.arange(len(sums)), list(loader.unreadable))
 
 
-def evaluate(name: str, lists: IjbLists, sums: np.ndarray, readable: np.ndarray) -> list[Result]:
-    """The results of each test mode: ``sums`` float32 (N, D), of which those that are not ``readable`` (N,) count for
-    nothing. Raises InputError if no pair has pictures of both templates."""
+def evaluate(
+    name: str, lists: IjbLists, sides: Sides, readable: np.ndarray, details: dict | None = None
+) -> list[Result]:
+    """The results of each test mode; pictures that are not ``readable``, bool (N,), count for nothing.
+
+    Raises InputError if no pair has pictures of both templates.
+    """
     if not readable.all():
         lists = replace(lists, **{each: getattr(lists, each)[readable] for each in ("scores", "template", "media")})
-        sums = sums[readable]
+        sides = replace(sides, left=sides.left[readable], right=sides.right[readable])
     pictures = np.bincount(lists.template, minlength=lists.templates)
     kept = (pictures[lists.left] > 0) & (pictures[lists.right] > 0)
     if not kept.any():
@@ -111,7 +132,8 @@ def evaluate(name: str, lists: IjbLists, sums: np.ndarray, readable: np.ndarray)
     lost_faces, lost_pairs = int((~readable).sum()), int((~kept).sum()) + lists.unknown_pairs
     common = {
         "set": name,
-        "condition": AS_LISTED,
+        "condition": sides.condition,
+        "masks": sides.masks,
         "alignment": ALIGNMENT,
         "faces": len(readable),
         "lost_faces": lost_faces,
@@ -119,7 +141,7 @@ def evaluate(name: str, lists: IjbLists, sums: np.ndarray, readable: np.ndarray)
         "lost_pairs": lost_pairs,
         "not_comparable": _losses(lost_faces, lost_pairs),
     }
-    return [Result(**common, **found) for found in _modes(name, pairs, sums)]
+    return [Result(**common, **found, details=(details or {}) | more) for found, more in _modes(name, pairs, sides)]
 
 
 def _losses(faces: int, pairs: int) -> str:
@@ -127,24 +149,33 @@ def _losses(faces: int, pairs: int) -> str:
     return f"{' and '.join(lost)} of the set are missing" if lost else ""
 
 
-def _modes(name: str, lists: IjbLists, sums: np.ndarray) -> Iterator[dict]:
-    """What a Result of each test mode has of its own."""
+def _modes(name: str, lists: IjbLists, sides: Sides) -> Iterator[tuple[dict, dict]]:
+    """What a Result of each test mode has of its own, and its details."""
     pairs = TemplatePairs(lists.left, lists.right, lists.templates)
     person = people_of_templates(lists.left, lists.right, lists.same, lists.templates)
     people = None if person is None else person[np.stack([lists.left, lists.right], axis=1)]
-    lengths = np.sqrt(np.einsum("nd,nd->n", sums, sums, dtype=np.float64))
-    alike = 1 / np.where(lengths > 0, lengths, 1)
     for by_length, by_score in ((True, True), (True, False), (False, True), (False, False)):
         mode = f"N{by_length:d}D{by_score:d}F1"
         start = time.perf_counter()
-        weights = (1 if by_length else alike) * (lists.scores if by_score else np.ones(len(sums)))
-        rows = template_embeddings(sums, weights, lists.template, lists.media, lists.templates)
-        blocks = tqdm(list(pairs.blocks()), desc=f"{name}: {mode}", unit="block", leave=False)
-        yield _figures(mode, pairs.distances(rows, blocks), lists.same, people, start)
+        left = _templates(lists, sides.left, by_length, by_score)
+        right = left if sides.right is sides.left else _templates(lists, sides.right, by_length, by_score)
+        blocks = tqdm(list(pairs.blocks()), desc=f"{name}, {sides.condition}: {mode}", unit="block", leave=False)
+        yield _figures(mode, pairs.distances(left, right, blocks), lists.same, people, start)
 
 
-def _figures(mode: str, distances: np.ndarray, same: np.ndarray, people: np.ndarray | None, start: float) -> dict:
-    """Official and own figures of one test mode, and since ``start``, when its work began, the time that they took."""
+def _templates(lists: IjbLists, sums: np.ndarray, by_length: bool, by_score: bool) -> np.ndarray:
+    """Unit rows float64 (T, D) of one test mode."""
+    weights = lists.scores.astype(np.float64) if by_score else np.ones(len(sums))
+    if not by_length:
+        lengths = np.sqrt(np.einsum("nd,nd->n", sums, sums, dtype=np.float64))
+        weights /= np.where(lengths > 0, lengths, 1)
+    return template_embeddings(sums, weights, lists.template, lists.media, lists.templates)
+
+
+def _figures(
+    mode: str, distances: np.ndarray, same: np.ndarray, people: np.ndarray | None, start: float
+) -> tuple[dict, dict]:
+    """Official and own figures of one test mode; and the time that they took since ``start``, when its work began."""
     pairs = curve(distances, same)
     official = tars_nearest_far(pairs, RATES)
     own = {rate: tar_at_far(pairs, RATES[rate]) for rate in RATES}
@@ -161,8 +192,7 @@ def _figures(mode: str, distances: np.ndarray, same: np.ndarray, people: np.ndar
         "intervals_over": "people" if any(ends.values()) else "",
         "curve": errors_along(mode, pairs, None),
         "notes": _notes(mode, people is not None),
-        "details": {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "seconds": seconds},
-    }
+    }, {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "seconds": seconds}
 
 
 def _name(rate: str) -> str:

@@ -16,12 +16,11 @@ from data.sources.mask_words import says_masked
 from data.sources.source_file import SourceFile
 from data.tables.card import read_dataset_card
 from eval.benchmark.contract import PLAIN_MASKED, Figure, Result, Work
-from eval.benchmark.pictures import Embedded, SetPictures, lost_in_words
+from eval.benchmark.pictures import SetPictures, picture_notes
 from eval.metrics.many_pairs.every_pair import blocks_of, near_of_every_pair
 from eval.metrics.many_pairs.tar_intervals import NearPairs, tar_intervals
 from eval.metrics.roc import tar_at_far, tar_within_far
 from eval.plots.roc_det import errors_along
-from eval.text import counted
 from runtime.errors import InputError
 
 PROTOCOL = "ICCV 2021 challenge, mask–plain"
@@ -49,10 +48,16 @@ def _kinds_above_people(folder: Path) -> bool:
 
 
 def _kinds_below_people(folder: Path) -> bool:
-    """Whether half of the people have a folder with a mask in its name, and another."""
-    people = [[says_masked(kind.name) for kind in _folders(person)] for person in _folders(folder)[:_TRIED]]
-    both = sum(True in kinds and set(kinds) != {True} for kinds in people)
+    """Whether half of the people have a folder of pictures with a mask in its name, and another."""
+    people = [_folders(person) for person in _folders(folder)[:_TRIED]]
+    both = sum(map(_are_kinds, people))
     return bool(both) and 2 * both >= len(people)
+
+
+def _are_kinds(folders: Sequence[Path]) -> bool:
+    masked = [kind for kind in folders if says_masked(kind.name)]
+    # What holds folders is no person's: people lie below it.
+    return 0 < len(masked) < len(folders) and not any(_folders(kind) for kind in masked)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -70,6 +75,7 @@ class MaskPlainSet:
         card = read_dataset_card(folder)
         aligned = None if card is None else card.get("crop") == "arcface5"
         self.pictures = SetPictures(self.name, dict(enumerate(pictures)), len(pictures), aligned)
+        self.names = [file.path for file in pictures]
         self.masked = np.array([file.masked for file in pictures])
         people = [file.person for file in pictures]
         self.person = np.unique(people, return_inverse=True)[1].astype(np.int64)
@@ -82,11 +88,11 @@ class MaskPlainSet:
 
     def seconds(self, work: Work) -> float:
         """About how long ``run`` takes."""
-        return self.pictures.seconds(work, self.pictures.options(work, plain=False))
+        return self.pictures.seconds(work, self.pictures.options(work, twins=False))
 
     def run(self, work: Work) -> list[Result]:
         """One result. Raises InputError if there is no face of a masked or of a plain picture."""
-        options = self.pictures.options(work, plain=False)
+        options = self.pictures.options(work, twins=False)
         found = self.pictures.embedded(work, options).plain
         there = ~np.isin(np.arange(len(self.masked)), list(found.lost))
         if not (there & self.masked).any() or not (there & ~self.masked).any():
@@ -113,7 +119,7 @@ class MaskPlainSet:
                 pairs=same + different,
                 lost_pairs=listed - same - different,
                 not_comparable=f"{listed - same - different:,} of {listed:,} pairs are missing" if lost else "",
-                notes=self._notes(found, different),
+                notes=[*picture_notes(alignment, found.lost, self.names, work.network), *_few(different)],
                 curve=errors_along(self.name, pairs, None),
                 details={"same_pairs": same, "different_pairs": different},
             )
@@ -130,14 +136,13 @@ class MaskPlainSet:
             rows[masked], rows[plain], (person[masked], person[plain]), max(RATES.values()), blocks
         )
 
-    def _notes(self, found: Embedded, different: int) -> list[str]:
-        notes = list(lost_in_words(found.lost, [file.path for file in self.pictures.found.values()]))
-        if different < 10 / RATES[OFFICIAL]:
-            notes.append(
-                f"{counted(different, 'different pair')} are few for a FAR of {OFFICIAL}: the official TAR allows "
-                f"{int(different * RATES[OFFICIAL])} of them, and there is no own one"
-            )
-        return notes
+
+def _few(different: int) -> list[str]:
+    """What to say of an official figure that rests on few pairs."""
+    if different >= 10 / RATES[OFFICIAL]:
+        return []
+    accepted = int(different * RATES[OFFICIAL])
+    return [f"of {different:,} different pairs, a FAR of {OFFICIAL} accepts {accepted}: its TAR says little"]
 
 
 def _name(rate: str) -> str:

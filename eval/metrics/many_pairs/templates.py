@@ -85,16 +85,19 @@ class TemplatePairs:
         ends = np.searchsorted(self._left, [*firsts, self.templates])
         yield from (slice(int(a), int(b)) for a, b in pairwise(ends) if b > a)
 
-    def distances(self, rows: np.ndarray, blocks: Iterable[slice] | None = None) -> np.ndarray:
+    def distances(
+        self, left_rows: np.ndarray, right_rows: np.ndarray, blocks: Iterable[slice] | None = None
+    ) -> np.ndarray:
         """L2 distances of the pairs, in the order of the list: unit rows float64 (T, D) → float64 (P,) in [0, 2].
 
-        ``blocks``: those of ``blocks()``, perhaps behind a progress bar.
+        ``left_rows``, ``right_rows``: the templates as they are on either side of a pair; ``blocks``: those of
+        ``blocks()``, perhaps behind a progress bar.
         """
         found = np.empty(len(self._order))
         for part in self.blocks() if blocks is None else blocks:
             lefts, left = _used(self._left[part], self.templates)
             rights, right = _used(self._right[part], self.templates)
-            cosines = rows[lefts] @ rows[rights].T
+            cosines = left_rows[lefts] @ right_rows[rights].T
             found[self._order[part]] = cosines[left, right]
         return np.sqrt(np.clip(2 - 2 * found, 0, MAX_DISTANCE**2))
 

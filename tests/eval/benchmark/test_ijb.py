@@ -46,7 +46,7 @@ def written(tmp_path_factory):
 
 def run(folder: Path, network: FaceNetwork) -> list:
     (found,) = find_sets(folder.parent)
-    return found.run(Work(network, "mtcnn", 0, False, 0))
+    return found.run(Work(network, "mtcnn", 0, "none", 1))
 
 
 # ---- the published evaluation, naively ----
@@ -109,7 +109,7 @@ def test_the_line_before_the_work_says_what_there_is(written, network):
     folder, pictures, pairs, _ = written
     (found,) = find_sets(folder.parent, ["ijbc"])
     assert found.describe() == f"{len(pairs)} pairs of {TEMPLATES} templates of {len(pictures)} pictures"
-    assert found.seconds(Work(network, "mtcnn", 0, False, 0)) > 0
+    assert found.seconds(Work(network, "mtcnn", 0, "none", 1)) > 0
 
 
 # ---- what is missing ----
@@ -153,4 +153,4 @@ def test_networks_that_take_boxes_are_refused(written):
     (found,) = find_sets(written[0].parent)
     assert find_ijb(written[0])
     network = SimpleNamespace(name="run", crop="mtcnn_box")
-    assert "no boxes" in one_line(lambda: found.run(Work(network, "mtcnn", 0, False, 0)))
+    assert "no boxes" in one_line(lambda: found.run(Work(network, "mtcnn", 0, "none", 1)))
