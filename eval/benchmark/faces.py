@@ -5,7 +5,6 @@ alignment, as at a door: then the masked face is detected and aligned. On a pict
 the landmarks are found, and the face keeps its place.
 """
 
-import copy
 import dataclasses
 import functools
 import hashlib
@@ -175,9 +174,14 @@ def _keep_aligned(
 def _draw(options: FaceOptions, number: int, image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, DrawnMask]:
     """The picture with its mask, and what that follows from."""
     rng = np.random.default_rng([options.seed, number])
+    return render_mask(image, landmarks, random_mask_kind(rng), rng), drawn_mask(options.seed, number, landmarks)
+
+
+def drawn_mask(seed: int, number: int, landmarks: np.ndarray) -> DrawnMask:
+    """The mask that the picture of that number gets."""
+    rng = np.random.default_rng([seed, number])
     kind = random_mask_kind(rng)
-    fit = MaskFit.draw(copy.deepcopy(rng))
-    return render_mask(image, landmarks, kind, rng), DrawnMask(kind, fit, np.asarray(landmarks))
+    return DrawnMask(kind, MaskFit.draw(rng), np.asarray(landmarks))
 
 
 def masks_checksums(drawn: Mapping[int, DrawnMask]) -> dict[str, str]:

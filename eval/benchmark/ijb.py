@@ -19,7 +19,7 @@ from data.sources.ijb import IjbFiles, IjbLists, find_ijb, read_ijb
 from data.tables.images import Images
 from data.tables.paths import missing_files
 from eval.benchmark.contract import MASKED_MASKED, PLAIN, PLAIN_MASKED, Figure, Result, Work
-from eval.benchmark.faces import AFTER
+from eval.benchmark.faces import AFTER, drawn_mask, masks_checksums
 from eval.metrics.many_pairs.tar_intervals import near_pairs, tar_intervals
 from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.metrics.roc import curve, tar_at_far, tars_nearest_far
@@ -63,7 +63,9 @@ class IjbSet:
 
     def seconds(self, work: Work) -> float:
         """About how long ``run`` takes."""
-        return len(self.lists.paths) * (work.network.seconds_a_face + _READING) + len(self.lists.same) * _PAIR
+        plain = len(self.lists.paths) * (work.network.seconds_a_face + _READING)
+        of_pairs = len(self.lists.same) * _PAIR
+        return plain + of_pairs if work.twins == "none" else 2 * plain + 3 * of_pairs
 
     def run(self, work: Work) -> list[Result]:
         """A result for each of the test modes N1D1F1, N1D0F1, N0D1F1 and N0D0F1."""
@@ -76,8 +78,10 @@ class IjbSet:
         results = evaluate(self.name, self.lists, Sides(PLAIN, "", plain, plain), readable)
         if work.twins != "none":
             masked, _ = _embedded(self.files, self.lists, work, work.seed)
+            drawn = {n: drawn_mask(work.seed, n, points) for n, points in enumerate(self.lists.landmarks)}
+            details = {"masks": masks_checksums(drawn), "seed": work.seed}
             for sides in (Sides(PLAIN_MASKED, AFTER, plain, masked), Sides(MASKED_MASKED, AFTER, masked, masked)):
-                results += evaluate(self.name, self.lists, sides, readable, {"seed": work.seed})
+                results += evaluate(self.name, self.lists, sides, readable, details)
         return results
 
 

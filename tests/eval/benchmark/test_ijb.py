@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from data.masks.render import random_mask_kind, render_mask
 from data.sources.ijb import find_ijb
 from eval.benchmark.contract import Work
+from eval.benchmark.faces import drawn_mask, masks_checksums
 from eval.benchmark.find import find_sets
 from eval.benchmark.ijb import RATES
 from eval.benchmark.network import FaceNetwork
@@ -110,6 +112,39 @@ def test_the_line_before_the_work_says_what_there_is(written, network):
     (found,) = find_sets(folder.parent, ["ijbc"])
     assert found.describe() == f"{len(pairs)} pairs of {TEMPLATES} templates of {len(pictures)} pictures"
     assert found.seconds(Work(network, "mtcnn", 0, "none", 1)) > 0
+
+
+# ---- masked twins ----
+
+
+def test_twins_are_masked_on_the_right_and_on_both_sides(written, network):
+    folder, pictures, pairs, landmarks = written
+    (found,) = find_sets(folder.parent)
+    results = found.run(Work(network, "mtcnn", 5, "before", 1))
+    assert [result.condition for result in results] == [
+        *["plain-plain"] * 4,
+        *["plain-masked"] * 4,
+        *["masked-masked"] * 4,
+    ]
+    assert {result.masks for result in results[4:]} == {"after alignment"} and results[0].masks == ""
+    both = masked_faces(folder, pictures, landmarks, seed=5)
+    expected = published(network.sums(both), pictures, pairs, True, True)
+    found = {figure.name.removeprefix("TAR at FAR "): figure.value for figure in results[8].official}
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert len({tuple(figure.value for figure in result.official) for result in results}) > 4
+    checksums = masks_checksums({n: drawn_mask(5, n, points) for n, points in enumerate(landmarks)})
+    assert all(result.details["masks"] == checksums and result.details["seed"] == 5 for result in results[4:])
+
+
+def masked_faces(folder, pictures, landmarks, seed: int) -> np.ndarray:
+    """Each aligned face with the mask that follows from the seed and its place in the list."""
+    faces = []
+    for number, ((name, *_), points) in enumerate(zip(pictures, landmarks, strict=True)):
+        rng = np.random.default_rng([seed, number])
+        kind = random_mask_kind(rng)
+        face = np.ascontiguousarray(aligned(folder / "loose_crop" / name, points))
+        faces.append(render_mask(face, np.array(POINTS) * (SIZE / 112), kind, rng))
+    return np.stack(faces)
 
 
 # ---- what is missing ----
