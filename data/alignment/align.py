@@ -62,6 +62,18 @@ def align_face(
     return warp(image, matrix, size), apply_affine(matrix, points).astype(np.float32)
 
 
+def align_to_points(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A face whose ``landmarks`` (5, 2) a list gives, as the list's users cut it out: uint8 (size, size, 3), and where
+    they lie in it.
+
+    One bilinear sampling, however large the picture is; ``align_face`` first halves what is too large for that. Raises
+    ValueError where the landmarks are all one point.
+    """
+    matrix = similarity(landmarks, template(size))
+    face = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    return face, apply_affine(matrix, landmarks).astype(np.float32)
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """The picture moved by a similarity ``matrix`` (2, 3) into uint8 (size, size, 3), black beyond its rim."""
     # Bilinear sampling skips pixels where the picture shrinks to less than half.

@@ -5,8 +5,8 @@ A *set* is whatever has the shape of ``contract.BenchmarkSet``. How one is added
 - A module (``pair_lists.py``, ``ijb.py`` …) has a *finder*, ``find(folder) -> list[BenchmarkSet]``: the sets that lie
   in this very folder, not below it, an empty list if there are none. It reads lists and headers, no pictures. It
   raises InputError for a set that is damaged. ``find.py`` lists the finders, and walks through the folders: what a
-  finder of ``FOLDER_FINDERS`` recognises belongs to that set with all that lies under it; finders of ``FILE_FINDERS``
-  (``.bin``, CSV) take single files, and the walk continues.
+  finder of ``FOLDER_FINDERS`` recognises belongs to that set with all folders under it; finders of ``FILE_FINDERS``
+  (``.bin``, CSV) take single files of every folder that the walk comes to.
 - ``BenchmarkSet.describe`` says in a line what was found, ``seconds`` about how long it takes, ``run`` does the work
   and returns a ``Result`` for each table row: one for a set as published, more for its masked twins.
 - ``run`` gets ``Work``: the network under test (``network.sums``: faces → the sum of the outputs of image and mirror,

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eval.benchmark import ijb, mask_plain
 from eval.benchmark.contract import BenchmarkSet
 from eval.benchmark.pair_lists import find_bins, find_csvs, find_lists
 from runtime.errors import InputError
 
 Finder = Callable[[Path], list[BenchmarkSet]]
 
-# Of sets that are a folder: it belongs to the first that recognises it, with all that lies under it.
-FOLDER_FINDERS: Sequence[Finder] = (find_lists,)
+# Of sets that are a folder: it belongs to the first that recognises it, with all folders under it.
+FOLDER_FINDERS: Sequence[Finder] = (ijb.find, find_lists, mask_plain.find)
 # Of sets that are a file among others.
 FILE_FINDERS: Sequence[Finder] = (find_bins, find_csvs)
 
@@ -39,11 +40,11 @@ def find_sets(folder: Path, only: Sequence[str] = ()) -> list[BenchmarkSet]:
 
 
 def _walk(folder: Path, depth: int) -> list[BenchmarkSet]:
+    files = [each for find in FILE_FINDERS for each in find(folder)]
     for find in FOLDER_FINDERS:
         if sets := find(folder):
-            return sets
-    sets = [each for find in FILE_FINDERS for each in find(folder)]
+            return sets + files
     if depth:
         for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            sets += _walk(below, depth - 1)
-    return sets
+            files += _walk(below, depth - 1)
+    return files

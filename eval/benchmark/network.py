@@ -19,7 +19,8 @@ _TRIAL = 16
 class FaceNetwork:
     """A trained model with its preprocessing.
 
-    ``size`` and ``crop`` of the aligned faces that it takes; ``alignment``: how those of its training were found.
+    ``size`` and ``crop`` of the aligned faces that it takes; ``alignment``: how those of its training were found;
+    ``device``: where it runs.
     """
 
     def __init__(self, name: str, backbone: str = "", device: str = "auto") -> None:
@@ -27,8 +28,8 @@ class FaceNetwork:
         opened = open_model(name, backbone)
         self.name, self.threshold = name, opened.threshold
         self._preprocessing = Preprocessing.from_dict(opened.preprocessing)
-        self._device = pick_device(device)
-        self._model = to_device(_BeforeNormalising(opened.model), self._device)
+        self.device = pick_device(device)
+        self._model = to_device(_BeforeNormalising(opened.model), self.device)
         self._seconds: float | None = None
 
     @property
@@ -61,7 +62,7 @@ class FaceNetwork:
         """``sums`` of each batch."""
         with eval_mode(self._model):
             for faces in batches:
-                images = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
+                images = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)
                 yield (self._outputs(images) + self._outputs(images.flip(2))).cpu().numpy()
 
     def _outputs(self, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from data.alignment.alignment import Alignment, MaskOrder
 from eval.benchmark.contract import AS_LISTED, Figure, Result
 from eval.benchmark.network import FaceNetwork
 from eval.benchmark.pair_set import PairSet
+from eval.benchmark.pictures import picture_notes
 from eval.metrics.accuracy import FOLDS
 from eval.metrics.distances import MAX_DISTANCE
 from eval.metrics.figures import figures
@@ -18,7 +19,6 @@ from eval.text import counted
 from runtime.errors import InputError
 
 TEN_FOLDS = "10 folds, flip-sum"
-_NAMED = 5
 
 
 class Side(Protocol):
@@ -118,15 +118,7 @@ def _notes(
     notes = []
     if masks is not None and alignment is None:
         notes.append("its pictures came aligned: masks were drawn on the landmarks found on them, not before alignment")
-    if alignment is not None and not alignment.finds_as(network.alignment):
-        trained = network.alignment
-        notes.append(
-            f"warning: aligned by {alignment.detector}, {alignment.landmarks} landmarks; the network was trained with "
-            f"{trained.detector}, {trained.landmarks} landmarks: its accuracy may be lower"
-        )
-    if lost:
-        first = ", ".join(f"{pairs.names[n]} ({reason})" for n, reason in list(lost.items())[:_NAMED])
-        notes.append(f"{counted(len(lost), 'face')} lost: {first}{', …' if len(lost) > _NAMED else ''}")
+    notes += picture_notes(alignment, lost, pairs.names, network)
     return notes + [
         f"{counted(count, 'pair')} of the list left out: {reason}" for reason, count in pairs.left_out.items()
     ]
