@@ -21,6 +21,7 @@ from eval.benchmark.contract import BenchmarkSet, Result, Twins, Work
 from eval.benchmark.find import find_sets
 from eval.benchmark.network import FaceNetwork
 from eval.benchmark.outputs import results_table, to_plain
+from eval.benchmark.page import PAGE, write_page
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_json
 
@@ -77,6 +78,7 @@ def benchmark(settings: BenchmarkSettings) -> list[Result]:
     if not results:
         raise InputError(f"no set could be evaluated; the first: {next(iter(failed.values()))}")
     write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
+    write_page(output_folder(settings), Path(settings.model).resolve().name, results, failed)
     return results
 
 
@@ -124,7 +126,7 @@ def main() -> None:
         for line in (result.not_comparable and f"not comparable: {result.not_comparable}", *result.notes):
             if line:
                 print(in_one_line(f"{result.set}, {result.condition}: {line}"))
-    print(f"written to {output_folder(settings)}")
+    print(f"read {output_folder(settings) / PAGE}")
 
 
 if __name__ == "__main__":

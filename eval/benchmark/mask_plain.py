@@ -113,7 +113,7 @@ class MaskPlainSet:
                 official=[Figure(_name(OFFICIAL), tar_within_far(pairs, RATES[OFFICIAL]))],
                 own=[Figure(_name(rate), tar_at_far(pairs, RATES[rate]), interval=ends.get(rate)) for rate in RATES],
                 intervals_over="people" if any(ends.values()) else "",
-                alignment="as the pictures came" if alignment is None else str(alignment),
+                alignment="as the pictures came" if alignment is None else alignment.found,
                 faces=len(there),
                 lost_faces=lost,
                 pairs=same + different,

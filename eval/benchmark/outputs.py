@@ -10,11 +10,12 @@ from runtime.text_tables import aligned_table
 
 # The own figures that the short table shows; the others are in the JSON and on the page.
 _SHOWN = ("10-fold accuracy", "EER", "TAR at FAR 1e-3", "TAR at FAR 1e-4")
+_FIRST = {"before alignment": "mask first", "after alignment": "alignment first"}
 
 WHICH_IS_WHICH = (
-    "as published: calculated as the field does (folds in the list's order, outputs of image and mirror summed before "
+    "As published: calculated as the field does (folds in the list's order, outputs of image and mirror summed before "
     "normalising, squared L2, thresholds 0, 0.01 … 3.99; mean ± standard deviation of the ten folds)",
-    "own: this project's, on the same distances, with 95 % intervals over people where these are known, otherwise over "
+    "Own: this project's, on the same distances, with 95 % intervals over people where these are known, otherwise over "
     "pairs",
 )
 
@@ -24,7 +25,13 @@ def result_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     official = list(dict.fromkeys(figure.name for result in results for figure in result.official))
     own = [name for name in _SHOWN if any(figure.name == name for result in results for figure in result.own)]
     own = [name for name in own if any(_value(result.own, name) != "–" for result in results)]
-    head = ["set", "faces", "pairs", *(f"{name}, as published" for name in official), *(f"{name}, own" for name in own)]
+    head = [
+        "set",
+        "condition",
+        "pairs",
+        *(f"{name}, as published" for name in official),
+        *(f"{name}, own" for name in own),
+    ]
     rows = [
         [
             result.set,
@@ -40,13 +47,13 @@ def result_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 def results_table(results: Sequence[Result]) -> str:
     """The table for a terminal, with a line that says which figures are whose."""
-    return "\n".join([aligned_table(*result_rows(results), left=(0, 1)), "", *WHICH_IS_WHICH])
+    return "\n".join([aligned_table(*result_rows(results), left=(0, 1)), "", *(f"{line}." for line in WHICH_IS_WHICH)])
 
 
 def condition_words(result: Result) -> str:
-    """ "masked–masked, masked before alignment"."""
+    """ "masked–masked, mask first": a photograph is masked and then aligned, as at a door, or the other way round."""
     words = result.condition.replace("-", "–")
-    return f"{words}, masked {result.masks}" if result.masks else words
+    return f"{words}, {_FIRST[result.masks]}" if result.masks else words
 
 
 def figure_text(figure: Figure) -> str:

@@ -16,6 +16,9 @@ class PairBenchmark:
     """A ``BenchmarkSet`` of one list of pairs."""
 
     def __init__(self, pairs: PairSet) -> None:
+        """Raises InputError if not one of its pictures is there."""
+        if not pairs.found:
+            raise InputError(f"{pairs.place}: none of its pictures is there, such as {pairs.names[0]}; unpack them")
         self.name, self.pairs = pairs.name, pairs
         self._pictures = SetPictures(pairs.name, pairs.found, len(pairs.names), pairs.aligned)
 
@@ -29,8 +32,6 @@ class PairBenchmark:
         return self._pictures.seconds(work, self._options(work))
 
     def run(self, work: Work) -> list[Result]:
-        if not self.pairs.found:
-            raise InputError(f"{self.pairs.place}: not one of its pictures is there")
         options = self._options(work)
         embedded = self._pictures.embedded(work, options)
         masks = {"masks": masks_checksums(embedded.drawn), "seed": work.seed} if options.orders else {}

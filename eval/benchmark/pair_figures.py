@@ -60,7 +60,7 @@ def pair_result(
         official=official,
         own=_own_figures(found),
         intervals_over=_over(kept, found),
-        alignment="as the pictures came" if alignment is None else str(alignment),
+        alignment="as the pictures came" if alignment is None else alignment.found,
         faces=len(pairs.names),
         lost_faces=len(lost),
         pairs=len(kept.same),

@@ -89,9 +89,10 @@ def det_figure(
 
 
 @house_style()
-def det_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
-    """The DET curves of several lists of pairs or probes in one plot; the caller names the y-axis."""
-    figure = new_figure(8, 6)
+def det_of(errors: list[Errors], title: str, subtitle: str, *, height: float = 6) -> Figure:
+    """The DET curves of several lists of pairs or probes in one plot, ``height`` inches high; the caller names the
+    y-axis."""
+    figure = new_figure(8, height)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()
     left, bottom = _lowest([e.different for e in errors]), _lowest([e.same for e in errors])
