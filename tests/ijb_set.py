@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# The ArcFace template's points at 112 pixels, to two digits.
-POINTS = [(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)]
+# The ArcFace template's points at 112 pixels.
+POINTS = [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 
 
 def write_lists(
@@ -34,15 +34,19 @@ def write_lists(
     return folder
 
 
-def write_pictures(folder: Path, names: Sequence[str], seed: int = 0) -> list[list[tuple[float, float]]]:
-    """Coarse noise of several sizes in loose_crop, losslessly, and where the five points of each are."""
-    rng = np.random.default_rng(seed)
+def write_pictures(
+    folder: Path, names: Sequence[str], people: Sequence[int] | None = None
+) -> list[list[tuple[float, float]]]:
+    """Coarse noise of several sizes in loose_crop, losslessly, alike for each of ``people``; where the five points of
+    each picture are."""
+    rng = np.random.default_rng(0)
+    looks = rng.integers(0, 256, (len(names), 9, 9, 3))
     (folder / "loose_crop").mkdir(parents=True, exist_ok=True)
     landmarks = []
-    for name in names:
+    for name, person in zip(names, people or range(len(names)), strict=True):
         scale, shift = rng.uniform(0.8, 2.5), rng.uniform(0, 30, size=2)
         side = int(112 * scale + 40)
-        coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        coarse = np.clip(looks[person] + rng.normal(0, 90, (9, 9, 3)), 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / "loose_crop" / name), cv2.resize(coarse, (side, side + 7)))
-        landmarks.append([(x * scale + shift[0], y * scale + shift[1]) for x, y in POINTS])
+        landmarks.append([(round(x * scale + shift[0], 3), round(y * scale + shift[1], 3)) for x, y in POINTS])
     return landmarks
