@@ -103,6 +103,7 @@ def _read(file: Path) -> list[Result]:
 
 def _result(values: dict, file: Path) -> Result:
     require(values, {**_RESULT, "official": list_of(TABLE), "own": list_of(TABLE)}, str(file), _REMEDY)
+    require(values["details"], {"masks": TABLE}, f"{file}: details", _REMEDY, optional=True)
     figures = {whose: [_figure(figure, file) for figure in values[whose]] for whose in ("official", "own")}
     return Result(**{name: values[name] for name in _RESULT}, **figures)
 
