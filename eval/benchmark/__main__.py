@@ -20,12 +20,10 @@ from data.alignment.finder import MTCNN, check_detector
 from eval.benchmark.contract import BenchmarkSet, Result, Twins, Work
 from eval.benchmark.find import find_sets
 from eval.benchmark.network import FaceNetwork
-from eval.benchmark.outputs import results_table, to_plain
+from eval.benchmark.outputs import JSON, results_table, row_words, to_plain
 from eval.benchmark.page import PAGE, write_page
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_json
-
-JSON = "benchmark.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,10 +120,10 @@ def main() -> None:
     settings = tyro.cli(BenchmarkSettings, description=__doc__)
     results = benchmark(settings)
     print(results_table(results))
-    for result in results:
-        for line in (result.not_comparable and f"not comparable: {result.not_comparable}", *result.notes):
-            if line:
-                print(in_one_line(f"{result.set}, {result.condition}: {line}"))
+    for result, words in zip(results, row_words(results), strict=True):
+        doubts = [f"not comparable: {result.not_comparable}"] if result.not_comparable else []
+        for line in (*doubts, *result.notes):
+            print(in_one_line(f"{result.set}, {words}: {line}"))
     print(f"read {output_folder(settings) / PAGE}")
 
 

@@ -85,7 +85,7 @@ def _own(kept: PairSet, squared: np.ndarray, condition: str, threshold: float | 
     distances = np.minimum(np.sqrt(squared), MAX_DISTANCE)
     listed = kept.condition if condition == AS_LISTED else np.full(len(kept.same), condition)
     people = _each_by_itself(kept.same) if kept.people is None else kept.people
-    return figures(distances, kept.same, listed, threshold, people=people)
+    return figures(distances, kept.same, listed, threshold, people=people, folds=kept.folds)
 
 
 def _each_by_itself(same: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from data.sources.mask_words import says_masked
-from data.sources.pair_lists import Face, find_faces, read_mask_labels, read_pairs_file
-from data.sources.source_file import SourceFile, SourcePair
+from data.sources.pair_lists import Face, find_faces, list_folds, read_mask_labels, read_pairs_file
+from data.sources.source_file import SourceFile
 from data.sources.verification_bin import list_verification_bin
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import CONDITIONS, read_pair_csvs
@@ -84,7 +84,7 @@ def read_list(path: Path) -> PairSet:
     beside it, as MFR2 has it. Raises InputError: unreadable, fewer pairs than its head says, no picture in the folder.
     """
     pairs, labels = read_pairs_file(path), _labels(path.parent)
-    folds = _counted_folds(path, pairs)
+    folds = list_folds(path, pairs)
     people = sorted({name.rpartition("/")[0] for pair in pairs for name in (pair.name, pair.pair_name)})
     root = _root(path.parent, people)
     faces = find_faces(root, people, labels)
@@ -109,27 +109,6 @@ def read_list(path: Path) -> PairSet:
 def _labels(folder: Path) -> Mapping[str, str]:
     files = _files(folder, "*labels*.txt")
     return read_mask_labels(files[0]) if files else {}
-
-
-def _counted_folds(path: Path, pairs: Sequence[SourcePair]) -> np.ndarray | None:
-    """Folds by the head line ``10 300``: ten sets of 300 same and 300 different pairs; None without such a line."""
-    head = path.read_text(encoding="utf-8-sig").split("\n", 1)[0].split()
-    if len(head) != 2 or not all(number.isdigit() for number in head):
-        return None
-    sets, each = map(int, head)
-    if sets != FOLDS or len(pairs) != 2 * sets * each:
-        raise InputError(
-            f"{path} says {sets} sets of {each} same and {each} different pairs, but holds {len(pairs):,} pairs; "
-            f"{FOLDS} whole sets are needed, get the list again"
-        )
-    folds = np.repeat(np.arange(FOLDS), 2 * each)
-    in_fold = np.bincount(folds, weights=[pair.same for pair in pairs])
-    if (in_fold != each).any():
-        wrong = int(np.flatnonzero(in_fold != each)[0])
-        raise InputError(
-            f"{path}: set {wrong + 1} has {int(in_fold[wrong])} same pairs, not {each}; get the list again"
-        )
-    return folds
 
 
 def _conditions(faces: Sequence[Face | None], left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -231,6 +210,7 @@ def read_csv(path: Path) -> PairSet:
         pairs.right,
         pairs.same,
         pairs.condition,
+        folds=pairs.folds,
         people=pairs.people if pairs.names is not None else _people_of_folders(pairs.paths, pairs),
         aligned=_card_says_aligned(root),
         left_out={str(reason): int(n) for reason, n in pairs.left_out["reason"].value_counts().items()},

@@ -19,9 +19,9 @@ _STEP = 0.16
 _LINE_INCHES = 0.85
 
 
-def plot_accuracies(path: Path, marks: Mapping[str, Mapping[str, Mark]], *, subtitle: str) -> None:
+def plot_accuracies(path: Path, marks: Mapping[str, Mapping[str, Mark]], **words: str) -> None:
     """Write the plot; arguments as ``accuracies_figure``."""
-    save(accuracies_figure(marks, subtitle=subtitle), path)
+    save(accuracies_figure(marks, **words), path)
 
 
 def plot_set(path: Path, curves: Sequence[Errors], *, title: str, subtitle: str) -> None:
@@ -32,11 +32,11 @@ def plot_set(path: Path, curves: Sequence[Errors], *, title: str, subtitle: str)
 
 
 @house_style()
-def accuracies_figure(marks: Mapping[str, Mapping[str, Mark]], *, subtitle: str) -> Figure:
-    """Accuracy of each set (rows, by name) in each condition; ``marks``: set → condition → Mark."""
+def accuracies_figure(marks: Mapping[str, Mapping[str, Mark]], *, title: str, subtitle: str) -> Figure:
+    """Accuracy of each set (rows, by name) in each condition, or of each model; ``marks``: set → condition → Mark."""
     conditions = list(dict.fromkeys(name for of_set in marks.values() for name in of_set))
     figure = new_figure(8, 2.1 + _LINE_INCHES * len(marks) + 0.12 * len(conditions))
-    headline(figure, "Accuracy by set and condition", subtitle)
+    headline(figure, title, subtitle)
     axes, named = figure.add_subplot(), set()
     for row, of_set in enumerate(marks.values()):
         if row % 2:
