@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from configs.settings import Settings
+from data.alignment.align import align_to_points
 from data.alignment.errors import AlignmentErrors, misalign
 from data.faces import FaceData
 from data.loading.batch_memory import BatchMemory, Room, send_array
@@ -19,6 +20,7 @@ from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
 from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
 from data.samplers import RankBatchSampler, SampleKey, UnnamedBatchSampler
+from data.sources.read_image import decode_whole
 from data.tables.images import Images
 from data.tables.train_csv import FaceTable
 from data.transforms import flip_horizontally
@@ -171,12 +173,31 @@ class _ListedFaces(_Faces):
         for face, row in zip(room.faces, rows, strict=True):
             self.progress.at(row)
             try:
-                decode_face(self.images.read(row), face)
+                self._decode(row, face)
             except UNREADABLE:
                 face[:] = 0
                 unreadable.append(row)
         self.progress.done()
         return room.images(len(rows)), unreadable
+
+    def _decode(self, row: int, face: np.ndarray) -> None:
+        decode_face(self.images.read(row), face)
+
+
+class _LandmarkedFaces(_ListedFaces):
+    """Faces of a list of photographs of any size, aligned to five landmarks of each, float (N, 5, 2); with a
+    ``mask_seed`` each gets the mask that follows from it and from the row, whatever the order of the work."""
+
+    def __init__(self, images: Images, size: int, landmarks: np.ndarray, mask_seed: int | None):
+        super().__init__(images, size)
+        self.landmarks, self.mask_seed = landmarks, mask_seed
+
+    def _decode(self, row: int, face: np.ndarray) -> None:
+        photograph = decode_whole(bytes(self.images.read(row)))
+        face[:], points = align_to_points(photograph, self.landmarks[row], self.size)
+        if self.mask_seed is not None:
+            rng = np.random.default_rng([self.mask_seed, row])
+            face[:] = render_mask(face, points, random_mask_kind(rng), rng)
 
 
 class ImageLoader:
@@ -186,9 +207,24 @@ class ImageLoader:
     with it can be left out and counted. Iterating raises what a WatchedLoader raises.
     """
 
-    def __init__(self, images: Images, size: int, *, batch_size: int, workers: int, timeout_minutes: float = 0.0):
+    def __init__(
+        self,
+        images: Images,
+        size: int,
+        *,
+        batch_size: int,
+        workers: int,
+        timeout_minutes: float = 0.0,
+        landmarks: np.ndarray | None = None,
+        mask_seed: int | None = None,
+    ):
+        """``landmarks`` float (N, 5, 2): the images are photographs, and are aligned to these (``arcface5``); with a
+        ``mask_seed`` they get simulated masks."""
         self.unreadable: set[int] = set()
-        faces = _ListedFaces(images, size)
+        if landmarks is None:
+            faces = _ListedFaces(images, size)
+        else:
+            faces = _LandmarkedFaces(images, size, landmarks, mask_seed)
         faces.share_memory(workers, batch_size)
         own = range(len(faces))[part_of(len(faces))]
         self._loader = WatchedLoader(

@@ -5,18 +5,20 @@ different one), lists of two paths a line, both also with a last column 1 (same)
 labels, one line ``name, number, mask type`` a picture, as MFR2 has it.
 DIR is a folder made by data.prepare, or any folder with one sub-folder per person. Faces that DIR lacks are counted,
 and their pairs left out. If a face exists both plain and with a simulated mask, its pair is in the CSV once for
-each condition: plain–plain, plain–masked, masked–masked.
+each condition: plain–plain, plain–masked, masked–masked. LFW's ten sets become the column fold.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import tyro
 
 from data.prepare.journal import sides_of
-from data.sources.pair_lists import find_faces, pair_list, read_mask_labels, read_pairs_file
+from data.sources.pair_lists import find_faces, list_folds, pair_list, read_mask_labels, read_pairs_file
+from data.sources.source_file import SourcePair
 from data.tables.rows import write_table
 from runtime.errors import InputError, one_line_errors
 
@@ -52,7 +54,7 @@ def write_protocol(settings: ProtocolSettings) -> tuple[int, int, int]:
         name: [face._replace(side=sides.get(face.path, 0.0)) for face in found]
         for name, found in find_faces(settings.root, people, labels).items()
     }
-    table, lost = pair_list(pairs, faces)
+    table, lost = pair_list(pairs, faces, _own_folds(settings.pairs, pairs))
     if table.empty:
         raise InputError(f"{settings.root} has no face of {settings.pairs}, such as {pairs[0].name}")
     targets = {f"{side}target": [Path(path).parent.name for path in table[f"{side}path"]] for side in ("", "pair_")}
@@ -62,6 +64,15 @@ def write_protocol(settings: ProtocolSettings) -> tuple[int, int, int]:
         table = table.assign(**targets)
     write_table(table, settings.out)
     return len(pairs), lost, len(table)
+
+
+def _own_folds(path: Path, pairs: list[SourcePair]) -> np.ndarray | None:
+    """Those of a whole list; of a part of one its head line says nothing."""
+    try:
+        return list_folds(path, pairs)
+    except InputError as error:
+        print(f"the folds of the list are left out: {error}")
+        return None
 
 
 def main() -> None:

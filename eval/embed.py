@@ -52,7 +52,7 @@ def embed(
         return [part.float() for part in output]
 
     parts = []
-    with _eval_mode(model):
+    with eval_mode(model):
         for batch in tqdm(loader, desc=progress, unit="batch", disable=progress is None, leave=False):
             images = batch.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
@@ -67,7 +67,7 @@ def embed(
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode for a while; then each module gets its own mode back, a frozen BatchNorm too."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

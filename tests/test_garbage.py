@@ -50,7 +50,9 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     ),
     "data.protocols": ("pairs.txt --root people --out new.csv", ["pairs.txt"]),
     "eval.audit": ("run train.csv --root faces --out new", ["train.csv", "run/best.pt"]),
+    "eval.benchmark": ("run --sets sets --out new --twins none --jobs 1", ["sets/agedb.bin", "run/best.pt"]),
     "eval.compare": ("tested other --out new", ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"]),
+    "eval.compare benchmarks": ("one.json two.json --out new", ["one.json"]),
     "eval.group": ("run people --out new", ["run/best.pt"]),
     "eval.identify": ("run --probe people --people people.npz", ["people.npz", "run/best.pt"]),
     "eval.identify photos": ("run --photos a.jpg --people people.npz", ["people.npz"]),
@@ -99,6 +101,15 @@ def scene(drawn_faces, tmp_path_factory) -> Path:
     (folder / "pairs.txt").write_text(f"{people[0]} 1 2\n{people[0]} 1 {people[1]} 1\n")
     (folder / "proposals.csv").write_text(f"action,path,target,new_target\nmerge,,{people[0]},{people[1]}\n")
     (folder / "lfw.bin").write_bytes(pickle.dumps(([path.read_bytes() for path in images[:2]], [True])))
+    (folder / "sets").mkdir()
+    (folder / "sets" / "agedb.bin").write_bytes(pickle.dumps(([images[0].read_bytes()] * 20, [True, False] * 5)))
+    figures = {"official": [{"name": "accuracy", "value": 0.9, "std": 0.1, "interval": None}], "own": []}
+    texts = dict.fromkeys(("condition", "protocol", "masks", "intervals_over", "alignment", "not_comparable"), "")
+    counts = dict.fromkeys(("faces", "lost_faces", "pairs", "lost_pairs"), 1)
+    details = {"details": {"seed": 0, "masks": {"parameters": "a"}}}
+    for name in ("one", "two"):
+        results = {"results": [{"set": "lfw", **figures, **texts, **counts, **details}]}
+        (folder / f"{name}.json").write_text(json.dumps(results))
     rows = {"person": np.array(["a"]), "picture": np.array(["b"]), "embeddings": np.ones((1, 16), np.float32)}
     np.savez(folder / "people.npz", network=np.array("another"), **rows)
     return folder
@@ -198,7 +209,18 @@ CASES = [(command, name) for command, (_, names) in COMMANDS.items() for name in
 FIRST = {name: command for command, name in reversed(CASES)}
 
 
-@pytest.mark.parametrize("command", ["data.pack", "eval.compare", "eval.report", "eval.publish", "models.export"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data.pack",
+        "eval.benchmark",
+        "eval.compare",
+        "eval.compare benchmarks",
+        "eval.report",
+        "eval.publish",
+        "models.export",
+    ],
+)
 def test_whole_files_serve(command, scene, tmp_path, monkeypatch, capsys):
     """Else the others would prove nothing; what takes longer has tests of its own."""
     assert run(command, fresh(scene, tmp_path), monkeypatch, capsys) == 0

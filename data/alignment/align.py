@@ -38,6 +38,12 @@ def eye_distance(landmarks: np.ndarray) -> float:
     return float(np.sqrt(((landmarks - landmarks.mean(0)) ** 2).sum())) / _template_size()
 
 
+def is_elsewhere(found: np.ndarray, bare: np.ndarray) -> bool:
+    """Whether the points found under a mask (5, 2) are off those of the bare face by more than half the eyes' distance
+    on the mean: another face, or none."""
+    return float(np.linalg.norm(found - bare, axis=1).mean()) > eye_distance(bare) / 2
+
+
 @cache
 def _template_size() -> float:
     points = template(1).astype(np.float64)
@@ -54,6 +60,18 @@ def align_face(
         return _box_crop(image, detection, size, points)
     matrix = similarity(detection.landmarks, template(size), detection.weights)
     return warp(image, matrix, size), apply_affine(matrix, points).astype(np.float32)
+
+
+def align_to_points(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A face whose ``landmarks`` (5, 2) a list gives, as the list's users cut it out: uint8 (size, size, 3), and where
+    they lie in it.
+
+    One bilinear sampling, however large the picture is; ``align_face`` first halves what is too large for that. Raises
+    ValueError where the landmarks are all one point.
+    """
+    matrix = similarity(landmarks, template(size))
+    face = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    return face, apply_affine(matrix, landmarks).astype(np.float32)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

@@ -32,8 +32,13 @@ class Alignment:
         return asdict(self)
 
     def __str__(self) -> str:
+        return f"{self.found}; simulated masks were put on {self.masks}"
+
+    @property
+    def found(self) -> str:
+        """What found faces and points, in words."""
         points = "its own points" if self.landmarks == "detector" else "the landmark network's points"
-        return f"{self.detector}, aligned by {points}; simulated masks were put on {self.masks}"
+        return f"{self.detector}, aligned by {points}"
 
     def finds_as(self, other: "Alignment") -> bool:
         """Whether a bare face comes out alike, whenever a mask was put on: the landmark network has learned MTCNN's

@@ -1,21 +1,16 @@
 """Detect, align, mask, write: from pictures to faces on disk, a batch at a time, in as many processes as wanted."""
 
-import multiprocessing
-import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import simplejpeg
-import torch
 
-from data.alignment.align import align_face, eye_distance
+from data.alignment.align import align_face, is_elsewhere
 from data.alignment.detector import Detection, is_beside
+from data.alignment.workers import Detector, with_detector
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings
 from data.sources.headers import is_jpeg, lies_upright
@@ -23,26 +18,18 @@ from data.sources.outcome import LOST_UNDER_MASK, NO_FACE, NO_MASK, TOO_SMALL, U
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
 from data.transforms import resize_face
-from runtime.devices import available_cores
-from runtime.errors import InputError
 from runtime.files import write_file
-from runtime.processes.children import end_with_parent
 
 JPEG_QUALITY = 95
 # Side of the detector's box in the source. Below it there are too few pixels to tell people apart.
 MIN_FACE_PIXELS = 20
 BATCH = 32
 
-Detector = Callable[[Sequence[np.ndarray]], list[Detection | None]]
-
 
 @dataclass(frozen=True)
 class _Job:
     settings: PrepareSettings
     files: list[SourceFile]
-
-
-# ==== processes ====
 
 
 def prepare_files(
@@ -53,62 +40,14 @@ def prepare_files(
     Raises InputError if a process dies or a face can't be written.
     """
     jobs = [_Job(settings, files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
-    processes = min(settings.jobs or available_cores(), len(jobs))
-    if processes > 1:
-        yield from _in_processes(jobs, processes, make_detector)
-    elif jobs:
-        threads = torch.get_num_threads(), cv2.getNumThreads()
-        try:
-            _start_worker(make_detector)
-            yield from map(_prepare_batch, jobs)
-        finally:
-            torch.set_num_threads(threads[0])
-            cv2.setNumThreads(threads[1])
-
-
-def _in_processes(jobs: list[_Job], processes: int, make_detector: Callable[[], Detector]) -> Iterator[list[Outcome]]:
-    pool = ProcessPoolExecutor(processes, _process_context(), _start_worker, (make_detector,))
-    running: set[Future[list[Outcome]]] = set()
-    try:
-        for job in jobs:
-            running.add(pool.submit(_prepare_batch, job))
-            # A few in advance, so that no process waits; not all, which would hold every job in memory twice.
-            if len(running) >= 3 * processes:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker process died, perhaps out of memory; the same command with fewer --jobs resumes from here"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _process_context() -> multiprocessing.context.BaseContext:
-    """Workers that share no threads with this process; where there is a fork server, all is imported only once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # What data.prepare imports, not itself: each worker runs it once more as its main module.
-    context.set_forkserver_preload(["data.prepare.faces", "data.prepare.csvs", "tyro"])
-    return context
-
-
-_detector: Detector
-
-
-def _start_worker(make_detector: Callable[[], Detector]) -> None:
-    """One thread a process: the processes share the cores. Ctrl-C is the parent's business."""
-    global _detector
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_with_parent()
-    _detector = make_detector()
+    yield from with_detector(
+        _prepare_batch,
+        jobs,
+        make_detector,
+        processes=settings.jobs,
+        preload=["data.prepare.faces", "data.prepare.csvs"],
+        remedy="the same command with fewer --jobs resumes from here",
+    )
 
 
 # ==== one batch ====
@@ -130,7 +69,7 @@ class _Masked(NamedTuple):
     landmarks: np.ndarray
 
 
-def _prepare_batch(job: _Job) -> list[Outcome]:
+def _prepare_batch(detector: Detector, job: _Job) -> list[Outcome]:
     outcomes: list[Outcome] = []
     pictures = []
     for file in job.files:
@@ -139,12 +78,14 @@ def _prepare_batch(job: _Job) -> list[Outcome]:
         except UnreadableImage as error:
             outcomes.append(Outcome(file.path, file.stamp, UNREADABLE, str(error)))
     prepare = _detect_and_align if job.settings.align == "detect" else _keep_aligned
-    return outcomes + prepare(job.settings, pictures)
+    return outcomes + prepare(detector, job.settings, pictures)
 
 
-def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+def _detect_and_align(
+    detector: Detector, settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]
+) -> list[Outcome]:
     lost, found = [], []
-    seen = _look_for_faces(settings, [image for _, image in pictures])
+    seen = _look_for_faces(detector, settings, [image for _, image in pictures])
     for (file, image), detections in zip(pictures, seen, strict=True):
         large = [detection for detection in detections if detection.side >= MIN_FACE_PIXELS]
         if not detections:
@@ -157,19 +98,19 @@ def _detect_and_align(settings: PrepareSettings, pictures: list[tuple[SourceFile
     # Each has a masked copy of its whole picture in memory for a while.
     for start in range(0, len(found), BATCH):
         faces = found[start : start + BATCH]
-        masked = _mask_and_align(settings, faces) if settings.alignment.masks == "before alignment" else {}
+        masked = _mask_and_align(detector, settings, faces) if settings.alignment.masks == "before alignment" else {}
         outcomes += [_align(settings, face, masked) for face in faces]
     return lost + _by_picture(outcomes)
 
 
-def _look_for_faces(settings: PrepareSettings, images: list[np.ndarray]) -> list[list[Detection]]:
+def _look_for_faces(detector: Detector, settings: PrepareSettings, images: list[np.ndarray]) -> list[list[Detection]]:
     """The faces of each picture that are kept, first the one nearest the centre."""
-    nearest = _detector(images)
+    nearest = detector(images)
     if settings.detections == "one":
         return [[] if face is None else [face] for face in nearest]
     return [
         crowd if face is None else [face, *(other for other in crowd if is_beside(other, face))]
-        for face, crowd in zip(nearest, _detector.crowds(images), strict=True)
+        for face, crowd in zip(nearest, detector.crowds(images), strict=True)
     ]
 
 
@@ -196,10 +137,12 @@ def _align(settings: PrepareSettings, found: _Found, masked: dict[str, _Masked |
     return replace(outcome, side=round(found.detection.side, 1))
 
 
-def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]) -> list[Outcome]:
+def _keep_aligned(
+    detector: Detector, settings: PrepareSettings, pictures: list[tuple[SourceFile, np.ndarray]]
+) -> list[Outcome]:
     """Faces that were aligned before; one that wears a mask needs no landmarks to fit another by."""
     searched = [settings.align == "landmarks" and not file.masked for file, _ in pictures]
-    found = iter(_detector([image for (_, image), wanted in zip(pictures, searched, strict=True) if wanted]))
+    found = iter(detector([image for (_, image), wanted in zip(pictures, searched, strict=True) if wanted]))
     outcomes = []
     for (file, image), wanted in zip(pictures, searched, strict=True):
         detection = next(found) if wanted else None
@@ -213,12 +156,12 @@ def _keep_aligned(settings: PrepareSettings, pictures: list[tuple[SourceFile, np
 # ==== masks ====
 
 
-def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
+def _mask_and_align(detector: Detector, settings: PrepareSettings, faces: list[_Found]) -> dict[str, _Masked | None]:
     """Name → the masked copy of a face as a camera would see it: mask first, then detection and alignment. None if the
     detector misses it, or takes something else for it."""
     bare = [face for face in faces if _gets_mask(settings, face.file)]
     drawn = [_draw_mask(settings, face.file, face.image, face.detection.landmarks) for face in bare]
-    seen = _look_for_faces(settings, [image for image, _ in drawn])
+    seen = _look_for_faces(detector, settings, [image for image, _ in drawn])
     return {
         face.file.name: _as_seen(settings, image, kind, detections, face.detection.landmarks)
         for face, (image, kind), detections in zip(bare, drawn, seen, strict=True)
@@ -228,16 +171,11 @@ def _mask_and_align(settings: PrepareSettings, faces: list[_Found]) -> dict[str,
 def _as_seen(
     settings: PrepareSettings, image: np.ndarray, kind: str, detections: list[Detection], points: np.ndarray
 ) -> _Masked | None:
-    found = next((detection for detection in detections if not _is_elsewhere(detection.landmarks, points)), None)
+    found = next((detection for detection in detections if not is_elsewhere(detection.landmarks, points)), None)
     if found is None:
         return None
     face, landmarks = align_face(image, found, settings.size, settings.crop, points)
     return _Masked(face, kind, landmarks)
-
-
-def _is_elsewhere(found: np.ndarray, bare: np.ndarray) -> bool:
-    """Whether points are off by more than half the eyes' distance on the mean: another face, or none."""
-    return float(np.linalg.norm(found - bare, axis=1).mean()) > eye_distance(bare) / 2
 
 
 def _mask_aligned(

@@ -15,7 +15,7 @@ import pandas as pd
 from data.sources.file_names import as_on_disk
 from data.sources.read_image import IMAGE_SUFFIXES, is_picture
 from data.sources.source_file import Source, SourcePair
-from data.tables.pair_csv import SIDE_COLUMN
+from data.tables.pair_csv import FOLD_COLUMN, FOLDS, SIDE_COLUMN
 from runtime.errors import InputError
 
 NO_MASK_LABEL = "no-mask"
@@ -40,14 +40,17 @@ class Face(NamedTuple):
     side: float = 0.0
 
 
-def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) -> tuple[pd.DataFrame, int]:
+def pair_list(
+    pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]], folds: np.ndarray | None = None
+) -> tuple[pd.DataFrame, int]:
     """Pair rows (path, pair_path, same, masked, pair_masked, mask_kind, pair_mask_kind and, where it is known of any
     face, face_side and pair_face_side), and how many pairs lack a face.
 
-    ``faces`` holds, by the names that the pairs use, each picture's faces: plain, masked, or both.
+    ``faces`` holds, by the names that the pairs use, each picture's faces: plain, masked, or both. ``folds`` int (P,),
+    0 … 9, become a column of 1 … 10.
     """
-    rows, lost = [], 0
-    for pair in pairs:
+    rows, numbers, lost = [], [], 0
+    for number, pair in enumerate(pairs):
         found = [(a, b) for a in faces.get(pair.name, ()) for b in faces.get(pair.pair_name, ())]
         lost += not found
         conditions = {(a.masked, b.masked) for a, b in found}
@@ -55,15 +58,42 @@ def pair_list(pairs: Iterable[SourcePair], faces: Mapping[str, Sequence[Face]]) 
             # Of a plain and a masked face one order is enough where both pictures are there both ways.
             if a.masked and not b.masked and (False, True) in conditions:
                 continue
+            numbers.append(number)
             rows.append(
                 (a.path, b.path, int(pair.same), int(a.masked), int(b.masked), a.mask_kind, b.mask_kind, a.side, b.side)
             )
     table = pd.DataFrame(rows, columns=[*_COLUMNS, *_SIDES])
+    if folds is not None:
+        table[FOLD_COLUMN] = folds[numbers] + 1
     known = (table[_SIDES] > 0).any(axis=None)
     return table.replace(dict.fromkeys(_SIDES, 0.0), np.nan) if known else table.drop(columns=_SIDES), lost
 
 
 # ==== the two kinds of file ====
+
+
+def list_folds(path: Path, pairs: Sequence[SourcePair]) -> np.ndarray | None:
+    """Fold 0 … 9 of each pair, int64 (P,), by a head line ``10 300``: ten sets of 300 same and 300 different pairs.
+
+    None without such a line. Raises InputError if the list is not what that line says.
+    """
+    head = path.read_text(encoding="utf-8-sig").split("\n", 1)[0].split()
+    if len(head) != 2 or not all(number.isdigit() for number in head):
+        return None
+    sets, each = map(int, head)
+    if sets != FOLDS or len(pairs) != 2 * sets * each:
+        raise InputError(
+            f"{path} says {sets} sets of {each} same and {each} different pairs, but holds {len(pairs):,} pairs; "
+            f"{FOLDS} whole sets are needed, get the list again"
+        )
+    folds = np.repeat(np.arange(FOLDS), 2 * each)
+    in_fold = np.bincount(folds, weights=[pair.same for pair in pairs])
+    if (in_fold != each).any():
+        wrong = int(np.flatnonzero(in_fold != each)[0])
+        raise InputError(
+            f"{path}: set {wrong + 1} has {int(in_fold[wrong])} same pairs, not {each}; get the list again"
+        )
+    return folds
 
 
 def read_pairs_file(path: Path) -> list[SourcePair]:

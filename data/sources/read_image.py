@@ -48,13 +48,18 @@ def read_image(path: Path) -> np.ndarray:
 
 def decode_image(data: bytes) -> np.ndarray:
     """``read_image`` of a file's content."""
+    return reduced(decode_whole(data))
+
+
+def decode_whole(data: bytes) -> np.ndarray:
+    """``decode_image`` at the picture's own size, in which somebody has measured points."""
     if not data:
         raise UnreadableImage("empty file")
     try:
         with warnings.catch_warnings():
             # The size is checked below; Pillow's own limit only warns.
             warnings.simplefilter("ignore")
-            image = _decode(data)
+            return _decode(data)
     except UnreadableImage:
         raise
     except Image.DecompressionBombError:
@@ -62,7 +67,6 @@ def decode_image(data: bytes) -> np.ndarray:
     except Exception as error:
         # Decoders raise whatever a damaged file leads them to (struct.error, SyntaxError, KeyError, ...).
         raise UnreadableImage(" ".join(str(error).split())[:120] or type(error).__name__) from None
-    return reduced(image)
 
 
 def _decode(data: bytes) -> np.ndarray:

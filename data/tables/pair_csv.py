@@ -2,7 +2,8 @@
 
 Other columns are allowed: ``masked`` and ``pair_masked`` (0 or 1) say who wears a mask; ``mask_kind`` and
 ``pair_mask_kind`` name the mask, empty for none; ``face_side`` and ``pair_face_side`` are the sides of the two faces in
-their photographs, in pixels. ``same`` (0 or 1) can stand in place of the targets.
+their photographs, in pixels; ``fold`` (1 … 10) is the fold of a published list. ``same`` (0 or 1) can stand in place of
+the targets.
 """
 
 from collections.abc import Iterable
@@ -20,6 +21,9 @@ from runtime.errors import InputError
 
 # In train CSVs too: the shorter side of the detector's box around the face in the photograph.
 SIDE_COLUMN = "face_side"
+# In pair CSVs of lists that have ten folds of their own.
+FOLD_COLUMN = "fold"
+FOLDS = 10
 
 CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
 
@@ -38,7 +42,8 @@ class PairTable:
     (P, 2) the two people, equal for a same pair; ``masks`` str (P, 2) the masks that the two wear, "" for none, or
     None where the CSV does not say; ``sides`` float64 (P, 2) of the two faces in their photographs, in pixels, NaN
     where one is not known, or None where no CSV says; ``left_out`` the rows that do not count, with csv, line and
-    reason; ``names`` str (K,) the targets of the people that ``people`` numbers, or None if the CSV gives none.
+    reason; ``names`` str (K,) the targets of the people that ``people`` numbers, or None if the CSV gives none;
+    ``folds`` int64 (P,), 0 … 9, the list's own, or None if a CSV says nothing of them.
     """
 
     paths: np.ndarray
@@ -51,6 +56,7 @@ class PairTable:
     left_out: pd.DataFrame = field(default_factory=none_left_out)
     names: np.ndarray | None = None
     sides: np.ndarray | None = None
+    folds: np.ndarray | None = None
 
     def without(self, lost: np.ndarray, reason: str) -> "PairTable":
         """The pairs that are not ``lost`` (bool (P,)); the others go to ``left_out``. Images keep their numbers."""
@@ -66,6 +72,7 @@ class PairTable:
             people=self.people[keep],
             masks=None if self.masks is None else self.masks[keep],
             sides=None if self.sides is None else self.sides[keep],
+            folds=None if self.folds is None else self.folds[keep],
             left_out=pd.concat([self.left_out, gone], ignore_index=True) if len(gone) else self.left_out,
         )
 
@@ -97,7 +104,9 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     masks = None if kinds.isna().any(axis=None) else kinds.to_numpy(str)
     sides = frame[_SIDES].to_numpy(np.float64)
     sides = None if np.isnan(sides).all() else sides
-    return PairTable(np.asarray(images, dtype=str), left, right, same, condition, people, masks, lost, names, sides)
+    folds = None if frame[FOLD_COLUMN].isna().any() else frame[FOLD_COLUMN].to_numpy(np.int64) - 1
+    images = np.asarray(images, dtype=str)
+    return PairTable(images, left, right, same, condition, people, masks, lost, names, sides, folds)
 
 
 def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
@@ -147,6 +156,7 @@ def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.Dat
             "mask_kind": frame["mask_kind"].fillna("") if kinds else None,
             "pair_mask_kind": frame["pair_mask_kind"].fillna("") if kinds else None,
             **{name: _side(frame, name, path) for name in _SIDES},
+            FOLD_COLUMN: _fold(frame, path),
         }
     )
     if by_targets:
@@ -165,6 +175,18 @@ def _side(frame: pd.DataFrame, name: str, path: Path) -> pd.Series | float:
         row = frame[wrong].iloc[0]
         raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {row[name]!r}")
     return sides
+
+
+def _fold(frame: pd.DataFrame, path: Path) -> pd.Series | float:
+    """The folds of the column, 1 … 10, NaN without one."""
+    if FOLD_COLUMN not in frame:
+        return np.nan
+    folds = pd.to_numeric(frame[FOLD_COLUMN], errors="coerce")
+    wrong = ~folds.isin(range(1, FOLDS + 1))
+    if wrong.any():
+        row = frame[wrong].iloc[0]
+        raise InputError(f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {row[FOLD_COLUMN]!r}")
+    return folds
 
 
 def _same(frame: pd.DataFrame, path: Path, by_targets: bool) -> np.ndarray:

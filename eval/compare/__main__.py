@@ -5,6 +5,11 @@
 Runs that differ only in their seed are one model: mean and standard deviation over its seeds. DIR gets compare.html
 (everything in one file), compare.csv and significance.csv, and the curves over one another. Differences are paired on
 the test pairs that the runs share, with 95 % intervals over people.
+
+    python -m eval.compare results/RUN/benchmark results/RUN2/benchmark --out DIR
+
+Benchmarks (eval.benchmark) are put beside each other, as far as set, condition, protocol and masks are the same:
+benchmarks.html and benchmarks.csv.
 """
 
 import dataclasses
@@ -15,6 +20,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from eval.compare.benchmarks import compare_benchmarks, is_benchmark
 from eval.compare.differences import model_table, open_runs, significance_table
 from eval.compare.seeds import OF_A_SEED, group_by_settings
 from eval.compare.words import model_rows, sentences, significance_rows
@@ -32,13 +38,15 @@ class CompareSettings:
     """Which runs, and where the comparison goes."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Two or more tested run folders."""
+    """Two or more tested run folders, or benchmarks: folders or JSON files that eval.benchmark has written."""
     out: Path
     """Folder to make or fill."""
 
 
 def compare(settings: CompareSettings) -> list[str]:
     """Write the comparison, and return its sentences. Raises InputError on fewer than two runs, or untested ones."""
+    if any(map(is_benchmark, settings.runs)):
+        return compare_benchmarks(settings.runs, settings.out)
     runs = open_runs(settings.runs)
     models = group_by_settings({run.name: run.settings for run in runs.values()})
     table = model_table(runs, models)
@@ -55,7 +63,8 @@ def main() -> None:
     """The command."""
     settings = tyro.cli(CompareSettings, description=__doc__)
     print("\n".join(compare(settings)))
-    print(f"read {settings.out / 'compare.html'}")
+    page = "benchmarks.html" if any(map(is_benchmark, settings.runs)) else "compare.html"
+    print(f"read {settings.out / page}")
 
 
 def _draw(out: Path, runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> dict[str, Path]:

@@ -46,15 +46,17 @@ def precision_recall_f1(
     return precision, hits / int(same.sum()), 2 * hits / (total + int(same.sum()))
 
 
-def fold_accuracies(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> np.ndarray | None:
+def fold_accuracies(
+    distances: np.ndarray, same: np.ndarray, seed: int = 0, folds: np.ndarray | None = None
+) -> np.ndarray | None:
     """Accuracy of each of ten folds at the threshold that is best on the other nine: float64 (10,).
 
-    The folds are drawn from the seed and balanced: each kind of pair is shuffled and dealt out evenly. LFW's protocol
-    (Huang et al. 2007) has folds of its own, which share no person; figures on those differ a little from these. None
-    with fewer than ten pairs of either kind.
+    ``folds`` int (P,), 0 … 9, each with a pair: a list's own, such as those of LFW's protocol, which share no person
+    (Huang et al. 2007). Otherwise they are drawn from the seed and balanced: each kind of pair is shuffled and dealt
+    out evenly; None with fewer than ten pairs of either kind.
     """
     distances, same = checked(distances, same)
-    folds = deal_folds(distances, same, seed)
+    folds = deal_folds(distances, same, seed) if folds is None else folds
     if folds is None:
         return None
     order = np.argsort(distances, kind="stable")

@@ -17,7 +17,8 @@ class Pairs(Protocol):
     """A list of P pairs over N images, from any source.
 
     ``left`` and ``right`` int64 (P,) number the images; ``same`` bool (P,); ``condition`` str (P,), "all" where it is
-    not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None; ``sides`` float (P, 2) or None.
+    not known; ``people`` int64 (P, 2); ``masks`` str (P, 2) or None; ``sides`` float (P, 2) or None; ``folds`` int64
+    (P,), the list's own ten, or None.
     """
 
     left: np.ndarray
@@ -27,6 +28,7 @@ class Pairs(Protocol):
     people: np.ndarray
     masks: np.ndarray | None
     sides: np.ndarray | None
+    folds: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,6 @@ def evaluate_pairs(embeddings: np.ndarray, pairs: Pairs, threshold: float | None
     With 95 % intervals over people, by condition, by mask and by the faces' size.
     """
     distances = pair_distances(embeddings, pairs.left, pairs.right)
-    details = {"people": pairs.people, "masks": pairs.masks, "sides": pairs.sides}
+    details = {"people": pairs.people, "masks": pairs.masks, "sides": pairs.sides, "folds": pairs.folds}
     found = figures(distances, pairs.same, pairs.condition, threshold, **details)
     return Evaluation(pairs, distances, found)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from eval.metrics.accuracy import accuracy, balanced_accuracy, deal_folds, fold_accuracies, precision_recall_f1
+from eval.metrics.accuracy import FOLDS, accuracy, balanced_accuracy, deal_folds, fold_accuracies, precision_recall_f1
 from eval.metrics.bootstrap import intervals, losses_of_accuracy
 from eval.metrics.conditions import NO_MASKS, condition_names, size_parts
 from eval.metrics.distances import checked, iou
@@ -26,6 +26,7 @@ def figures(
     people: np.ndarray | None = None,
     masks: np.ndarray | None = None,
     sides: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
 ) -> dict:
     """All figures over all pairs, under "by_condition" for each condition apart, under "by_mask" for each mask, and
     under "by_size" for each part of the sizes.
@@ -36,6 +37,7 @@ def figures(
     bootstrap intervals over people, and "losses_against_plain" says what masks cost. ``masks`` str (P, 2) are the
     masks that the two faces wear, "" for none; a pair counts for every mask that one of its faces wears. ``sides``
     float (P, 2) are the sides of the two faces in their photographs, in pixels or NaN; the smaller one counts.
+    ``folds`` int (P,), 0 … 9: the list's own, for the 10-fold accuracy of every part that has pairs in all of them.
     Raises InputError on NaN.
     """
     distances, same = checked(distances, same)
@@ -44,7 +46,8 @@ def figures(
         raise ValueError(f"{len(same)} pairs but {len(condition)} conditions")
 
     def part(chosen: np.ndarray) -> dict:
-        return _figures(distances[chosen], same[chosen], threshold, None if people is None else people[chosen])
+        of_part = (None if values is None else values[chosen] for values in (people, folds))
+        return _figures(distances[chosen], same[chosen], threshold, *of_part)
 
     def losses() -> dict:
         if people is None or threshold is None or NO_MASKS not in names:
@@ -55,7 +58,7 @@ def figures(
     kinds = [] if masks is None else sorted({str(kind) for kind in np.unique(masks)} - {""})
     sizes = {} if sides is None else size_parts(sides)
     with ThreadPoolExecutor(available_cores() if len(same) >= _MANY_PAIRS else 1) as pool:
-        of_all = pool.submit(_figures, distances, same, threshold, people)
+        of_all = pool.submit(_figures, distances, same, threshold, people, folds)
         lost = pool.submit(losses)
         by_condition = pool.map(part, [condition == name for name in names])
         by_mask = pool.map(part, [(masks == kind).any(axis=1) for kind in kinds])
@@ -69,9 +72,17 @@ def figures(
     }
 
 
-def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None, people: np.ndarray | None) -> dict:
+def _figures(
+    distances: np.ndarray,
+    same: np.ndarray,
+    threshold: float | None,
+    people: np.ndarray | None,
+    folds: np.ndarray | None,
+) -> dict:
     pairs = curve(distances, same)
-    folds = fold_accuracies(distances, same)
+    if folds is None or len(np.unique(folds)) < FOLDS:
+        folds = deal_folds(distances, same)
+    by_fold = None if folds is None else fold_accuracies(distances, same, folds=folds)
     rates = (None, None, None) if threshold is None else precision_recall_f1(distances, same, threshold)
     found = {
         "pairs": len(same),
@@ -81,8 +92,8 @@ def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None, p
         "accuracy": None if threshold is None else accuracy(distances, same, threshold),
         "balanced_accuracy": None if threshold is None else balanced_accuracy(distances, same, threshold),
         **dict(zip(("precision", "recall", "f1"), rates, strict=True)),
-        "fold_accuracy": None if folds is None else float(folds.mean()),
-        "fold_accuracy_std": None if folds is None else float(folds.std(ddof=1)),
+        "fold_accuracy": None if by_fold is None else float(by_fold.mean()),
+        "fold_accuracy_std": None if by_fold is None else float(by_fold.std(ddof=1)),
         "auc": auc(pairs),
         "eer": eer(pairs),
         "iou": iou(distances, same),
@@ -92,7 +103,5 @@ def _figures(distances: np.ndarray, same: np.ndarray, threshold: float | None, p
     if people is not None:
         given = {name: rate for name, rate in FALSE_ACCEPT_RATES.items() if found["tar_at_far"][name] is not None}
         found["people"] = len(np.unique(people))
-        found["intervals"] = intervals(
-            distances, same, people, threshold=threshold, folds=deal_folds(distances, same), rates=given
-        )
+        found["intervals"] = intervals(distances, same, people, threshold=threshold, folds=folds, rates=given)
     return found

@@ -117,7 +117,7 @@ class BinnedPairs:
     """
 
     def __init__(self, distances: np.ndarray, same: np.ndarray, threshold: float | None, folds: np.ndarray | None):
-        self.upper = _bin_ends(distances, same, threshold)
+        self.upper = bin_ends(distances, same, threshold)
         self._shape = (1 if folds is None else FOLDS, 2, len(self.upper))
         size = int(np.prod(self._shape))
         fold = 0 if folds is None else folds
@@ -137,7 +137,7 @@ class BinnedPairs:
             yield np.stack(block)
 
 
-def _bin_ends(distances: np.ndarray, same: np.ndarray, threshold: float | None) -> np.ndarray:
+def bin_ends(distances: np.ndarray, same: np.ndarray, threshold: float | None) -> np.ndarray:
     """Every distinct distance, or quantiles of both kinds, with the threshold and the histogram's edges kept apart."""
     distinct = np.unique(distances)
     if len(distinct) <= _MOST_BINS:

@@ -4,6 +4,7 @@ Accepting a same (genuine) pair is right, accepting a different (impostor) pair 
 both kinds of pairs are None where one is missing.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,10 @@ class Curve(NamedTuple):
 def curve(distances: np.ndarray, same: np.ndarray) -> Curve:
     """Accepted same and different pairs at each distinct distance, in O(P log P)."""
     distances, same = checked(distances, same)
-    order = np.argsort(distances, kind="stable")
-    return curve_of_sorted(distances[order], same[order])
+    # Values alone are sorted three times as quickly as their places.
+    of_same, of_different = np.sort(distances[same]), np.sort(distances[~same])
+    distinct = np.unique(np.concatenate([of_same, of_different]))
+    return Curve(distinct, *(np.searchsorted(kind, distinct, side="right") for kind in (of_same, of_different)))
 
 
 def auc(pairs: Curve) -> float | None:
@@ -63,7 +66,7 @@ def threshold_at_far(pairs: Curve, rate: float) -> float | None:
     Just under the closest pair where even that one accepts too many; None with fewer than 10 / rate different
     pairs, which can't show such a rate.
     """
-    if lacks_a_kind(pairs) or not _enough(pairs, rate):
+    if not _enough(pairs, rate):
         return None
     last = _last_within(pairs, rate)
     return float(pairs.distances[last]) if last >= 0 else float(np.nextafter(pairs.distances[0], -1.0))
@@ -71,10 +74,30 @@ def threshold_at_far(pairs: Curve, rate: float) -> float | None:
 
 def tar_at_far(pairs: Curve, rate: float) -> float | None:
     """Share of same pairs accepted at ``threshold_at_far``; None if that is None."""
-    if lacks_a_kind(pairs) or not _enough(pairs, rate):
+    return tar_within_far(pairs, rate) if _enough(pairs, rate) else None
+
+
+def tar_within_far(pairs: Curve, rate: float) -> float | None:
+    """``tar_at_far`` however few the different pairs are: of fewer than 1 / rate, not one is accepted."""
+    if lacks_a_kind(pairs):
         return None
     last = _last_within(pairs, rate)
     return float(pairs.same[last] / pairs.same[-1]) if last >= 0 else 0.0
+
+
+def tars_nearest_far(pairs: Curve, rates: Mapping[str, float]) -> dict[str, float | None]:
+    """TAR as InsightFace reads it off for IJB-B and IJB-C: at the point of the ROC whose FAR is nearest to the rate.
+
+    That FAR may lie above the rate, unlike in ``tar_at_far``. The points are the corners of the ROC, those that
+    scikit-learn's ``roc_curve`` keeps; of equally near ones the last, and of one FAR the highest, counts.
+    """
+    if lacks_a_kind(pairs):
+        return dict.fromkeys(rates)
+    bends = (np.diff(pairs.same, 2) != 0) | (np.diff(pairs.different, 2) != 0)
+    corners = np.concatenate([[True], bends, [True]])[: len(pairs.same)]
+    same, different = (np.concatenate([[0], counts[corners]])[::-1] for counts in (pairs.same, pairs.different))
+    fars = different / different[0]
+    return {name: float(same[np.argmin(np.abs(fars - rate))] / same[0]) for name, rate in rates.items()}
 
 
 def curve_of_sorted(distances: np.ndarray, same: np.ndarray) -> Curve:
@@ -91,7 +114,7 @@ def _last_within(pairs: Curve, rate: float) -> int:
 
 
 def _enough(pairs: Curve, rate: float) -> bool:
-    return pairs.different[-1] * rate * (1 + 1e-12) >= 10
+    return not lacks_a_kind(pairs) and pairs.different[-1] * rate * (1 + 1e-12) >= 10
 
 
 def lacks_a_kind(pairs: Curve) -> bool:

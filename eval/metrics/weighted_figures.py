@@ -28,7 +28,7 @@ def weighted_figures(
             "auc": _auc(together, different),
             "eer": _eer(same / same[:, -1:], different / different[:, -1:]),
             "iou": _iou(together, upper),
-            **{tar_name(name): _tar(same, different, rate) for name, rate in rates.items()},
+            **{tar_name(name): tar_of(same, different, rate) for name, rate in rates.items()},
         }
         if accepted is not None:
             found |= _judged(same, different, accepted)
@@ -63,7 +63,7 @@ def _iou(counts: np.ndarray, upper: np.ndarray) -> np.ndarray:
     return np.minimum(same, different).sum(-1) / np.maximum(same, different).sum(-1)
 
 
-def _tar(same: np.ndarray, different: np.ndarray, rate: float) -> np.ndarray:
+def tar_of(same: np.ndarray, different: np.ndarray, rate: float) -> np.ndarray:
     within = (different <= rate * different[:, -1:] * (1 + 1e-12)).sum(-1)
     return _up_to(same, within) / same[:, -1]
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.metrics.conditions import parts
-from eval.metrics.roc import auc, curve, eer
+from eval.metrics.roc import Curve, auc, curve, eer, lacks_a_kind
 from eval.plots.style import FAINT, headline, house_style, legend_above, line_look, new_figure, save
 from eval.text import number, percent
 
@@ -89,9 +89,10 @@ def det_figure(
 
 
 @house_style()
-def det_of(errors: list[Errors], title: str, subtitle: str) -> Figure:
-    """The DET curves of several lists of pairs or probes in one plot; the caller names the y-axis."""
-    figure = new_figure(8, 6)
+def det_of(errors: list[Errors], title: str, subtitle: str, *, height: float = 6) -> Figure:
+    """The DET curves of several lists of pairs or probes in one plot, ``height`` inches high; the caller names the
+    y-axis."""
+    figure = new_figure(8, height)
     headline(figure, title, subtitle)
     axes = figure.add_subplot()
     left, bottom = _lowest([e.different for e in errors]), _lowest([e.same for e in errors])
@@ -111,17 +112,20 @@ def _rests_on(threshold: float | None, run: str) -> str:
 
 def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
     """Both error rates at every threshold, or None if a kind of pairs is missing."""
-    if same.all() or not same.any():
+    return errors_along(name, curve(distances, same), threshold)
+
+
+def errors_along(name: str, pairs: Curve, threshold: float | None) -> Errors | None:
+    """``errors_of`` pairs whose curve is there already."""
+    if lacks_a_kind(pairs):
         return None
-    pairs = curve(distances, same)
-    total_same, total_different = int(pairs.same[-1]), int(pairs.different[-1])
+    far, tar = (np.concatenate([[0], kind / kind[-1]]) for kind in (pairs.different, pairs.same))
     here = None
     if threshold is not None:
-        here = float((distances[~same] <= threshold).mean()), float((distances[same] <= threshold).mean())
-    far = np.concatenate([[0], pairs.different / total_different])
-    tar = np.concatenate([[0], pairs.same / total_same])
+        accepted = int(np.searchsorted(pairs.distances, threshold, side="right"))
+        here = float(far[accepted]), float(tar[accepted])
     kept = thin(far, tar)
-    return Errors(name, far[kept], tar[kept], total_same, total_different, here)
+    return Errors(name, far[kept], tar[kept], int(pairs.same[-1]), int(pairs.different[-1]), here)
 
 
 def _of_conditions(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from simplejpeg import encode_jpeg
 
-from data.datasets import TrainFaces, image_loader, train_loader
+from data.datasets import ImageLoader, TrainFaces, image_loader, train_loader
 from data.loading.decode import decode_face
 from data.samplers import PKBatchSampler, SampleKey
 from data.tables.images import Images
@@ -164,3 +164,40 @@ def test_grey_files_become_three_channels(tmp_path):
     for name in ("grey.jpg", "grey.png"):
         cv2.imwrite(str(tmp_path / name), np.full((SIZE, SIZE), 77, dtype=np.uint8))
         assert _decoded(tmp_path / name)[3, 3].tolist() == [77, 77, 77]
+
+
+# ---- photographs with landmarks ----
+
+
+def test_photographs_are_aligned_to_given_landmarks_at_their_own_size(tmp_path):
+    """2,100 pixels are more than a picture is otherwise kept at, and would move the landmarks."""
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 70, 3), dtype=np.uint8), (2100, 180))
+    cv2.imwrite(str(tmp_path / "wide.png"), picture)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    landmarks = np.stack([template(SIZE) + np.array([1900, 30])] * 3)
+    landmarks[2] = landmarks[2, 0]
+    images = Images(tmp_path, ["wide.png", "broken.png", "wide.png"])
+    loader = ImageLoader(images, SIZE, batch_size=3, workers=0, landmarks=landmarks)
+    (faces,) = loader
+    expected = picture[30 : 30 + SIZE, 1900 : 1900 + SIZE, ::-1].astype(int)
+    assert np.abs(faces[0].numpy().astype(int) - expected).max() <= 1
+    assert loader.unreadable == {1, 2} and not faces[1:].any()
+
+
+def test_masks_on_photographs_follow_from_the_seed_and_the_row_alone(tmp_path):
+    picture = np.full((90, 80, 3), 200, np.uint8)
+    cv2.imwrite(str(tmp_path / "1.png"), picture)
+    images, landmarks = Images(tmp_path, ["1.png"] * 4), np.stack([template(SIZE * 2) + 5] * 4)
+
+    def masked(batch_size: int, **options) -> np.ndarray:
+        loader = ImageLoader(images, SIZE, batch_size=batch_size, workers=0, landmarks=landmarks, **options)
+        return np.concatenate([batch.numpy().copy() for batch in loader])
+
+    bare, found = masked(4), masked(4, mask_seed=3)
+    np.testing.assert_array_equal(masked(1, mask_seed=3), found)
+    assert (masked(4, mask_seed=4) != found).any()
+    assert (found[0] != found[1]).any()
+    # The lower half of the face is covered, the eyes are not.
+    changed = (found != bare).any(axis=-1).mean(axis=0)
+    assert changed[SIZE * 2 // 3 : SIZE * 5 // 6, SIZE // 3 : SIZE * 2 // 3].mean() > 0.8
+    assert changed[: SIZE // 3].mean() < 0.2

@@ -190,3 +190,34 @@ def test_names_in_either_unicode_form(tmp_path, form):
         text = unicodedata.normalize(listed, "José 1 2\nJosé/José_0001.jpg José/José_0002.jpg\n")
         for line in text.splitlines():
             assert make(tmp_path, write(tmp_path / "pairs.txt", line))[0] == (1, 0, 1)
+
+
+def ten_sets(each: int = 1) -> str:
+    """LFW's format: ten sets of ``each`` same and different pairs."""
+    lines = [f"10\t{each}"]
+    for fold in range(10):
+        lines += [f"P{fold}\t1\t2"] * each + [f"P{fold}\t1\tP{(fold + 1) % 10}\t2"] * each
+    return "\n".join(lines)
+
+
+def test_lfws_sets_become_folds_in_order(tmp_path):
+    touch(tmp_path, *(f"P{person}/P{person}_{number:04d}.jpg" for person in range(10) for number in (1, 2)))
+    _, table = make(tmp_path, write(tmp_path / "pairs.txt", ten_sets()))
+    assert table["fold"].tolist() == [fold for fold in range(1, 11) for _ in range(2)]
+    pairs = read_pair_csvs([tmp_path / "out.csv"])
+    assert (pairs.folds + 1).tolist() == table["fold"].tolist()
+    assert (pairs.without(pairs.folds < 3, "a reason").folds == pairs.folds[pairs.folds >= 3]).all()
+
+
+def test_a_list_that_is_not_what_its_head_says_has_no_folds(tmp_path, capsys):
+    touch(tmp_path, *(f"P{person}/P{person}_{number:04d}.jpg" for person in range(10) for number in (1, 2)))
+    short = ten_sets().rpartition("\n")[0]
+    _, table = make(tmp_path, write(tmp_path / "pairs.txt", short))
+    assert "fold" not in table and "folds of the list are left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fold", ["0", "11", "x", ""])
+def test_a_fold_that_is_none_is_refused(tmp_path, fold):
+    csv = write(tmp_path / "pairs.csv", f"path,pair_path,same,fold\na.jpg,b.jpg,1,1\na.jpg,c.jpg,0,{fold}\n")
+    with pytest.raises(InputError, match="line 3: fold must be 1 to 10"):
+        read_pair_csvs([csv])

@@ -85,6 +85,7 @@ def _write_run(folder, *, wrong, threshold=1.0, iou=(0.1, 0.1), seed=0):
         people=pairs[["person", "pair_person"]].to_numpy(),
         masks=None,
         sides=None,
+        folds=None,
     )
     folds = [{"iou": of_half, "pairs": len(frame)} for of_half, frame in zip(iou, halves, strict=True)]
     folder.mkdir()

@@ -30,6 +30,7 @@ def pairs_of_four(same: np.ndarray = SAME) -> SimpleNamespace:
         people=np.array([[0, 0], [1, 1], [0, 1], [0, 1]]),
         masks=None,
         sides=None,
+        folds=None,
     )
 
 
