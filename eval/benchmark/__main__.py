@@ -4,10 +4,10 @@
     python -m eval.benchmark WEIGHTS.safetensors --backbone mobilefacenet --sets DIR --only lfw cplfw
     python -m eval.benchmark FILE.onnx --sets DIR --out benchmark
 
-DIR holds any of: InsightFace's .bin files, LFW with pairs.txt, CALFW and CPLFW with their lists, MFR2, pair CSVs;
-docs/benchmarks.md says where to get them. Says first what was found and about how long it takes. Every set without
-real masks is evaluated again with simulated masks on one side and on both. Writes benchmark.json, benchmark.html and
-plots.
+DIR holds any of: InsightFace's .bin files, LFW with pairs.txt, CALFW and CPLFW with their lists, MFR2, IJB-B, IJB-C,
+folders with masked and plain pictures of each person, pair CSVs; docs/benchmarks.md says where to get them. Says first
+what was found and about how long it takes. Every set without real masks is evaluated again with simulated masks on one
+side and on both. Writes benchmark.json, benchmark.html and plots.
 """
 
 import dataclasses
