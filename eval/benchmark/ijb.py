@@ -31,6 +31,7 @@ from runtime.errors import InputError
 RATES = {f"1e-{n}": 10.0**-n for n in range(6, 0, -1)}
 ALIGNMENT = "the five landmarks of the set's list, brought to the ArcFace template"
 _BATCH = 64
+_PEOPLE_UNKNOWN = "no intervals: same pairs of the list make one person of two who are a different pair"
 # Seconds a picture to read and align, and a pair for all its figures, on a core of 2020.
 _READING, _PAIR = 2e-3, 5e-6
 
@@ -195,20 +196,9 @@ def _figures(
         "own": [Figure(_name(rate), tar, interval=ends.get(rate)) for rate, tar in own.items()],
         "intervals_over": "people" if any(ends.values()) else "",
         "curve": errors_along(mode, pairs, None),
-        "notes": _notes(mode, people is not None),
+        "notes": [_PEOPLE_UNKNOWN] * (people is None),
     }, {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "seconds": seconds}
 
 
 def _name(rate: str) -> str:
     return f"TAR at FAR {rate}"
-
-
-def _notes(mode: str, people_known: bool) -> list[str]:
-    length, score = mode[1] == "1", mode[3] == "1"
-    by = " and ".join(
-        [*["the length of their embedding"] * length, *["the detector's score"] * score] or ["nothing: all alike"]
-    )
-    notes = [f"{mode}: pictures weigh by {by}; the official TAR is read off at the nearest FAR, which may lie above it"]
-    if people_known:
-        return [*notes, "people are the templates that same pairs connect"]
-    return [*notes, "no intervals: a different pair of the list is of one person by its same pairs"]

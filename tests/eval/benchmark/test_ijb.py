@@ -131,6 +131,17 @@ def test_the_line_before_the_work_says_what_there_is(written, network):
     assert found.seconds(Work(network, "mtcnn", 0, "none", 1)) > 0
 
 
+def test_a_list_that_contradicts_itself_has_figures_but_no_people(tmp_path, network):
+    """Its different pair is one person by two same pairs."""
+    folder = tmp_path / "IJBC"
+    landmarks = write_pictures(folder, ["1.png", "2.png", "3.png"])
+    pairs = [(1, 2, 1), (2, 3, 1), (1, 3, 0)]
+    write_lists(folder, [(f"{i}.png", i, 1, 1.0) for i in (1, 2, 3)], pairs, landmarks=landmarks)
+    for result in run(folder, network):
+        assert result.official[0].value is not None and result.intervals_over == ""
+        assert result.notes[0].startswith("no intervals")
+
+
 # ---- masked twins ----
 
 
