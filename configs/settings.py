@@ -306,8 +306,9 @@ class ArcFaceSettings(Settings):
     """magface: λ, how strongly lengths are pulled towards the longest."""
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
-    centres_from: Literal["random", "means"] = "random"
-    """Initial class centres: random, or the mean of the pre-trained network's embeddings of each identity."""
+    centres_from: str = "random"
+    """Initial class centres: random; means, of the pre-trained network's embeddings of each identity; or those in the
+    weight file: a text file with their identities, one per line."""
     sampled_share: float
     """Share of the identities that take part in a step (Partial FC): 0.1 for a million of them; below 1 needs sgd."""
     shard_classes: bool
@@ -332,9 +333,11 @@ class ArcFaceSettings(Settings):
                 f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would also move the identities "
                 "that a step has not drawn"
             )
-        if self.centres_from == "means" and self.pretrained == "none":
-            raise InputError("centres_from means needs a pre-trained network; set pretrained, or centres_from random")
-        if self.centres_from == "means" and self.teacher and self.teacher_share == 1:
+        if self.centres_from != "random" and self.pretrained == "none":
+            raise InputError(
+                f"centres_from {self.centres_from} needs a pre-trained network; set pretrained, or centres_from random"
+            )
+        if self.centres_from != "random" and self.teacher and self.teacher_share == 1:
             raise InputError("teacher_share 1 leaves out the class centres; set centres_from random")
 
     @property

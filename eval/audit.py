@@ -60,7 +60,7 @@ class AuditSettings:
     """Which network looks at which faces."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone also vggface2."""
     csvs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CSV")]
     """Train CSVs (path,target) and pair CSVs (path,target,pair_path,pair_target), or packs of them."""
     root: Path
@@ -70,7 +70,7 @@ class AuditSettings:
     most: int = 200
     """Most findings of a kind, the surest first."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 

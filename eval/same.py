@@ -26,13 +26,13 @@ class SameSettings:
     """Two photographs and the network that compares them."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone also vggface2."""
     a: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="A.jpg")]
     """A photograph."""
     b: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="B.jpg")]
     """Another one."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     threshold: float | None = None
     """Distance up to which the two are one person; otherwise the one stored in the checkpoint."""
     out: Path = Path("same.png")

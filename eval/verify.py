@@ -2,7 +2,7 @@
 
     python -m eval.verify results/RUN PAIRS.csv --root DIR
     python -m eval.verify results/RUN/last.pt PAIRS.csv --root DIR --mirror
-    python -m eval.verify WEIGHTS.safetensors PAIRS.csv --root DIR --backbone mobilefacenet
+    python -m eval.verify WEIGHTS.safetensors PAIRS.csv --root DIR
     python -m eval.verify FILE.onnx PAIRS.csv --root DIR
 
 The pair CSV has the columns path and pair_path, and either target and pair_target or same (0 or 1). The faces
@@ -40,13 +40,13 @@ class VerifySettings:
     """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone also vggface2."""
     pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.csv")]
     """Pair CSV: path,pair_path and target,pair_target, or same in their place."""
     root: Path
     """Folder that the CSV's paths start from."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     threshold: float | None = None
     """Distance up to which a pair is "same"; otherwise the one stored in the checkpoint."""
     far: Literal["", "1e-1", "1e-2", "1e-3", "1e-4"] = ""

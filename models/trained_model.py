@@ -7,8 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from models import build_model, weights_preprocessing
+from models.weights.hub import PREFIX, fetch
 from models.weights.known import find_weights
 from models.weights.pretrained import open_pretrained
+from models.weights.read import read_network, recognise_file
 from runtime.checkpoints.file import (
     find_checkpoint,
     load_checkpoint,
@@ -43,7 +45,8 @@ class TrainedModel:
 
 
 def open_model(name: str, backbone: str = "") -> TrainedModel:
-    """A run folder, a checkpoint, anybody's ONNX file, or with ``backbone`` published weights (a file or a known name).
+    """A run folder, a checkpoint, anybody's ONNX file or weights: a file that is recognised, hf:OWNER/NAME, or with
+    ``backbone`` a known name.
 
     Raises InputError: no such file, damaged, another architecture, weights whose preprocessing is not known, or an
     ONNX file that is no face network or that can't be trusted.
@@ -52,7 +55,17 @@ def open_model(name: str, backbone: str = "") -> TrainedModel:
         if backbone:
             raise InputError(f"{name} already defines its network; omit --backbone {backbone}")
         return _open_onnx(name)
-    return _open_weights(name, backbone) if backbone else _open_checkpoint(name)
+    if name.startswith(PREFIX) and not backbone:
+        backbone = read_network(fetch(name)).settings["backbone"]
+    if backbone:
+        return _open_weights(name, backbone)
+    try:
+        return _open_checkpoint(name)
+    except InputError:
+        backbone = _recognised_backbone(name)
+        if not backbone:
+            raise
+    return _open_weights(name, backbone)
 
 
 def is_onnx(name: str | Path) -> bool:
@@ -65,7 +78,8 @@ def network_digest(name: str, backbone: str = "") -> str:
 
     Raises InputError if there is no such file.
     """
-    path = find_weights(backbone, name) if backbone else find_checkpoint(Path(name))
+    named = backbone or name.startswith(PREFIX)
+    path = find_weights(backbone, name) if named else find_checkpoint(Path(name))
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
     digests = [sha256(file) for file in (path, *_neighbours(path))]
@@ -86,6 +100,15 @@ def write_threshold(opened: TrainedModel, chosen: dict) -> Path:
     content = {key: value for key, value in load_checkpoint(path).items() if key != "format"}
     save_checkpoint(path, {**content, **chosen})
     return path
+
+
+def _recognised_backbone(name: str) -> str:
+    """The backbone of a weight file that says by its tensors whose it is; empty for any other."""
+    try:
+        network, _ = recognise_file(find_checkpoint(Path(name)))
+    except InputError:  # what is wrong with it as a checkpoint has been said already
+        return ""
+    return network.settings["backbone"] if network else ""
 
 
 def _neighbours(path: Path) -> list[Path]:
@@ -118,7 +141,7 @@ def _open_onnx(name: str) -> TrainedModel:
 def _open_checkpoint(name: str) -> TrainedModel:
     path = find_checkpoint(Path(name))
     if path.suffix == ".safetensors":
-        raise InputError(f"{name} holds weights alone; say which network they belong to with --backbone")
+        raise InputError(f"{name} holds weights of a network that is not known; say which it is with --backbone")
     content = load_network(path)
     require_finite(content["model"], str(path))
     made_with = content["settings"]

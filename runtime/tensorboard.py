@@ -1,6 +1,8 @@
 """Curves, histograms and a batch's faces for TensorBoard beside log.jsonl: ``tensorboard --logdir results``."""
 
 import importlib.util
+import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ class Board:
     def __init__(self, run: Path):
         from torch.utils.tensorboard import SummaryWriter  # an import of seconds that few runs need
 
+        _print_no_errors_of_writers()
         self._folder = run / "tensorboard"
         with writing(self._folder):
             self._writer = SummaryWriter(str(self._folder))
@@ -61,3 +64,16 @@ class Board:
             for name, value in figures.items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(f"{group}/{name}", value, step)
+
+
+@cache
+def _print_no_errors_of_writers() -> None:
+    """TensorBoard's writing thread keeps its error for the next call of the board, which raises it: Python need not
+    print it as well, with a traceback."""
+    print_error = threading.excepthook
+
+    def leave_out_writers(error: threading.ExceptHookArgs) -> None:
+        if not type(error.thread).__module__.startswith("tensorboard."):
+            print_error(error)
+
+    threading.excepthook = leave_out_writers

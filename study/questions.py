@@ -160,6 +160,9 @@ ARMS: dict[str, Arm] = {
             *("cloth:#b03050", "cloth:#d8c8a0", "cloth:#304878", "surgical:#e8e8f0", "n95:#303030"),
         ),
     ),
+    # The same, for faces that data.prepare masked before it aligned them.
+    "aligned_as_bare": SHORTEST,
+    "aligned_with_errors": _changed(SHORTEST, alignment_errors=True),
 }
 
 QUESTIONS: dict[str, Question] = {
@@ -220,5 +223,9 @@ QUESTIONS: dict[str, Question] = {
             *("simulation", "simulation_without_cloth_and_blue", "simulation_surgical_only"),
             *("simulation_of_one_fit", "simulation_flat", "simulation_in_more_colours"),
         ),
+    ),
+    "alignment": Question(
+        "Should training repeat the alignment errors that masks cause?",
+        ("aligned_as_bare", "aligned_with_errors"),
     ),
 }

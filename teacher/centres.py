@@ -1,15 +1,20 @@
 """Class centres that start where the pre-trained network sees each identity: fine-tuning then keeps what it knows."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from data.faces import FaceData
+from data.sources.pair_lists import text_lines
 from data.tables.images import Images
 from eval.evaluators import embed_images
 from losses import ArcFaceLoss
 from models.trained_model import TrainedModel
+from models.weights.pretrained import open_pretrained
 from runtime.devices import unwrap
 from runtime.errors import InputError
 from runtime.training.state import TrainingState
@@ -19,25 +24,63 @@ _FACES_AT_ONCE = 2**18
 
 
 def start_centres(state: TrainingState, faces: FaceData) -> None:
-    """With ``centres_from = "means"``, put the class centres of a run that has not begun yet at the means.
+    """Put the class centres of a run that has not begun yet where ``centres_from`` says; each has length 1.
 
-    Every centre has length 1. With k sub-centres an identity's faces are dealt out to k groups in the order of the
-    CSV, and each sub-centre starts at the mean of its group; one without a face, at the mean of the identity.
-    Unreadable faces are left out; raises InputError for an identity that has no other.
+    ``means``: with k sub-centres an identity's faces are dealt out to k groups in the order of the CSV, and each
+    sub-centre starts at the mean of its group; one without a face, at the mean of the identity. Unreadable faces are
+    left out; raises InputError for an identity that has no other. A list of identities: see ``centres_of_file``; all
+    sub-centres of an identity start at its centre.
     """
-    if state.settings.centres_from != "means" or any(state.position):
+    source = state.settings.centres_from
+    if source == "random" or any(state.position):
         return
     criterion = next(module for module in state.criterion.modules() if isinstance(module, ArcFaceLoss))
-    each, people = criterion.sub_centres, len(faces.train.names)
-    sums = _sums_of_rows(state, faces, dealt_out(faces.train.named_targets, each), people * each).unflatten(
-        0, (people, each)
-    )
+    if source == "means":
+        centres = _means(state, faces, criterion.sub_centres)
+    else:
+        _, network = open_pretrained(state.settings.backbone, state.settings.pretrained)
+        own = centres_of_file(network.class_centres, Path(source), faces.train.names, state.settings.pretrained)
+        centres = own.repeat_interleave(criterion.sub_centres, dim=0)
+    criterion.start_centres_at(F.normalize(centres, dim=1))
+
+
+def centres_of_file(centres: Tensor | None, listed: Path, names: Sequence[str], weights: str) -> Tensor:
+    """The rows of ``centres`` (C, D), whose identities a text file lists one per line, that belong to ``names``.
+
+    Raises InputError: ``weights`` have no class centres, the numbers differ, or an identity is not in the list, or
+    twice.
+    """
+    if centres is None:
+        raise InputError(f"{weights} brings no class centres; set centres_from to means")
+    identities = [name for _, name in text_lines(listed)]
+    if len(identities) != len(centres):
+        raise InputError(
+            f"{listed} lists {len(identities):,} identities, but {weights} has {len(centres):,} class centres; "
+            "give the list that belongs to it, or set centres_from to means"
+        )
+    row = {name.strip(): number for number, name in enumerate(identities)}
+    if len(row) < len(identities):
+        twice = next(name for number, name in enumerate(identities) if row[name.strip()] != number)
+        raise InputError(f"{listed} lists {twice.strip()} twice; give each class centre an identity of its own")
+    missing = [name for name in names if str(name) not in row]
+    if missing:
+        raise InputError(
+            f"{listed} lacks {len(missing)} of the {len(names)} training identities (first: {missing[0]}); use the "
+            "same names, or set centres_from to means"
+        )
+    return centres[[row[str(name)] for name in names]].float()
+
+
+def _means(state: TrainingState, faces: FaceData, each: int) -> Tensor:
+    """(C · ``each``, D): the mean, of any length, of each identity's groups of faces."""
+    people = len(faces.train.names)
+    rows = dealt_out(faces.train.named_targets, each)
+    sums = _sums_of_rows(state, faces, rows, people * each).unflatten(0, (people, each))
     lost = (sums == 0).all(2).all(1).nonzero()
     if len(lost):
         raise InputError(f"no face of {faces.train.names[lost[0]]} can be read; leave it out of the training CSV")
     empty = (sums == 0).all(2, keepdim=True)
-    sums = torch.where(empty, sums.sum(1, keepdim=True), sums)
-    criterion.start_centres_at(F.normalize(sums, dim=2).flatten(0, 1))
+    return torch.where(empty, sums.sum(1, keepdim=True), sums).flatten(0, 1)
 
 
 def dealt_out(targets: np.ndarray, each: int) -> np.ndarray:

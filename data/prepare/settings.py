@@ -48,8 +48,8 @@ class PrepareSettings:
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
     landmarks: Landmarks = LANDMARKS
-    """Whose five points faces are aligned by. network: those of a landmark network that looks through masks
-    (data.landmarks). detector: the detector's own."""
+    """Whose five points faces are aligned by. network: those that a small network
+    predicts under masks (data.landmarks). detector: the detector's own."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""

@@ -75,7 +75,7 @@ def read_pairs_file(path: Path) -> list[SourcePair]:
     A last column may say 1 (same) or 0; of paths without one, those in folders of one name are the same person. A head
     line is passed over. Raises InputError with the line that is wrong.
     """
-    rows = [(number, _fields(line)) for number, line in _lines(path)]
+    rows = [(number, _fields(line)) for number, line in text_lines(path)]
     if rows and _is_head(rows[0][1]):
         rows = rows[1:]
     if not rows:
@@ -131,7 +131,7 @@ def _pair(fields: list[str], labelled: bool, where: str) -> SourcePair:
 def read_mask_labels(path: Path) -> dict[str, str]:
     """``person/number`` → mask type of each line ``name, number, mask type``. Raises InputError."""
     labels = {}
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         fields = [field.strip() for field in line.split(",")]
         if len(fields) != 3 or not fields[1].isdigit():
             raise InputError(f"{path}, line {number}: {line[:60]!r} is not 'name, number, mask type'")
@@ -159,7 +159,8 @@ def apply_mask_labels(source: Source, path: Path) -> Source:
     return replace(source, pictures=pictures)
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
+def text_lines(path: Path) -> list[tuple[int, str]]:
+    """Number and text of each line that is not empty. Raises InputError if it can't be read as text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

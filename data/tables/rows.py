@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from data.tables.pack_file import SUFFIX, Pack
-from data.tables.targets import refuse_numbers_in_two_forms, tidy_targets
+from data.tables.targets import refuse_numbers_in_two_forms, tidy_targets, warn_of_names_in_two_cases
 from runtime.errors import InputError
 from runtime.files import replace_file
 
@@ -32,7 +32,9 @@ def read_rows(path: Path, columns: list[str], categories: Sequence[str] = ()) ->
     targets = [name for name in ("target", "pair_target") if name in frame]
     for name in targets:
         frame[name] = tidy_targets(frame[name])
-    refuse_numbers_in_two_forms((target for name in targets for target in frame[name].unique()), str(path))
+    people = {target for name in targets for target in frame[name].unique()}
+    refuse_numbers_in_two_forms(people, str(path))
+    warn_of_names_in_two_cases(people, str(path))
     return frame
 
 

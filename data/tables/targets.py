@@ -1,6 +1,7 @@
 """Names of people as tables have them: tidied, and refused if one person may stand there under two."""
 
 import re
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -56,6 +57,22 @@ def refuse_numbers_in_two_forms(targets: Iterable[str], table: str) -> None:
         raise InputError(
             f"{table}: {' and '.join(twice[0])} are one number in two forms{more}, and may be one person; write each "
             "person's target in one way, or put a letter before it"
+        )
+
+
+def warn_of_names_in_two_cases(targets: Iterable[str], table: str) -> None:
+    """Say so on stderr if names differ in capitals alone: they count as two people, and may be one."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for target in set(targets):
+        if isinstance(target, str):
+            forms[target.casefold()].add(target)
+    twice = sorted(sorted(found) for found in forms.values() if len(found) > 1)
+    if twice:
+        more = f" (and {len(twice) - 1} more such names)" if len(twice) > 1 else ""
+        print(
+            f"warning: {table}: {' and '.join(twice[0])} count as different people{more}; if they are one, write the "
+            "name in one way",
+            file=sys.stderr,
         )
 
 

@@ -37,7 +37,7 @@ class GroupSettings:
     """Which network, which photographs."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone also vggface2."""
     photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTOS…")]
     """Photographs, and folders of them."""
     out: Path = Path("groups")
@@ -48,7 +48,7 @@ class GroupSettings:
     """Mean distance up to which two groups of faces are one person; otherwise 0.9 of the one stored in the checkpoint,
     which is chosen for pairs."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     detector: str = "mtcnn"
     """What finds the faces: mtcnn, yunet, or an ONNX file of YuNet's kind."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -43,7 +43,7 @@ class IdentifySettings:
     """Which network, whom to enrol, whom to recognise."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone also vggface2."""
     gallery: Path | None = None
     """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None
@@ -59,7 +59,7 @@ class IdentifySettings:
     remove: tuple[str, ...] = ()
     """People to forget before anything else."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     threshold: float | None = None
     """Distance up to which a face is accepted; otherwise the one stored in the checkpoint."""
     out: Path | None = None

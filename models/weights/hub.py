@@ -1,12 +1,22 @@
 """Weights by their name on the Hugging Face Hub: ``hf:OWNER/NAME[/FILE][@REVISION]``."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
-from huggingface_hub import hf_hub_download, list_repo_files
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    list_repo_files,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import logging
 
 from runtime.errors import InputError
 
@@ -53,15 +63,16 @@ def fetch(name: str) -> Path:
     if wanted.put_at.is_file():
         return wanted.put_at
     try:
-        path = _download(wanted, wanted.file)
-        for config in _CONFIGS:
-            _download_if_there(wanted, str(PurePosixPath(wanted.file).with_name(config)))
-    except _FAILED as error:
+        with _quiet():
+            path = _download(wanted, wanted.file)
+            for config in _CONFIGS:
+                _download_if_there(wanted, str(PurePosixPath(wanted.file).with_name(config)))
+    except Exception as error:  # of the library for HTTP that huggingface_hub uses, another one in each generation
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise InputError(f"{wanted.repository} has no {wanted.file}; {_files(wanted)}") from None
         raise InputError(
             f"{name} is not here and can't be downloaded ({type(error).__name__}); get {wanted} and put it at "
-            f"{wanted.put_at}"
+            f"{wanted.put_at}, with {' or '.join(_CONFIGS)} beside it if the repository has one"
         ) from None
     return path
 
@@ -73,10 +84,28 @@ def revision_of(path: Path) -> str | None:
 
 
 def _download(wanted: HubFile, file: str) -> Path:
+    if try_to_load_from_cache(wanted.repository, file, revision=wanted.revision) is None:
+        # Fails at once without a network, for which hf_hub_download would wait half a minute. That there is no such
+        # file is left to hf_hub_download, which remembers it.
+        with suppress(EntryNotFoundError):
+            get_hf_file_metadata(hf_hub_url(wanted.repository, file, revision=wanted.revision))
     return Path(hf_hub_download(wanted.repository, file, revision=wanted.revision))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without huggingface_hub's own lines about a network that is not there: the error says it in one."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
 def _download_if_there(wanted: HubFile, file: str) -> None:
+    if try_to_load_from_cache(wanted.repository, file, revision=wanted.revision) is _CACHED_NO_EXIST:
+        return  # an earlier download was told so, and there may be no network now
     try:
         _download(wanted, file)
     except LocalEntryNotFoundError:  # no network: the colours would be guessed

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from models.backbones import mobilefacenet
 
-FACENET = "InceptionResnetV1 of facenet-pytorch"  # its kind in words
+FACENET_KIND = "InceptionResnetV1 of facenet-pytorch"  # its kind in words
 
 # (x − 127.5) / 128 on the scale 0 … 255.
 _SYMMETRIC = {"mean": [0.5, 0.5, 0.5], "std": [128 / 255, 128 / 255, 128 / 255]}

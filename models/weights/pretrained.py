@@ -11,7 +11,7 @@ from models.backbones.by_name import SERESNEXT101, check_backbone
 from models.backbones.timm_networks import TIMM_PREFIX
 from models.tail import same_pooling
 from models.weights.hub import PREFIX, revision_of
-from models.weights.imported import FACENET, FACENET_PREPROCESSING, Imported
+from models.weights.imported import FACENET_KIND, FACENET_PREPROCESSING, Imported
 from models.weights.known import FACENET_FILES, NONE, find_weights, known_weights
 from models.weights.names import BACKBONE
 from models.weights.read import recognise_file, unknown_network
@@ -33,7 +33,7 @@ def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
     if pretrained in FACENET_FILES and pretrained in known_weights(backbone):
         return dict(FACENET_PREPROCESSING)
     path, network = open_pretrained(backbone, pretrained)
-    if network.kind == FACENET and path.name not in FACENET_FILES.values():
+    if network.kind == FACENET_KIND and path.name not in FACENET_FILES.values():
         return None
     return network.preprocessing and dict(network.preprocessing)
 

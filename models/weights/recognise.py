@@ -11,7 +11,7 @@ from models.backbones import ir, iresnet, mobilefacenet
 from models.weights import names
 from models.weights.imported import (
     ARCFACE_PREPROCESSING,
-    FACENET,
+    FACENET_KIND,
     FACENET_PREPROCESSING,
     MOBILEFACENET_PREPROCESSING,
     Imported,
@@ -43,7 +43,7 @@ def recognise(state: Mapping[str, Tensor], path: Path, padded_for: int | None = 
 
 
 def _facenet(state: Mapping[str, Tensor], path: Path) -> Imported:
-    found = inception(state, FACENET, FACENET_PREPROCESSING)
+    found = inception(state, FACENET_KIND, FACENET_PREPROCESSING)
     remark = f"{path.name} does not say how its faces were made: taken to be as for facenet-pytorch's own weights"
     return replace(found, remarks=[remark], missing=("pooling.",))
 

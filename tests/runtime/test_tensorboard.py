@@ -1,7 +1,12 @@
+import resource
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from runtime import tensorboard
+from runtime.errors import InputError
 from runtime.tensorboard import PREVIEWED, Board
 
 events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -31,3 +36,23 @@ def test_histograms_hold_all_values_between_their_ends(tmp_path):
     value = histogram.histogram_value
     assert (histogram.step, value.num, value.min, value.max) == (3, 50, 0.25, 1.75)
     assert value.sum == pytest.approx(50.0)
+
+
+def test_a_disk_that_takes_no_more_is_said_once(tmp_path, monkeypatch):
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    tensorboard._print_no_errors_of_writers.__wrapped__()
+    board = Board(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(InputError, match="tensorboard"):
+            for step in range(20):
+                board.batch(step, torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8))
+                board.histograms(step, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    failing = threading.Thread(target=lambda: 1 / 0)
+    failing.start()
+    failing.join()
+    assert [error.exc_type for error in printed] == [ZeroDivisionError]

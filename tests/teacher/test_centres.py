@@ -15,10 +15,12 @@ from data.transforms import Preprocessing
 from eval.embed import Embedder
 from losses import ArcFaceLoss, ShardedArcFaceLoss
 from models.trained_model import open_model
+from models.weights.imported import Imported
+from models.weights.pretrained import Start
 from runtime.errors import InputError
 from runtime.processes.shards import Shard
 from runtime.training.state import Position
-from teacher.centres import start_centres
+from teacher.centres import centres_of_file, start_centres
 from teacher.distillation import Distillation
 from tests.engine import settings_of
 from tests.small_run import write_small_run
@@ -126,6 +128,35 @@ def test_unreadable_faces_are_left_out_and_an_identity_without_another_is_named(
         (broken / path).write_bytes(b"no image")
     with pytest.raises(InputError, match=f"no face of {first} can be read; leave it out"):
         start_centres(*scene(run, broken, head()))
+
+
+def test_centres_of_the_weight_file_go_to_the_identities_that_its_list_names(run, drawn_faces, tmp_path, monkeypatch):
+    names = sorted(pd.read_csv(drawn_faces / "train.csv")["target"].unique())
+    listed = ["Nobody", *reversed(names), "Somebody"]
+    (tmp_path / "people.txt").write_text("\n".join(map(str, listed)) + "\n")
+    centres = torch.randn(len(listed), 16, generator=torch.Generator().manual_seed(5))
+    network = Imported("a file", {}, {}, None, class_centres=centres)
+    monkeypatch.setattr("teacher.centres.open_pretrained", lambda *_: Start(tmp_path, network))
+    for criterion in (head(), head(sub_centres=2)):
+        start_centres(*scene(run, drawn_faces, criterion, centres_from=str(tmp_path / "people.txt")))
+        for row, weight in enumerate(criterion.weight.detach()):
+            own = centres[listed.index(names[row // criterion.sub_centres])]
+            np.testing.assert_allclose(weight, own / own.norm(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("centres", "lines", "said"),
+    [
+        (None, "Ann\nBob\n", "weights.ckpt brings no class centres; set centres_from to means"),
+        (torch.ones(3, 4), "Ann\nBob\n", "lists 2 identities, but weights.ckpt has 3 class centres"),
+        (torch.ones(2, 4), "Ann\nAnn\n", "lists Ann twice"),
+        (torch.ones(2, 4), "Ann\nCid\n", r"lacks 1 of the 2 training identities \(first: Bob\)"),
+    ],
+)
+def test_a_list_that_does_not_belong_to_the_centres_is_refused(tmp_path, centres, lines, said):
+    (tmp_path / "people.txt").write_text(lines)
+    with pytest.raises(InputError, match=said):
+        centres_of_file(centres, tmp_path / "people.txt", ["Ann", "Bob"], "weights.ckpt")
 
 
 def test_settings_that_leave_nothing_to_start_from_are_refused():

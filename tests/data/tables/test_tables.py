@@ -215,3 +215,17 @@ def test_rows_without_a_target_come_last_and_are_nobody(tmp_path):
     plain = _csv(tmp_path, "path,target,masked\na.jpg,a,0\nu.jpg,,0\nb.jpg,b,0\nc.jpg,b,1\nv.jpg,,1\n")
     chosen = choose_faces(read_train_csv(plain), "plain")
     assert [chosen.paths[i] for i in range(3)] == ["a.jpg", "b.jpg", "u.jpg"] and chosen.targets.tolist() == [0, 1, -1]
+
+
+def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, capsys):
+    table = tmp_path / "pairs.csv"
+    table.write_text(
+        "path,target,pair_path,pair_target\na.png,Ann,b.png,ANN\nc.png,Bob,d.png,Bob\ne.png,BOB,f.png,Cid\n"
+    )
+    pairs = read_pair_csvs([table])
+    assert pairs.same.tolist() == [False, True, False]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "ANN and Ann count as different people (and 1 more such names)" in said
+    table.write_text("path,target\na.png,Ann\nb.png,Bob\n")
+    read_train_csv(table)
+    assert not capsys.readouterr().err

@@ -1,14 +1,18 @@
 """Names of the Hugging Face Hub: found, downloaded with the config beside them, and one line without a network."""
 
 import hashlib
+import socket
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from models import start_of, weights_preprocessing
+from models.trained_model import network_digest, open_model
 from models.weights import hub
 from models.weights.hub import HubFile, fetch
 from tests.models.upstream import DEPTHS, ir_tensors
@@ -41,6 +45,7 @@ def published(home, monkeypatch) -> Path:
         return str(snapshot / file)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url: url)
     monkeypatch.setattr(hub, "list_repo_files", lambda *_, **__: ["README.md", "model.safetensors"])
     return snapshot
 
@@ -81,11 +86,14 @@ def test_a_file_that_a_repository_lacks_gets_one_line(published):
     assert message == f"{REPOSITORY} has no model.pt; it has model.safetensors"
 
 
-def test_without_a_network_the_line_says_which_file_goes_where(home, monkeypatch):
-    def fail(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no network")
+def test_without_a_network_the_line_says_at_once_which_file_goes_where(home, monkeypatch, caplog):
+    """No name can be resolved: what huggingface_hub makes of it is its own."""
 
-    monkeypatch.setattr(hub, "hf_hub_download", fail)
+    def unknown(host: str, *_: object, **__: object) -> list:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited for a network"))
     name = "hf:owner/network/backbone.pth@v2"
     place = home / "torch" / "hub" / "checkpoints" / "hf" / "owner" / "network" / "v2" / "backbone.pth"
     message = one_line(lambda: fetch(name))
@@ -93,3 +101,39 @@ def test_without_a_network_the_line_says_which_file_goes_where(home, monkeypatch
     place.parent.mkdir(parents=True)
     place.touch()
     assert fetch(name) == place
+    assert not caplog.records
+
+
+def test_without_a_network_cached_weights_without_a_config_are_found_again(published, monkeypatch):
+    """The cache as huggingface_hub leaves it after it was told that there is no such file."""
+    cache = published.parents[1] / "hub"
+    repository = cache / f"models--{REPOSITORY.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    absent = repository / ".no_exist" / COMMIT
+    absent.mkdir(parents=True)
+    for config in ("config.json", "model.yaml"):
+        (absent / config).touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+    def cached(_: str, file: str, revision: str) -> str:
+        if file != "model.safetensors":
+            raise LocalEntryNotFoundError("no network")
+        return str(published / file)
+
+    monkeypatch.setattr(hub, "hf_hub_download", cached)
+    assert fetch(f"hf:{REPOSITORY}") == published / "model.safetensors"
+
+
+def test_weights_are_opened_without_the_name_of_their_backbone(published, tmp_path):
+    weights = published / "model.safetensors"
+    by_name, by_file = open_model(f"hf:{REPOSITORY}"), open_model(str(weights))
+    named = open_model(str(weights), "ir_18")
+    for opened in (by_name, by_file):
+        assert opened.preprocessing == named.preprocessing and opened.threshold is None
+        pairs = zip(opened.model.state_dict().values(), named.model.state_dict().values(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+    assert network_digest(f"hf:{REPOSITORY}") == hashlib.sha256(weights.read_bytes()).hexdigest()
+    save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    message = one_line(lambda: open_model(str(tmp_path / "other.safetensors")))
+    assert "weights of a network that is not known; say which it is with --backbone" in message
