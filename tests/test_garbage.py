@@ -52,7 +52,11 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "eval.audit": ("run train.csv --root faces --out new", ["train.csv", "run/best.pt"]),
     "eval.benchmark": ("run --sets sets --out new --twins none --jobs 1", ["sets/agedb.bin", "run/best.pt"]),
     "eval.compare": ("tested other --out new", ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"]),
+<<<<<<< HEAD
     "eval.compare benchmarks": ("one.json two.json --out new", ["one.json"]),
+=======
+    "eval.far_faces": ("run train.csv --root faces --out new.csv", ["train.csv", "run/best.pt"]),
+>>>>>>> loss
     "eval.group": ("run people --out new", ["run/best.pt"]),
     "eval.identify": ("run --probe people --people people.npz", ["people.npz", "run/best.pt"]),
     "eval.identify photos": ("run --photos a.jpg --people people.npz", ["people.npz"]),
@@ -89,6 +93,7 @@ def scene(drawn_faces, tmp_path_factory) -> Path:
         shutil.copy(drawn_faces / name, folder / name)
     pack_csv(folder / "test.csv", folder / "test.pack", root=folder / "faces")
     write_small_run(folder / "run")
+    _give_centres(folder / "run" / "best.pt", sorted(set(pd.read_csv(folder / "train.csv")["target"])))
     shutil.copy(PUBLISHED / "demo_arcface_s0" / "config.json", folder / "run")
     write(network([("Sub", 127.5), ("Mul", 1 / 128)]), folder / "theirs.onnx")
     torch.save(torch.load(folder / "run/best.pt", weights_only=True)["model"], folder / "theirs.pt")
@@ -113,6 +118,13 @@ def scene(drawn_faces, tmp_path_factory) -> Path:
     rows = {"person": np.array(["a"]), "picture": np.array(["b"]), "embeddings": np.ones((1, 16), np.float32)}
     np.savez(folder / "people.npz", network=np.array("another"), **rows)
     return folder
+
+
+def _give_centres(checkpoint: Path, people: list[str]) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    centres = torch.randn(2 * len(people), 16, generator=torch.Generator().manual_seed(0))
+    content |= {"criterion": {"weight": centres}, "identities": people}
+    save_checkpoint(checkpoint, {key: value for key, value in content.items() if key != "format"})
 
 
 # ==== garbage ====

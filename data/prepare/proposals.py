@@ -43,12 +43,12 @@ def apply_proposals(faces: pd.DataFrame, proposals: pd.DataFrame) -> tuple[pd.Da
     Faces are removed and moved first; then people are merged, along chains too (a into b, b into c).
     """
     faces = faces.copy()
-    photo = faces["path"].map(_photo)
+    photo = faces["path"].map(photo_of)
     used = 0
     for row in proposals.to_dict("records"):
         if row["action"] == "merge":
             continue
-        here = photo == _photo(row["path"])
+        here = photo == photo_of(row["path"])
         used += bool(here.any())
         if row["action"] == "move":
             faces.loc[here, "target"] = row["new_target"]
@@ -61,7 +61,7 @@ def apply_proposals(faces: pd.DataFrame, proposals: pd.DataFrame) -> tuple[pd.Da
     return faces.reset_index(drop=True), used
 
 
-def _photo(path: str) -> str:
+def photo_of(path: str) -> str:
     """The part that plain/X and masked/X share."""
     kind, slash, rest = path.partition("/")
     return rest if slash and kind in ("plain", "masked") else path

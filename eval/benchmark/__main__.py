@@ -1,7 +1,7 @@
 """The field's test sets by their published protocols, plain and masked.
 
     python -m eval.benchmark results/RUN --sets DIR
-    python -m eval.benchmark WEIGHTS.safetensors --backbone mobilefacenet --sets DIR --only lfw cplfw
+    python -m eval.benchmark WEIGHTS.safetensors --sets DIR --only lfw cplfw
     python -m eval.benchmark FILE.onnx --sets DIR --out benchmark
 
 DIR holds any of: InsightFace's .bin files, LFW with pairs.txt, CALFW and CPLFW with their lists, MFR2, IJB-B, IJB-C,
@@ -31,7 +31,7 @@ class BenchmarkSettings:
     """The network, the sets, and where the results go."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """A run folder (its best.pt), a checkpoint, an ONNX file, or published face weights together with --backbone."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone vggface2."""
     sets: Path
     """Folder of test sets; docs/benchmarks.md says how each looks."""
     only: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class BenchmarkSettings:
     out: Path | None = None
     """Folder for the results; otherwise benchmark in the run folder, or in the working folder."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     twins: Twins = "before"
     """Simulated masks on the photographs of plain sets: drawn before alignment, after it, both, or none. Pictures that
     come aligned are always masked as they are."""

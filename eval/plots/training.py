@@ -138,8 +138,8 @@ def lengths_figure(history: Sequence[dict], *, run: str) -> Figure:
     ratio = history[-1]["length_masked"] / max(history[-1]["length_plain"], 1e-9)
     headline(
         figure,
-        f"Embeddings of masked faces are {ratio:.2f} times as long as of plain ones",
-        f"mean length before normalising, from which AdaFace and MagFace read quality   ·   {run}",
+        f"Masked faces: {ratio:.2f} times the length of plain ones",
+        f"mean length of embeddings before normalising   ·   {run}",
     )
     axes = figure.add_subplot()
     for line_number, name in enumerate(("plain", "masked")):

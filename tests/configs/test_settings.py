@@ -155,7 +155,8 @@ def test_the_two_scripts_differ_in_objective_sampler_and_numbers_alone():
     arcface, triplet = ({f.name for f in dataclasses.fields(s.SETTINGS)} for s in SCRIPTS)
     assert arcface - triplet == {
         "batch_size", "balanced", "scale", "margin_kind", "sub_centres", "sampled_share", "shard_classes",
-        "focal_gamma", "frequency_weights", "label_smoothing", "margin_warmup_epochs", "centres_from",
+        "focal_gamma", "frequency_weights", "label_smoothing", "margin_warmup_epochs", "centres_from", "length_effect",
+            "largest_margin", "length_range", "length_weight",
     }  # fmt: skip
     assert triplet - arcface == {
         "people_per_batch", "images_per_person", "epoch_mode", "mining", "squared", "allow_saturating_margin"

@@ -211,7 +211,7 @@ def test_lengths_of_plain_and_masked_faces_stand_beside_each_other():
     figure = lengths_figure(history, run="run")
     (axes,) = figure.axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[21, 22], [11, 11]]
-    assert "Embeddings of masked faces are 0.50 times as long as of plain ones" in texts(figure)
+    assert "Masked faces: 0.50 times the length of plain ones" in texts(figure)
 
 
 # ---- test_result.png ----

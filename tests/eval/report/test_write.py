@@ -64,7 +64,7 @@ def test_the_report_has_every_part_and_the_figures_of_the_run(finished_runs):
         shares = [f"({count / sum(row) * 100:.1f} %)" for count in row]
         assert f"| {row[0]} | {shares[0]} | {row[1]} | {shares[1]} |" in found
     pictures = [asked for asked in read(run).asked if asked.startswith("data:image/png;base64,")]
-    assert len(pictures) == 3 + 1 + 2 + 2  # test, worst pairs, curves, distances of the first epoch and of the one kept
+    assert len(pictures) == 3 + 2 + 2 + 2  # test, worst pairs, curves, distances of the first epoch and of the one kept
 
 
 def test_nothing_is_asked_of_any_network_and_nothing_runs(finished_runs):
@@ -215,7 +215,7 @@ def test_a_browser_opens_the_report_without_a_word_of_complaint(finished_runs, t
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     seen = json.loads(re.search(r'data-seen="([^"]*)"', ended.stdout)[1].replace("&quot;", '"'))
     assert "CONSOLE" not in ended.stderr
-    assert seen["images"] == 8 and seen["broken"] == 0
+    assert seen["images"] == 9 and seen["broken"] == 0
     assert seen["wide"] <= width and seen["wideAfter"] <= width and seen["fit"]
     assert seen["tallest"] < 70  # no name is broken into letters
     assert (seen["larger"] > width) is (width < 500)  # a tap on a phone
