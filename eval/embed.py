@@ -130,9 +130,8 @@ class Embedder:
     def __init__(
         self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int | None = None
     ) -> None:
-        """Load ``run``: a run folder (its best.pt), a checkpoint, an ONNX file, or with ``backbone``
-        (``mobilefacenet``, ``inception_resnet_v1``) a file of published face weights. ``device``: auto, cpu or cuda (an
-        ONNX file runs on the CPU). ``detector``: what finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's
+        """Load ``run``: a run folder (its best.pt), a checkpoint, an ONNX or weight file, or with
+        ``backbone`` weights by name (``vggface2``). ``device``: auto, cpu or cuda (an ONNX file runs on the CPU). ``detector``: what finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's
         kind. ``least_face``: side in pixels of the smallest face that is taken from a photograph; None:
         ``smallest_face``; 0: any.
 

@@ -52,11 +52,8 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "eval.audit": ("run train.csv --root faces --out new", ["train.csv", "run/best.pt"]),
     "eval.benchmark": ("run --sets sets --out new --twins none --jobs 1", ["sets/agedb.bin", "run/best.pt"]),
     "eval.compare": ("tested other --out new", ["tested/config.json", "tested/metrics.json", "tested/log.jsonl"]),
-<<<<<<< HEAD
     "eval.compare benchmarks": ("one.json two.json --out new", ["one.json"]),
-=======
     "eval.far_faces": ("run train.csv --root faces --out new.csv", ["train.csv", "run/best.pt"]),
->>>>>>> loss
     "eval.group": ("run people --out new", ["run/best.pt"]),
     "eval.identify": ("run --probe people --people people.npz", ["people.npz", "run/best.pt"]),
     "eval.identify photos": ("run --photos a.jpg --people people.npz", ["people.npz"]),

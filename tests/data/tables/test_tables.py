@@ -201,7 +201,6 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     assert len(read_train_csv(tmp_path / "nameless.csv").targets) == 2, "two indices without names are no harm"
 
 
-<<<<<<< HEAD
 def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, capsys):
     table = tmp_path / "pairs.csv"
     table.write_text(
@@ -216,8 +215,6 @@ def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, c
     assert not capsys.readouterr().err
 
 
-=======
->>>>>>> loss
 def test_rows_without_a_target_come_last_and_are_nobody(tmp_path):
     text = "path,target,masked\nu1.jpg,,0\na.jpg,b,0\nu2.jpg, ,1\nb.jpg,a,1\na2.jpg,b,1\nb.jpg,,0\n"
     table = read_train_csv(_csv(tmp_path, text))
@@ -232,20 +229,3 @@ def test_rows_without_a_target_come_last_and_are_nobody(tmp_path):
     plain = _csv(tmp_path, "path,target,masked\na.jpg,a,0\nu.jpg,,0\nb.jpg,b,0\nc.jpg,b,1\nv.jpg,,1\n")
     chosen = choose_faces(read_train_csv(plain), "plain")
     assert [chosen.paths[i] for i in range(3)] == ["a.jpg", "b.jpg", "u.jpg"] and chosen.targets.tolist() == [0, 1, -1]
-<<<<<<< HEAD
-=======
-
-
-def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, capsys):
-    table = tmp_path / "pairs.csv"
-    table.write_text(
-        "path,target,pair_path,pair_target\na.png,Ann,b.png,ANN\nc.png,Bob,d.png,Bob\ne.png,BOB,f.png,Cid\n"
-    )
-    pairs = read_pair_csvs([table])
-    assert pairs.same.tolist() == [False, True, False]
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "ANN and Ann count as different people (and 1 more such names)" in said
-    table.write_text("path,target\na.png,Ann\nb.png,Bob\n")
-    read_train_csv(table)
-    assert not capsys.readouterr().err
->>>>>>> loss
