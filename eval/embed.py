@@ -130,10 +130,10 @@ class Embedder:
     def __init__(
         self, run: str, backbone: str = "", device: str = "auto", detector: str = MTCNN, least_face: int | None = None
     ) -> None:
-        """Load ``run``: a run folder (its best.pt), a checkpoint, an ONNX or weight file, or with
-        ``backbone`` weights by name (``vggface2``). ``device``: auto, cpu or cuda (an ONNX file runs on the CPU). ``detector``: what finds the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's
-        kind. ``least_face``: side in pixels of the smallest face that is taken from a photograph; None:
-        ``smallest_face``; 0: any.
+        """Load ``run``: a run folder (its best.pt), a checkpoint, an ONNX or weight file, or with ``backbone`` weights
+        by name (``vggface2``). ``device``: auto, cpu or cuda (an ONNX file runs on the CPU). ``detector``: what finds
+        the faces, ``mtcnn``, ``yunet`` or an ONNX file of YuNet's kind. ``least_face``: side in pixels of the smallest
+        face that is taken from a photograph; None: ``smallest_face``; 0: any.
 
         Raises InputError (a ValueError of one line) where it is missing, damaged or of another architecture.
         """
