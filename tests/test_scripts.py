@@ -111,7 +111,10 @@ def test_a_run_trains_selects_tests_and_leaves_everything_in_its_folder(run, dra
     checkpoint = torch.load(folder / "best.pt", weights_only=True)
     assert (metrics["epoch"], metrics["threshold"]) == (best["epoch"], best["threshold"])
     assert checkpoint["threshold"] == best["threshold"]
-    assert checkpoint["least_face"] == metrics["least_face"] and f"smallest usable face: {metrics['least_face']} px" in said
+    assert (
+        checkpoint["least_face"] == metrics["least_face"]
+        and f"smallest usable face: {metrics['least_face']} px" in said
+    )
     assert checkpoint["identities"] == sorted(set(pd.read_csv(drawn_faces / "train.csv")["target"]))
 
     # The same figures come out of the stand-alone test of that checkpoint.

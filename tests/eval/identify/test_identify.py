@@ -232,4 +232,8 @@ def test_a_door_gets_a_page_and_figures_by_condition(run, drawn_faces, tmp_path)
     assert chosen["tpir"]["share"] == found["recognised"] and chosen["fpir"]["share"] == found["stranger_accepted"]
     assert whole["points"]["the stored threshold"]["threshold"] == 0.5
     page = (tmp_path / "identify.html").read_text()
-    assert "Open-set identification" in page and "the chosen threshold" in page and (tmp_path / "identify_det.png").is_file()
+    assert (
+        "Open-set identification" in page
+        and "the chosen threshold" in page
+        and (tmp_path / "identify_det.png").is_file()
+    )
