@@ -11,7 +11,7 @@ from data.alignment.detector import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
 from data.alignment.quality import sharpness, yaw
 from data.sources.read_image import UnreadableImage, read_image
-from data.tables.card import card_above, check_card
+from data.tables.card import card_above, check_card, is_masked
 from data.transforms import Crop, box_side, resize_face
 from runtime.errors import InputError
 
@@ -117,7 +117,7 @@ class PhotoReader:
         """
         name, image = opened(photo)
         if not isinstance(photo, np.ndarray) and is_aligned(Path(photo), image, self._crop):
-            return FacePhoto(resize_face(image, self._size), 1, "", masked=_worn(Path(photo)))
+            return FacePhoto(resize_face(image, self._size), 1, "", masked=is_masked(Path(photo)))
         surest, probability = None, 0.0
         for quarters, turned in SIDEWAYS.items():
             view = np.ascontiguousarray(np.rot90(image, quarters))
@@ -152,12 +152,6 @@ def is_aligned(photo: Path, image: np.ndarray, crop: Crop) -> bool:
     """Whether a card says so, and the picture is of its size: others may lie among them."""
     found = card_above(photo)
     return found is not None and image.shape[:2] == (found[0]["size"],) * 2 and bool(check_card(*found, crop))
-
-
-def _worn(photo: Path) -> bool | None:
-    """Whether a face made by data.prepare wears a mask: it lies in masked/ or in plain/ then."""
-    _, folder = card_above(photo)
-    return {"masked": True, "plain": False}.get(photo.absolute().relative_to(folder).parts[0])
 
 
 def opened(photo: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

@@ -45,6 +45,22 @@ def card_above(photo: Path) -> tuple[dict, Path] | None:
     return None
 
 
+def prepared_as(face: Path) -> tuple[Path, str, str] | None:
+    """Of a face made by data.prepare: the folder with the card, "plain" or "masked" (or "" if it lies in neither), and
+    its path below that; None if there is no card above it."""
+    found = card_above(face)
+    if found is None:
+        return None
+    kind, _, rest = face.absolute().relative_to(found[1]).as_posix().partition("/")
+    return found[1], kind if kind in ("plain", "masked") else "", rest
+
+
+def is_masked(face: Path) -> bool | None:
+    """Whether a face made by data.prepare wears a mask: it lies in masked/ or in plain/ then. None: nobody says."""
+    found = prepared_as(face)
+    return None if found is None else {"masked": True, "plain": False}.get(found[1])
+
+
 def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment | None = None) -> int | None:
     """The size in pixels that the card of the faces at ``place`` states, None if they have none.
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from data.tables.card import card_above
+from data.tables.card import prepared_as
 from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
 from eval.identify.door_figures import DoorProbes
@@ -190,11 +190,10 @@ def _contents(file: Path) -> set[str]:
 
     The masked copy of an enrolled photograph would be recognised by its background.
     """
-    found, files = card_above(file), [file]
-    if found is not None:
-        kind, _, rest = file.absolute().relative_to(found[1]).as_posix().partition("/")
-        if kind in ("plain", "masked"):
-            files = [found[1] / each / rest for each in ("plain", "masked")]
+    found, files = prepared_as(file), [file]
+    if found and found[1]:
+        folder, _, rest = found
+        files = [folder / kind / rest for kind in ("plain", "masked")]
     return {_digest(each) for each in files if each.is_file()}
 
 

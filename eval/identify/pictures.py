@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data.alignment.photos import FacePhoto
 from data.datasets import image_loader
 from data.sources.folders import list_folder
-from data.tables.card import CARD, check_card, read_dataset_card
+from data.tables.card import CARD, check_card, is_masked, read_dataset_card
 from eval.embed import Embedder
 from runtime.errors import InputError, in_one_line
 
@@ -58,19 +58,13 @@ def list_pictures(folder: Path, most: int = 0) -> list[Picture]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; it needs one sub-folder per person")
     listed, times = [], Counter()
+    # Nobody measures it: a folder within says so, or the folder of data.prepare that this is.
+    worn = is_masked(folder.resolve() / "any")
     for file in list_folder(folder).pictures:
         times[file.person] += 1
         if not most or times[file.person] <= most:
-            listed.append(Picture(file.person, file.path, _worn(folder, file.masked)))
+            listed.append(Picture(file.person, file.path, True if file.masked else worn))
     return listed
-
-
-def _worn(folder: Path, said: bool) -> bool | None:
-    """Nobody measures it: a folder within says so, or the folder of data.prepare that this is."""
-    if said:
-        return True
-    prepared = (folder.resolve().parent / CARD).is_file()
-    return {"masked": True, "plain": False}.get(folder.resolve().name) if prepared else None
 
 
 def embed_pictures(embedder: Embedder, folder: Path, listed: list[Picture]) -> Embedded:
