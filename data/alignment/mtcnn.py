@@ -11,9 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 # Least face probability after the proposal, refinement and output networks; facenet-pytorch's defaults.
 THRESHOLDS = (0.6, 0.7, 0.7)
@@ -25,6 +23,8 @@ class Cascade:
     """Finds all faces of equally large pictures."""
 
     def __init__(self) -> None:
+        from facenet_pytorch import MTCNN  # and torchvision: seconds, which commands that find no face are spared
+
         networks = MTCNN().eval()
         self._proposal, self._refinement, self._output = (
             network.to(memory_format=torch.channels_last) for network in (networks.pnet, networks.rnet, networks.onet)
@@ -61,7 +61,7 @@ class Cascade:
             found.append(_candidates(shifts, scores[:, 1], scale, least))
             scale *= factor
         boxes, shifts, scores, owners = (torch.cat(parts) for parts in zip(*found, strict=True))
-        keep = batched_nms(boxes, scores, owners, 0.7)
+        keep = _batched_nms(boxes, scores, owners, 0.7)
         return _square(_shifted(boxes[keep], shifts[keep])).numpy(), owners[keep].numpy()
 
     def _refine(
@@ -72,7 +72,7 @@ class Cascade:
         shifts, scores = _in_chunks(self._refinement, _windows(images, boxes, owners, 24))
         sure = scores[:, 1] > least
         kept, group = torch.from_numpy(boxes)[sure], torch.from_numpy(owners)[sure]
-        keep = batched_nms(kept, scores[sure, 1], group, 0.7)
+        keep = _batched_nms(kept, scores[sure, 1], group, 0.7)
         return _square(_shifted(kept[keep], shifts[sure][keep])).numpy(), group[keep].numpy()
 
     def _finish(
@@ -91,6 +91,12 @@ class Cascade:
         return boxes.numpy()[keep], score.numpy()[keep], landmarks.numpy()[keep], group.numpy()[keep]
 
 
+def _batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, limit: float) -> Tensor:
+    from torchvision.ops import batched_nms
+
+    return batched_nms(boxes, scores, groups, limit)
+
+
 def _tensor(images: np.ndarray) -> Tensor:
     """uint8 (B, H, W, 3) → float32 (B, 3, H, W), channels innermost in memory, about −1 … 1."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().sub_(127.5).mul_(1 / 128)
@@ -107,7 +113,7 @@ def _candidates(shifts: Tensor, scores: Tensor, scale: float, least: float) -> t
     corner = torch.stack([column, row], 1) * _STRIDE
     boxes = torch.cat([(corner + 1) / scale, (corner + _CELL) / scale], 1).floor()
     score = scores[owner, row, column]
-    keep = batched_nms(boxes, score, owner, 0.5)
+    keep = _batched_nms(boxes, score, owner, 0.5)
     return boxes[keep], shifts[owner, :, row, column][keep], score[keep], owner[keep]
 
 
