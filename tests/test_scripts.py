@@ -97,7 +97,6 @@ def _log(run_folder):
     ("script", "objective", "figure"),
     [
         ("main_arcface.py", ["--margin-kind", "adaface", "--margin", "0.4"], "train_accuracy"),
-        ("main_arcface.py", ["--margin-kind", "magface", "--length-range", "2", "20"], "train_accuracy"),
         ("main_triplet.py", ["--mining", "self_restrained"], "restrained"),
     ],
 )
