@@ -26,7 +26,7 @@ class SameSettings:
     """Two photographs and the network that compares them."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone vggface2."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME, or vggface2 (--backbone)."""
     a: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="A.jpg")]
     """A photograph."""
     b: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="B.jpg")]

@@ -40,7 +40,7 @@ class VerifySettings:
     """The model and the pairs to test."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone vggface2."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME, or vggface2 (--backbone)."""
     pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS.csv")]
     """Pair CSV: path,pair_path and target,pair_target, or same in their place."""
     root: Path

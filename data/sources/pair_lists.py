@@ -77,7 +77,7 @@ def list_folds(path: Path, pairs: Sequence[SourcePair]) -> np.ndarray | None:
 
     None without such a line. Raises InputError if the list is not what that line says.
     """
-    head = path.read_text(encoding="utf-8-sig").split("\n", 1)[0].split()
+    head = text_lines(path)[0][1].split()
     if len(head) != 2 or not all(number.isdigit() for number in head):
         return None
     sets, each = map(int, head)

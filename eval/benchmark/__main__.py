@@ -31,7 +31,7 @@ class BenchmarkSettings:
     """The network, the sets, and where the results go."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone vggface2."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME, or vggface2 (--backbone)."""
     sets: Path
     """Folder of test sets; docs/benchmarks.md says how each looks."""
     only: tuple[str, ...] = ()
@@ -70,11 +70,13 @@ def benchmark(settings: BenchmarkSettings) -> list[Result]:
     for each in found:
         try:
             results += each.run(work)
+            write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
         except InputError as error:
             failed[each.name] = str(error)
             print(in_one_line(f"{each.name} is passed over: {error}"))
     if not results:
-        raise InputError(f"no set could be evaluated; the first: {next(iter(failed.values()))}")
+        name, reason = next(iter(failed.items()))
+        raise InputError(f"no set could be evaluated; {name}: {reason}")
     write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
     write_page(output_folder(settings), Path(settings.model).resolve().name, results, failed)
     return results

@@ -5,46 +5,73 @@ from pathlib import Path
 
 from eval.benchmark import ijb, mask_plain
 from eval.benchmark.contract import BenchmarkSet
-from eval.benchmark.pair_lists import find_bins, find_csvs, find_lists
-from runtime.errors import InputError
+from eval.benchmark.pair_lists import find_bin, find_csv, find_lists
+from runtime.errors import InputError, in_one_line
 
 Finder = Callable[[Path], list[BenchmarkSet]]
 
 # Of sets that are a folder: it belongs to the first that recognises it, with all folders under it.
 FOLDER_FINDERS: Sequence[Finder] = (ijb.find, find_lists, mask_plain.find)
 # Of sets that are a file among others.
-FILE_FINDERS: Sequence[Finder] = (find_bins, find_csvs)
+FILE_FINDERS: Sequence[Finder] = (find_bin, find_csv)
 
 # Sets lie in the folder itself, or one or two levels down.
 _DEPTH = 2
 
 
 def find_sets(folder: Path, only: Sequence[str] = ()) -> list[BenchmarkSet]:
-    """The sets of a folder, by name, those named in ``only`` alone unless it is empty.
+    """The sets of a folder, by name, those named in ``only`` (in any case) alone unless it is empty.
 
-    Raises InputError: no such folder, no set in it, two of one name, a damaged one, a name in ``only`` that none has.
+    A damaged set is passed over, with a line, if all that ``only`` names are there. Raises InputError: no such folder,
+    no set in it, two wanted ones of one name, a damaged one, a name in ``only`` that none has.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give the one that holds the test sets")
+    damaged: list[InputError] = []
     found: dict[str, BenchmarkSet] = {}
-    for each in _walk(folder, _DEPTH):
-        if each.name in found:
+    wanted = {name.casefold() for name in only}
+    for each in _walk(folder, _DEPTH, damaged):
+        name = each.name.casefold()
+        if name in found and (not only or name in wanted):
             raise InputError(f"{folder} holds two sets named {each.name}; rename one of them, or move it elsewhere")
-        found[each.name] = each
+        found[name] = each
+    unknown = [name for name in only if name.casefold() not in found]
+    if damaged and (unknown or not only):
+        raise damaged[0]
+    for error in damaged:
+        print(in_one_line(f"passed over: {error}"))
     if not found:
         raise InputError(f"no test set in {folder}; docs/benchmarks.md says how the folder of each set looks")
-    unknown = [name for name in only if name not in found]
     if unknown:
-        raise InputError(f"--only {unknown[0]}: no such set in {folder}, which holds {', '.join(sorted(found))}")
-    return [found[name] for name in sorted(found) if not only or name in only]
+        names = ", ".join(sorted(each.name for each in found.values()))
+        raise InputError(f"--only {unknown[0]}: no such set in {folder}, which holds {names}")
+    return [found[name] for name in sorted(found) if not only or name in wanted]
 
 
-def _walk(folder: Path, depth: int) -> list[BenchmarkSet]:
-    files = [each for find in FILE_FINDERS for each in find(folder)]
+def _walk(folder: Path, depth: int, damaged: list[InputError]) -> list[BenchmarkSet]:
+    """The sets of a folder and of those under it; what is wrong with others goes to ``damaged``."""
+    single = [path for path in _inside(folder) if path.is_file()]
+    files = [each for path in single for find in FILE_FINDERS for each in _try(find, path, damaged)]
     for find in FOLDER_FINDERS:
-        if sets := find(folder):
+        if sets := _try(find, folder, damaged):
             return sets + files
     if depth:
-        for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            files += _walk(below, depth - 1)
+        for below in filter(Path.is_dir, _inside(folder)):
+            files += _walk(below, depth - 1, damaged)
     return files
+
+
+def _try(find: Finder, place: Path, damaged: list[InputError]) -> list[BenchmarkSet]:
+    try:
+        return find(place)
+    except InputError as error:
+        damaged.append(error)
+        return []
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, in order; nothing if it can't be read, as lost+found of a disk."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []

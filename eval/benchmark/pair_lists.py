@@ -27,14 +27,14 @@ _MASKED_SETS = ("mlfw",)
 _TRIED = 50
 
 
-def find_bins(folder: Path) -> list[BenchmarkSet]:
-    """InsightFace's verification sets."""
-    return [PairBenchmark(read_bin(path)) for path in _files(folder, "*.bin")]
+def find_bin(path: Path) -> list[BenchmarkSet]:
+    """An InsightFace verification set."""
+    return [PairBenchmark(read_bin(path))] if path.suffix == ".bin" else []
 
 
-def find_csvs(folder: Path) -> list[BenchmarkSet]:
-    """Pair CSVs."""
-    return [PairBenchmark(read_csv(path)) for path in _files(folder, "*.csv") if _is_pair_csv(path)]
+def find_csv(path: Path) -> list[BenchmarkSet]:
+    """A pair CSV."""
+    return [PairBenchmark(read_csv(path))] if path.suffix == ".csv" and _is_pair_csv(path) else []
 
 
 def find_lists(folder: Path) -> list[BenchmarkSet]:
@@ -81,12 +81,15 @@ def read_bin(path: Path) -> PairSet:
 
 def read_list(path: Path) -> PairSet:
     """A list in LFW's format, with the folds that its head line counts, or without a head and with a file of labels
-    beside it, as MFR2 has it. Raises InputError: unreadable, fewer pairs than its head says, no picture in the folder.
+    beside it or its pictures, as MFR2 has it.
+
+    Raises InputError: unreadable, fewer pairs than its head says, no picture in the folder.
     """
-    pairs, labels = read_pairs_file(path), _labels(path.parent)
+    pairs = read_pairs_file(path)
     folds = list_folds(path, pairs)
     people = sorted({name.rpartition("/")[0] for pair in pairs for name in (pair.name, pair.pair_name)})
     root = _root(path.parent, people)
+    labels = _labels(path.parent) or _labels(root)
     faces = find_faces(root, people, labels)
     names, left, right = _numbered((pair.name, pair.pair_name) for pair in pairs)
     found = [faces[name][0] if name in faces else None for name in names]

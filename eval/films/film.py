@@ -90,6 +90,7 @@ class FilmWriter:
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._rate, self._frames = path, rate, 0
         self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
 
     def add(self, image: np.ndarray) -> None:
         """One more frame, uint8 (H, W, 3) RGB."""
@@ -98,7 +99,11 @@ class FilmWriter:
         if self._writer is None:
             codec = cv2.VideoWriter_fourcc(*_CODEC)
             self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._rate, (width, height))
-        self._writer.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
+            self._size = width, height
+        image = image[:height, :width]
+        if (width, height) != self._size:  # browsers' recordings change it; OpenCV would drop the frame
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
     def close(self) -> None:

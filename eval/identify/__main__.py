@@ -50,7 +50,7 @@ class IdentifySettings:
     """Which network, whom to enrol, whom to recognise."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME; with --backbone vggface2."""
+    """A run folder (its best.pt), a checkpoint, an ONNX or weight file, hf:OWNER/NAME, or vggface2 (--backbone)."""
     gallery: Path | None = None
     """Folder of people to enrol, one sub-folder per person."""
     probe: Path | None = None

@@ -78,9 +78,12 @@ def test_different_pairs_of_a_two_line_list_are_dealt_in_order_wherever_they_sta
     assert (official.value, official.std) == pytest.approx(ten_folds(network.sums(IMAGES), PAIRS), abs=1e-9)
 
 
-def test_mfr2_has_real_masks_and_no_folds(tmp_path, network):
-    masked = write_mfr2(tmp_path / "mfr2", IMAGES, PAIRS)
-    aligned(tmp_path / "mfr2")
+@pytest.mark.parametrize("labels_are_with", ["the list", "the pictures"])
+def test_mfr2_has_real_masks_and_no_folds(tmp_path, network, labels_are_with):
+    masked = write_mfr2(tmp_path / "MFR2" / "mfr2", IMAGES, PAIRS)
+    aligned(tmp_path / "MFR2" / "mfr2")
+    if labels_are_with == "the pictures":
+        (tmp_path / "MFR2" / "mfr2" / "pairs.txt").rename(tmp_path / "MFR2" / "pairs.txt")
     result = run(tmp_path, network)
     assert (result.condition, result.official, result.intervals_over) == (AS_LISTED, [], "people")
     worn = [masked[pair.left] + masked[pair.right] for pair in PAIRS]
@@ -179,6 +182,19 @@ def test_two_sets_of_one_name_are_refused(tmp_path):
     write_bin(tmp_path / "lfw.bin", IMAGES, PAIRS)
     write_lfw(tmp_path / "lfw", IMAGES, PAIRS)
     assert "two sets named lfw" in one_line(lambda: find_sets(tmp_path))
+    write_bin(tmp_path / "agedb_30.bin", IMAGES, PAIRS)
+    assert [each.name for each in find_sets(tmp_path, ("AgeDB_30",))] == ["agedb_30"]
+
+
+def test_a_damaged_set_stops_only_those_who_want_it(tmp_path, capsys):
+    write_bin(tmp_path / "lfw.bin", IMAGES, PAIRS)
+    write_bin(tmp_path / "cfp_fp.bin", IMAGES, PAIRS)
+    (tmp_path / "cfp_fp.bin").write_bytes((tmp_path / "cfp_fp.bin").read_bytes()[:1000])
+    assert [each.name for each in find_sets(tmp_path, ("lfw",))] == ["lfw"]
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and said.startswith("passed over: ") and "cfp_fp.bin" in said
+    for only in ((), ("cfp_fp",), ("lfw", "cfp_fp")):
+        assert "cfp_fp.bin" in one_line(lambda only=only: find_sets(tmp_path, only))
 
 
 def test_nothing_found_and_unknown_names_are_refused(tmp_path):

@@ -79,6 +79,13 @@ def test_a_written_film_is_read_again(tmp_path):
     np.testing.assert_allclose([frame.image.mean((0, 1)) for frame in frames], colours, atol=6)
 
 
+def test_frames_of_another_size_become_as_large_as_the_first(tmp_path):
+    with new_film(tmp_path / "new.mp4", 10) as film:
+        for height, width in ((48, 64), (96, 128), (24, 32)):
+            film.add(np.full((height, width, 3), 90, np.uint8))
+    assert [frame.image.shape for frame in Film(tmp_path / "new.mp4").frames()] == [(48, 64, 3)] * 3
+
+
 def test_a_film_that_was_not_written_whole_is_no_result(tmp_path):
     with pytest.raises(RuntimeError, match="0 of 1 frames"), new_film(tmp_path / "new.mp4", 10) as film:
         film.add(np.zeros((32, 32, 3), np.uint8))
