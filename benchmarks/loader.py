@@ -210,12 +210,15 @@ def report_rates(report: Report, rates: dict[str, list[float]], how: str) -> Non
 # ==== the start ====
 
 
-def write_large_csv(path: Path, rows: int, images: list[str]) -> None:
-    """A CSV of so many rows over the images, identities in random order, each at least twice."""
+def write_large_csv(path: Path, rows: int, images: list[Path]) -> None:
+    """A CSV of so many rows, identities in random order, each at least twice and each with a link to one image."""
     rng = np.random.default_rng(0)
     people = np.concatenate([np.tile(np.arange(START_PEOPLE), 2), rng.integers(START_PEOPLE, size=rows)])[:rows]
-    chosen = rng.integers(len(images), size=rows)
-    lines = (f"{images[i]},n{p:06d}\n" for i, p in zip(chosen.tolist(), rng.permutation(people).tolist(), strict=True))
+    links = path.parent / "people"
+    links.mkdir()
+    for person in range(START_PEOPLE):
+        (links / f"n{person:06d}.jpg").symlink_to(images[person % len(images)])
+    lines = (f"people/n{person:06d}.jpg,n{person:06d}\n" for person in rng.permutation(people).tolist())
     with path.open("w") as file:
         file.write("path,target\n")
         file.writelines(lines)
@@ -223,9 +226,8 @@ def write_large_csv(path: Path, rows: int, images: list[str]) -> None:
 
 def report_start(report: Report, faces: Faces, rows: int) -> None:
     """Start a process that reads a large CSV and takes a P×K batch, on two cores."""
-    images = [path.relative_to(faces.root).as_posix() for path in sorted(faces.root.rglob("*.jpg"))]
     table = faces.root / "large.csv"
-    write_large_csv(table, rows, images)
+    write_large_csv(table, rows, sorted(faces.root.rglob("*.jpg")))
     pack_csv(table, faces.root / "large.pack", root=faces.root)
     for path in (table, faces.root / "large.pack"):
         command = [sys.executable, "-m", "benchmarks.loader_start", str(path), str(faces.root), str(time.time())]
