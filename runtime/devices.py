@@ -86,6 +86,12 @@ def _check_compiler(device: torch.device) -> None:
 class _Replicated(nn.DataParallel):
     """DataParallel whose threads compute in the caller's precision: torch's take fp16 for any autocast."""
 
+    def scatter(self, inputs: tuple, kwargs: dict, device_ids: list[int]) -> tuple:
+        """A small batch has fewer parts than there are GPUs; options come once a GPU."""
+        inputs, kwargs = super().scatter(inputs, kwargs, device_ids)
+        parts = sum(map(bool, inputs))
+        return inputs[:parts], kwargs[:parts]
+
     def parallel_apply(self, replicas: Sequence[Callable], *arguments: object) -> list:
         return super().parallel_apply([in_autocast_of_now(replica, "cuda") for replica in replicas], *arguments)
 
