@@ -294,15 +294,19 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     parameters = sum(p.numel() for p in state.model.parameters())
     device = state.precision.device.type
     return (
-        f"{run.path}: {len(loader.dataset):,} images of {len(state.identities):,} people{_unnamed(loader)}, "
+        f"{run.path}: {_faces(loader)} of {len(state.identities):,} people{_unnamed(loader)}, "
         f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
         f"{_price_of_repeating(state)}; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
     )
 
 
+def _faces(loader: WatchedLoader) -> str:
+    return f"{len(loader.dataset) - loader.dataset.unnamed:,} images"
+
+
 def _unnamed(loader: WatchedLoader) -> str:
-    return f" ({loader.dataset.unnamed:,} of them without a name)" if loader.dataset.unnamed else ""
+    return f" and {loader.dataset.unnamed:,} without a name" if loader.dataset.unnamed else ""
 
 
 def _price_of_repeating(state: TrainingState) -> str:

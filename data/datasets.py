@@ -280,7 +280,7 @@ def with_unnamed(sampler: Sampler, faces: FaceTable, settings: Settings) -> Samp
     if not faces.unnamed or not settings.unnamed_share:
         return sampler
     rows = np.arange(len(faces.targets) - faces.unnamed, len(faces.targets))
-    return UnnamedBatchSampler(sampler, rows, settings.unnamed_share)
+    return UnnamedBatchSampler(sampler, rows, settings.unnamed_share, ranks())
 
 
 def train_loader(

@@ -73,7 +73,7 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
         raise InputError(
             f"{settings.train_csv}: {train.unnamed:,} rows have an empty target (first: "
             f"{train.paths[len(train.named_targets)]}), and faces without a name are for a teacher alone; set "
-            "--teacher, or delete these rows"
+            "--teacher, or leave them out with --unnamed-share 0"
         )
     if settings.mask_probability > 0:
         _refuse_masks_without_landmarks(train, settings, disk_size)
@@ -102,6 +102,8 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
 
 def _chosen(table: FaceTable, settings: Settings) -> FaceTable:
     chosen = choose_faces(table, settings.train_faces, settings.most_images, settings.least_images)
+    if not settings.unnamed_share:
+        chosen = chosen.rows(np.arange(len(chosen.named_targets)))
     lost = len(table.names) - len(chosen.names)
     if settings.least_images and lost and is_first():
         print(f"{settings.train_csv}: {lost} of {len(table.names)} identities left out for too few faces", flush=True)
@@ -138,7 +140,7 @@ def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_s
 
 
 def _refuse_one_look(train: FaceTable, settings: Settings) -> None:
-    masked = 0.0 if train.masked is None else float(train.masked.mean())
+    masked = 0.0 if train.masked is None else float(train.masked[: len(train.named_targets)].mean())
     drawn = settings.mask_probability
     if masked == 1 or drawn == 1 or masked == drawn == 0:
         look = "masked" if masked == 1 or drawn == 1 else "plain"

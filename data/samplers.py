@@ -187,17 +187,18 @@ class PKBatchSampler(_EpochBatchSampler):
 
 
 class UnnamedBatchSampler(Sampler[list[SampleKey]]):
-    """The batches of another sampler, and among the faces of each such without a name, which no objective sees.
+    """The batches of another sampler, with faces without a name mixed into each, which no objective sees.
 
-    They are ``share`` of the larger batch, spread evenly over it, so that several processes get equally many. In an
-    epoch they come in random order, all before one comes again. ``rows`` int64 (U,) are theirs. Raises InputError if
-    the share isn't above 0 and below 1, or is less than one face of a batch.
+    They are about ``share`` of the larger batch, a multiple of the number of processes (``ranks``), and spread evenly
+    over it, so that these get equally many. In an epoch they come in random order, all before one comes again.
+    ``rows`` int64 (U,) are theirs. Raises InputError if the share isn't above 0 and below 1, or is less than one face
+    of a batch for each process.
     """
 
-    def __init__(self, batches: _EpochBatchSampler, rows: np.ndarray, share: float):
+    def __init__(self, batches: _EpochBatchSampler, rows: np.ndarray, share: float, ranks: int = 1):
         if not 0 < share < 1:
             raise InputError(f"unnamed_share is {share}; it must lie above 0 and below 1")
-        self.batches, self.rows, self.share = batches, rows, share
+        self.batches, self.rows, self.share, self.ranks = batches, rows, share, ranks
         self.added = self._added(batches.batch_size)
         if not self.added:
             raise InputError(
@@ -229,7 +230,7 @@ class UnnamedBatchSampler(Sampler[list[SampleKey]]):
             yield [SampleKey(row, epoch, start + i) for i, row in enumerate(rows)]
 
     def _added(self, named: int) -> int:
-        return round(named * self.share / (1 - self.share))
+        return round(named * self.share / (1 - self.share) / self.ranks) * self.ranks
 
 
 def _spread(many: list[int], few: list[int]) -> list[int]:
@@ -253,7 +254,7 @@ class RankBatchSampler(Sampler[list[SampleKey]]):
     """
 
     def __init__(
-        self, batches: ShuffledBatchSampler | PKBatchSampler, rank: int, ranks: int, accumulate_steps: int = 1
+        self, batches: _EpochBatchSampler | UnnamedBatchSampler, rank: int, ranks: int, accumulate_steps: int = 1
     ):
         self.batches, self.rank, self.ranks = batches, rank, ranks
         batches.check_ranks(ranks)

@@ -34,6 +34,9 @@ from runtime.checkpoints.file import find_checkpoint, load_checkpoint
 from runtime.devices import pick_device
 from runtime.errors import InputError, one_line_errors
 
+# Faces compared with their centres at once.
+_PART = 2**16
+
 
 @dataclasses.dataclass(frozen=True)
 class FarFacesSettings:
@@ -85,7 +88,10 @@ def degrees_from_main(embeddings: Tensor, labels: Tensor, centres: Tensor) -> Te
 
     ``centres`` (C, k, D); the main one is nearest to most of the identity's embeddings, the first of equals.
     """
-    cosines = torch.einsum("nd,nkd->nk", F.normalize(embeddings), F.normalize(centres, dim=2)[labels])
+    centres = F.normalize(centres, dim=2)
+    # A part at a time: each face's k centres beside it would be gigabytes.
+    parts = zip(embeddings.split(_PART), labels.split(_PART), strict=True)
+    cosines = torch.cat([torch.einsum("nd,nkd->nk", F.normalize(some), centres[own]) for some, own in parts])
     votes = torch.zeros(centres.shape[:2])
     votes.index_put_((labels, cosines.argmax(1)), torch.ones(len(labels)), accumulate=True)
     return cosines.gather(1, votes.argmax(1)[labels, None])[:, 0].clamp(-1, 1).acos().rad2deg()

@@ -226,7 +226,7 @@ def self_restrained(batch: Batch) -> Mined:
     to_positives = ((batch.negative & plain) * constants).sum(1) @ with_anchors.double() / count
     hinges = F.relu(batch.distances.gather(1, batch.members) - to_positives + batch.margin).double()
     each = positive * chosen.negative.sum(1, keepdim=True)  # triplets of a pair
-    restrained = to_anchors >= to_positives
+    restrained = (to_anchors >= to_positives) & (triplets > 0)
     loss = torch.where(restrained, (hinges * each).sum(), total) / count
     active = torch.where(restrained, ((hinges.detach() > 0) * each).sum().double(), active)
     return Mined(loss.to(batch.distances.dtype), active, triplets, restrained)

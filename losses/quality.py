@@ -41,9 +41,9 @@ class AdaFaceMargin(nn.Module):
 
     def margin(self, lengths: Tensor, everyone: Tensor, margin: float, ramp: float) -> Margin:
         """Of samples with these lengths (B,), in a batch with those of ``everyone``; ``ramp`` 0 … 1 warms it up."""
-        everyone = everyone.clamp(SHORTEST, LONGEST)
         if self.training:
-            self._follow(torch.stack([everyone.mean(), everyone.std()]))
+            held = everyone.clamp(SHORTEST, LONGEST)
+            self._follow(torch.stack([held.mean(), held.std()]), everyone.isfinite().all())
         mean, deviation = self.statistics
         distance = (lengths.detach().clamp(SHORTEST, LONGEST) - mean) / (deviation + LEAST_DEVIATION)
         quality = (distance * self.effect).clamp(-1, 1)
@@ -52,10 +52,10 @@ class AdaFaceMargin(nn.Module):
     def penalty(self, lengths: Tensor) -> None:
         """None: the loss has no term of the lengths."""
 
-    def _follow(self, found: Tensor) -> None:
+    def _follow(self, found: Tensor, usable: Tensor) -> None:
         moved = torch.where(self.statistics[1] == 0, found, self.statistics.lerp(found.to(self.statistics), MOMENTUM))
         # A batch that is skipped because it is not finite must not stay here for good.
-        self.statistics.copy_(torch.where(found.isfinite().all(), moved, self.statistics))
+        self.statistics.copy_(torch.where(usable & found.isfinite().all(), moved, self.statistics))
 
 
 class MagFaceMargin(nn.Module):

@@ -79,8 +79,9 @@ class TripletLoss(ProgressiveLoss):
         - ``margin``: the margin of this step.
         - ``restrained``: of ``self_restrained`` alone, 1 if it only pulled.
         """
-        _check_batch(embeddings, labels)
+        # One process's part may be empty (of faces without a name alone), but not the whole batch.
         embeddings, labels = gather_rows(embeddings, labels)
+        _check_batch(embeddings, labels)
         if masked is not None:
             (masked,) = gather_rows(masked)
         margin = self.margin * self.ramp(self.margin_warmup)

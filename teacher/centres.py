@@ -37,6 +37,8 @@ def start_centres(state: TrainingState, faces: FaceData) -> None:
     criterion = next(module for module in state.criterion.modules() if isinstance(module, ArcFaceLoss))
     if source == "means":
         centres = _means(state, faces, criterion.sub_centres)
+    elif not Path(source).is_file():
+        raise InputError(f"centres_from {source}: no such file; choose random, means, or a text file of identities")
     else:
         _, network = open_pretrained(state.settings.backbone, state.settings.pretrained)
         own = centres_of_file(network.class_centres, Path(source), faces.train.names, state.settings.pretrained)

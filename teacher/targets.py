@@ -52,8 +52,7 @@ def teacher_embeddings(
     ``name``: a run folder or checkpoint (``models.import_weights`` makes one of published weights), or anybody's ONNX
     file. A plain face has its own embedding (its mirror averaged in), into which ``mean_share`` of its person's mean is
     mixed; a masked one, whose plain photograph may not exist, has that mean alone; one without a name, its own
-    embedding alone. Embeddings are kept beside the
-    teacher's file, so that each is computed once for all runs.
+    embedding alone. Embeddings are kept beside the teacher's file, so that each is computed once for all runs.
 
     Raises InputError: no such model, one that needs another crop than the faces', a person without a plain face, a
     masked face without a name, or faces that can't be read.

@@ -72,6 +72,8 @@ def test_lengths_come_through_replicas_and_compiled():
     expected = network(images, lengths=True)
     split = _Replicated(network, device_ids=[0, 0])(images, lengths=True)
     torch.testing.assert_close(split, expected, rtol=0, atol=1e-3)
+    few = _Replicated(network, device_ids=[0, 0, 0, 0])(images[:5], lengths=True)  # three parts for four replicas
+    torch.testing.assert_close(few, tuple(part[:5] for part in expected), rtol=0, atol=1e-3)
     compiled = to_device(network, DEVICE, (0,), compiled=True)
     torch.testing.assert_close(compiled(images, lengths=True), expected, rtol=0, atol=1e-3)
     torch.testing.assert_close(compiled(images), expected[0], rtol=0, atol=1e-3)

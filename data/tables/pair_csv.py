@@ -185,7 +185,10 @@ def _fold(frame: pd.DataFrame, path: Path) -> pd.Series | float:
     wrong = ~folds.isin(range(1, FOLDS + 1))
     if wrong.any():
         row = frame[wrong].iloc[0]
-        raise InputError(f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {row[FOLD_COLUMN]!r}")
+        raise InputError(
+            f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {row[FOLD_COLUMN]!r}; "
+            "mend it, or rename the column if it holds something else"
+        )
     return folds
 
 

@@ -204,6 +204,17 @@ def test_processes_share_unnamed_faces_evenly_and_together_have_the_batch():
         RankBatchSampler(UnnamedBatchSampler(named, np.arange(24, 40), 0.24), 0, 2)
 
 
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_the_usual_batches_with_unnamed_faces_can_be_shared(ranks):
+    targets = np.repeat(np.arange(64), 4)
+    for named in (ShuffledBatchSampler(256, 32, seed=0), PKBatchSampler(targets, 16, 4, seed=0)):
+        both = UnnamedBatchSampler(named, np.arange(256, 300), 0.25, ranks)
+        parts = [RankBatchSampler(both, rank, ranks) for rank in range(ranks)]
+        for batch, *own in zip(_epoch(both, 1), *(_epoch(part, 1) for part in parts), strict=True):
+            assert [key for part in own for key in part] == batch and len({len(part) for part in own}) == 1
+            assert abs(sum(key.index >= 256 for key in batch) / len(batch) - 0.25) < 0.06
+
+
 def test_a_share_of_less_than_one_face_or_all_is_refused():
     with pytest.raises(InputError, match="unnamed_share 0.01 of a batch is less than one face beside 6 named ones"):
         _with_unnamed(0.01)

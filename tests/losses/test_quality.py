@@ -138,8 +138,9 @@ def test_statistics_travel_with_the_state_and_a_bad_batch_leaves_no_trace():
     loss = head("adaface")
     loss(embeddings, labels, lengths=lengths)
     kept = loss.length_rule.statistics.clone()
-    loss(embeddings, labels, lengths=lengths * math.nan)
-    assert torch.equal(loss.length_rule.statistics, kept)
+    for bad in (math.nan, math.inf):
+        loss(embeddings, labels, lengths=torch.cat([lengths[:-1], torch.full((1,), bad, dtype=lengths.dtype)]))
+        assert torch.equal(loss.length_rule.statistics, kept)
     again = head("adaface")
     again.load_state_dict(loss.state_dict())
     torch.testing.assert_close(again.length_rule.statistics, kept, rtol=0, atol=0)

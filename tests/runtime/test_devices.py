@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.devices import in_autocast_of_now, loader_workers, pick_device, to_device
+from runtime.devices import _Replicated, in_autocast_of_now, loader_workers, pick_device, to_device
 from runtime.errors import InputError
 
 
@@ -55,3 +55,12 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch):
     monkeypatch.setattr(torch, "compile", no_compiler)
     with pytest.raises(InputError, match=r"\(No working C\+\+ compiler found\); install a C\+\+ compiler"):
         to_device(nn.Linear(2, 2), torch.device("cpu"), compiled=True)
+
+
+def test_options_go_to_the_replicas_that_have_images(monkeypatch):
+    """Five images on four GPUs are three parts; torch copies options to all four and fills up the missing images."""
+    options = [{"lengths": True} for _ in range(4)]
+    padded = ((torch.zeros(2),), (torch.zeros(2),), (torch.zeros(1),), ())
+    replicas = _Replicated(nn.Identity())
+    monkeypatch.setattr(nn.DataParallel, "scatter", lambda *_: (padded, tuple(options)))
+    assert replicas.scatter((torch.zeros(5),), {"lengths": True}, [0, 1, 2, 3]) == (padded[:3], tuple(options[:3]))
