@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from eval.benchmark.network import FaceNetwork
@@ -71,9 +72,11 @@ class Result:
 
 
 class BenchmarkSet(Protocol):
-    """A test set that was found; nothing of its pictures has been read yet. ``name``: unique, what --only names."""
+    """A test set that was found; nothing of its pictures has been read yet. ``name``: unique, what --only names;
+    ``folder``: where its pictures lie, which belongs to it alone."""
 
     name: str
+    folder: Path
 
     def describe(self) -> str:
         """What was found, in a line without the name: "6,000 pairs of 7,701 photographs in ten folds; 3 missing"."""

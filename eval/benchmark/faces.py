@@ -124,7 +124,7 @@ def _detect_and_align(
     for number, detection in seen.items():
         batch.plain[number], points = align_face(images[number], detection, options.size, options.crop)
         if AFTER in options.orders:
-            masked, _ = _draw(options, number, batch.plain[number], points)
+            masked = _draw(options, number, batch.plain[number], points)
             batch.masked.setdefault(AFTER, {})[number] = masked
     if options.orders:
         _mask_and_align(detector, options, {number: (images[number], face) for number, face in seen.items()}, batch)
@@ -134,11 +134,10 @@ def _mask_and_align(
     detector: Detector, options: FaceOptions, faces: Mapping[int, tuple[np.ndarray, Detection]], batch: FaceBatch
 ) -> None:
     """Mask first, then detection and alignment, as a camera would see it."""
-    masked = {}
-    for number, (image, face) in faces.items():
-        masked[number], batch.drawn[number] = _draw(options, number, image, face.landmarks)
+    batch.drawn |= {number: drawn_mask(options.seed, number, face.landmarks) for number, (_, face) in faces.items()}
     if BEFORE not in options.orders:
         return
+    masked = {number: _draw(options, number, image, face.landmarks) for number, (image, face) in faces.items()}
     aligned, lost = batch.masked.setdefault(BEFORE, {}), batch.lost_masked.setdefault(BEFORE, {})
     for (number, image), detection in zip(masked.items(), detector(list(masked.values())), strict=True):
         if detection is None or is_elsewhere(detection.landmarks, faces[number][1].landmarks):
@@ -167,14 +166,14 @@ def _keep_aligned(
         if detection is None:
             lost[number] = "no landmarks found to fit a mask to"
         else:
-            drawn, batch.drawn[number] = _draw(options, number, image, detection.landmarks)
-            masked[number] = resize_face(drawn, options.size)
+            batch.drawn[number] = drawn_mask(options.seed, number, detection.landmarks)
+            masked[number] = resize_face(_draw(options, number, image, detection.landmarks), options.size)
 
 
-def _draw(options: FaceOptions, number: int, image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, DrawnMask]:
-    """The picture with its mask, and what that follows from."""
+def _draw(options: FaceOptions, number: int, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The picture with its mask."""
     rng = np.random.default_rng([options.seed, number])
-    return render_mask(image, landmarks, random_mask_kind(rng), rng), drawn_mask(options.seed, number, landmarks)
+    return render_mask(image, landmarks, random_mask_kind(rng), rng)
 
 
 def drawn_mask(seed: int, number: int, landmarks: np.ndarray) -> DrawnMask:
@@ -184,14 +183,15 @@ def drawn_mask(seed: int, number: int, landmarks: np.ndarray) -> DrawnMask:
     return DrawnMask(kind, MaskFit.draw(rng), np.asarray(landmarks))
 
 
-def masks_checksums(drawn: Mapping[int, DrawnMask]) -> dict[str, str]:
-    """SHA-256 of which masks were drawn ("parameters": number, kind and fit, the same on every machine) and of where
-    ("landmarks": to a whole pixel, of which a few may differ on another processor)."""
+def masks_checksums(drawn: Mapping[int, DrawnMask], seed: int, count: int) -> dict[str, str]:
+    """SHA-256 of which masks the ``count`` pictures of a list get ("parameters": number, kind and fit, whichever faces
+    are found, the same on every machine) and of where they were drawn ("landmarks": to a whole pixel, of which a few
+    may differ on another processor)."""
 
     def digest(lines: Iterator[str]) -> str:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    ordered = sorted(drawn.items())
-    fits = (f"{n} {mask.kind} {[round(float(v), 6) for v in dataclasses.astuple(mask.fit)]}" for n, mask in ordered)
-    places = (f"{n} {np.rint(mask.landmarks).astype(int).ravel().tolist()}" for n, mask in ordered)
+    masks = (drawn_mask(seed, number, np.empty((0, 2))) for number in range(count))
+    fits = (f"{n} {m.kind} {[round(float(v), 6) for v in dataclasses.astuple(m.fit)]}" for n, m in enumerate(masks))
+    places = (f"{n} {np.rint(m.landmarks).astype(int).ravel().tolist()}" for n, m in sorted(drawn.items()))
     return {"parameters": digest(fits), "landmarks": digest(places)}

@@ -10,7 +10,7 @@ from runtime.errors import InputError, in_one_line
 
 Finder = Callable[[Path], list[BenchmarkSet]]
 
-# Of sets that are a folder: it belongs to the first that recognises it, with all folders under it.
+# Of sets that are a folder: it belongs to the first that recognises it, with that of its pictures and all under this.
 FOLDER_FINDERS: Sequence[Finder] = (ijb.find, find_lists, mask_plain.find)
 # Of sets that are a file among others.
 FILE_FINDERS: Sequence[Finder] = (find_bin, find_csv)
@@ -52,13 +52,14 @@ def _walk(folder: Path, depth: int, damaged: list[InputError]) -> list[Benchmark
     """The sets of a folder and of those under it; what is wrong with others goes to ``damaged``."""
     single = [path for path in _inside(folder) if path.is_file()]
     files = [each for path in single for find in FILE_FINDERS for each in _try(find, path, damaged)]
+    sets: list[BenchmarkSet] = []
     for find in FOLDER_FINDERS:
-        if sets := _try(find, folder, damaged):
-            return sets + files
-    if depth:
-        for below in filter(Path.is_dir, _inside(folder)):
-            files += _walk(below, depth - 1, damaged)
-    return files
+        sets = sets or _try(find, folder, damaged)
+    taken = {each.folder for each in sets}
+    others = (path for path in _inside(folder) if path.is_dir() and not any(one.is_relative_to(path) for one in taken))
+    if depth and folder not in taken:
+        files += [each for path in others for each in _walk(path, depth - 1, damaged)]
+    return sets + files
 
 
 def _try(find: Finder, place: Path, damaged: list[InputError]) -> list[BenchmarkSet]:

@@ -45,7 +45,7 @@ class IjbSet:
     """A set of templates, as ``eval.benchmark.contract.BenchmarkSet``."""
 
     def __init__(self, files: IjbFiles) -> None:
-        self.files, self.name = files, files.name
+        self.files, self.name, self.folder = files, files.name, files.pictures.parent
 
     @cached_property
     def lists(self) -> IjbLists:
@@ -80,7 +80,7 @@ class IjbSet:
         if work.twins != "none":
             masked, _ = _embedded(self.files, self.lists, work, work.seed)
             drawn = {n: drawn_mask(work.seed, n, points) for n, points in enumerate(self.lists.landmarks)}
-            details = {"masks": masks_checksums(drawn), "seed": work.seed}
+            details = {"masks": masks_checksums(drawn, work.seed, len(self.lists.landmarks)), "seed": work.seed}
             for sides in (Sides(PLAIN_MASKED, AFTER, plain, masked), Sides(MASKED_MASKED, AFTER, masked, masked)):
                 results += evaluate(self.name, self.lists, sides, readable, details)
         return results

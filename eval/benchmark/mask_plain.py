@@ -42,7 +42,8 @@ def find(folder: Path) -> list["MaskPlainSet"]:
 def _kinds_above_people(folder: Path) -> bool:
     """Whether half of the people under folders with a mask in their name are under another one, too."""
     masked, plain = set(), set()
-    for kind in _folders(folder):
+    # A folder with a list of pairs is a set of its own: LFW beside its masked copy is not one of both.
+    for kind in (each for each in _folders(folder) if not any(each.glob("pairs*.txt"))):
         (masked if says_masked(kind.name) else plain).update(person.name for person in _folders(kind))
     return bool(masked) and 2 * len(masked & plain) >= len(masked)
 
@@ -71,7 +72,7 @@ class MaskPlainSet:
     """A ``BenchmarkSet`` of one such folder."""
 
     def __init__(self, folder: Path, pictures: Sequence[SourceFile]) -> None:
-        self.name = folder.resolve().name
+        self.name, self.folder = folder.resolve().name, folder
         card = read_dataset_card(folder)
         aligned = None if card is None else card.get("crop") == "arcface5"
         self.pictures = SetPictures(self.name, dict(enumerate(pictures)), len(pictures), aligned)

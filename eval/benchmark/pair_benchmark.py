@@ -20,6 +20,7 @@ class PairBenchmark:
         if not pairs.found:
             raise InputError(f"{pairs.place}: none of its pictures is there, such as {pairs.names[0]}; unpack them")
         self.name, self.pairs = pairs.name, pairs
+        self.folder = next(iter(pairs.found.values())).root
         self._pictures = SetPictures(pairs.name, pairs.found, len(pairs.names), pairs.aligned)
 
     def describe(self) -> str:
@@ -34,7 +35,8 @@ class PairBenchmark:
     def run(self, work: Work) -> list[Result]:
         options = self._options(work)
         embedded = self._pictures.embedded(work, options)
-        masks = {"masks": masks_checksums(embedded.drawn), "seed": work.seed} if options.orders else {}
+        checksums = masks_checksums(embedded.drawn, work.seed, len(self.pairs.names))
+        masks = {"masks": checksums, "seed": work.seed} if options.orders else {}
         return [
             pair_result(
                 self.pairs,

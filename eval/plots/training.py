@@ -152,7 +152,8 @@ def lengths_figure(history: Sequence[dict], *, run: str) -> Figure:
             markersize=_marker_size(epochs),
             **line_look(line_number),
         )
-    axes.set_ylim(0, None)
+    longest = max(max(line["length_plain"], line["length_masked"]) for line in history)
+    axes.set_ylim(0, 1.08 * longest or None)  # room for the markers
     epoch_axis(axes, epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean length")

@@ -159,7 +159,8 @@ def test_twins_are_masked_on_the_right_and_on_both_sides(written, network):
     found = {figure.name.removeprefix("TAR at FAR "): figure.value for figure in results[8].official}
     assert found == pytest.approx(expected, abs=1e-9)
     assert len({tuple(figure.value for figure in result.official) for result in results}) > 4
-    checksum = masks_checksums({n: drawn_mask(5, n, points) for n, points in enumerate(landmarks)})["parameters"]
+    drawn = {n: drawn_mask(5, n, points) for n, points in enumerate(landmarks)}
+    checksum = masks_checksums(drawn, 5, len(landmarks))["parameters"]
     assert {(r.details["masks"]["parameters"], r.details["seed"]) for r in results[4:]} == {(checksum, 5)}
 
 

@@ -1,6 +1,7 @@
 """Lists of pairs in every format: found, and evaluated as anybody would by the published protocol."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,23 @@ def test_two_sets_of_one_name_are_refused(tmp_path):
     assert "two sets named lfw" in one_line(lambda: find_sets(tmp_path))
     write_bin(tmp_path / "agedb_30.bin", IMAGES, PAIRS)
     assert [each.name for each in find_sets(tmp_path, ("AgeDB_30",))] == ["agedb_30"]
+
+
+def test_a_list_above_its_pictures_leaves_the_other_sets(tmp_path):
+    write_lfw(tmp_path / "lfw", IMAGES, PAIRS)
+    (tmp_path / "lfw" / "pairs.txt").rename(tmp_path / "pairs.txt")
+    (tmp_path / "lfw" / "images").rename(tmp_path / "deepfunneled")
+    write_mfr2(tmp_path / "mfr2", IMAGES, PAIRS)
+    found = {each.name: each.describe() for each in find_sets(tmp_path)}
+    assert set(found) == {tmp_path.name, "mfr2"} and "missing" not in found[tmp_path.name]
+
+
+def test_lfw_beside_its_masked_copy_is_lfw(tmp_path):
+    write_lfw(tmp_path / "lfw", IMAGES, PAIRS)
+    for place in (tmp_path / "lfw" / "images").iterdir():
+        shutil.copytree(place, tmp_path / "lfw" / place.name)
+    shutil.copytree(tmp_path / "lfw" / "images", tmp_path / "lfw_masked")
+    assert [each.name for each in find_sets(tmp_path)] == ["lfw"]
 
 
 def test_a_damaged_set_stops_only_those_who_want_it(tmp_path, capsys):
