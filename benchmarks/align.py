@@ -25,7 +25,8 @@ from PIL import Image
 from benchmarks.table import Options, Report
 from data.alignment.align import align_face, eye_distance
 from data.alignment.alignment import LANDMARKS
-from data.alignment.detector import Detection, FaceDetector
+from data.alignment.detectors.detection import Detection
+from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.finder import MTCNN, open_finder
 from data.masks.pose import fit_pose
 from data.masks.render import MASK_KINDS, render_mask

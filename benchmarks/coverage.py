@@ -19,11 +19,11 @@ import tyro
 
 from benchmarks.table import Options, Report
 from eval.metrics.accuracy import deal_folds
-from eval.metrics.bootstrap import intervals
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.figures import figures
-from eval.metrics.spread import Interval
-from eval.metrics.weighted_figures import tar_name
+from eval.metrics.intervals.bootstrap import intervals
+from eval.metrics.intervals.spread import Interval
+from eval.metrics.intervals.weighted_figures import tar_name
 
 SETS, QUICK_SETS = 1000, 40
 LOWEST, HIGHEST = 0.92, 0.98

@@ -35,12 +35,12 @@ from data.datasets import image_loader
 from data.sources.ijb import IjbLists
 from data.tables.pair_csv import CONDITIONS, PairTable
 from data.transforms import make_preprocessing
-from eval.benchmark import ijb
+from eval.benchmark.sets import ijb
 from eval.embed import Embedder, embed
 from eval.identify.naming import nearest_people
-from eval.metrics import bootstrap
 from eval.metrics.distances import pair_distances
 from eval.metrics.figures import figures
+from eval.metrics.intervals import bootstrap
 from eval.photographs.pictures import write_jpeg
 from eval.photographs.stream import embedded_photographs
 from runtime.checkpoints.file import save_checkpoint

@@ -11,8 +11,8 @@ import pandas as pd
 from eval.compare.differences import model_table, resample, share_pairs, significance_table
 from eval.finished_run import FinishedRun, read_pair_file, read_run_file
 from eval.metrics.conditions import parts
-from eval.metrics.significance import mean_of_drawn_runs
-from eval.metrics.spread import Resamples, interval_of_difference
+from eval.metrics.intervals.significance import mean_of_drawn_runs
+from eval.metrics.intervals.spread import Resamples, interval_of_difference
 from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
@@ -155,7 +155,7 @@ def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str
     """The share of the errors of ``before`` that the runs (seeds of one model) avoid, over all pairs and by condition.
 
     All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that
-    holds it with 95 %, over people and seeds as ``eval.metrics.significance`` draws them. A condition is left out if
+    holds it with 95 %, over people and seeds as ``significance`` draws them. A condition is left out if
     ``before`` makes no error.
     """
     found = {}

@@ -15,7 +15,7 @@ ALLOWED = {
     ("models/export/formats.py", "torch.export.save"): "to memory",
     ("models/export/upstream.py", "torch.save"): "to memory",
     ("models/weights/known.py", "torch.hub.download_url_to_file"): "aside, then renamed; its errors become a line",
-    ("data/alignment/yunet.py", "torch.hub.download_url_to_file"): "the same",
+    ("data/alignment/detectors/yunet.py", "torch.hub.download_url_to_file"): "the same",
     ("data/tables/write_pack.py", "part.open"): "grows for hours and is gone on with: all within pack_csv's writing()",
     ("data/tables/write_pack.py", "journal.open"): "the same",
     ("data/tables/write_pack.py", "journal.write_bytes"): "the same",

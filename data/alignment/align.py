@@ -5,7 +5,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.transforms import Crop, template
 
 

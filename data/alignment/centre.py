@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data.alignment.align import eye_distance
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.landmark_network import CROP_SIZE, crop_template
 from data.alignment.landmarks import LandmarkFinder, box_around, refined
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.alignment.alignment import LANDMARKS, Landmarks
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
 from data.alignment.photos import SIDEWAYS, SMALL_FACE, FacePhoto, is_aligned, measured, opened
 from data.transforms import Crop, resize_face, template

@@ -8,9 +8,10 @@ import numpy as np
 
 from data.alignment.alignment import Landmarks
 from data.alignment.centre import covers_the_centre, face_at_the_centre
-from data.alignment.detector import FAINT, SEARCHES, Detection, FaceDetector, is_beside, is_plausible
+from data.alignment.detectors.detection import Detection, is_beside, is_plausible
+from data.alignment.detectors.mtcnn import FAINT, SEARCHES, FaceDetector
+from data.alignment.detectors.yunet import YuNet, yunet_file
 from data.alignment.landmarks import LandmarkFinder, Reading, refined
-from data.alignment.yunet import YuNet, yunet_file
 from runtime.errors import InputError
 
 MTCNN, YUNET = "mtcnn", "yunet"

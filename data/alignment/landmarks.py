@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from data.alignment.align import apply_affine, eye_distance, similarity, warp
-from data.alignment.detector import Detection, is_plausible
+from data.alignment.detectors.detection import Detection, is_plausible
 from data.alignment.landmark_network import CROP_SIZE, MIRRORED, LandmarkNetwork, crop_template
 from data.transforms import template
 from runtime.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 
 from data.alignment.align import align_face
 from data.alignment.alignment import LANDMARKS, Landmarks
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.finder import MTCNN, check_detector, open_finder
 from data.alignment.quality import sharpness, yaw
 from data.sources.read_image import UnreadableImage, read_image

@@ -48,7 +48,7 @@ def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]
         except (OSError, ValueError, UnreadableImage):
             continue
     # It imports facenet-pytorch, which only tables without a card wait for.
-    from data.alignment.detector import FaceDetector
+    from data.alignment.detectors.mtcnn import FaceDetector
 
     found = [
         (name, _off_template(detection.landmarks, len(face)))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from runtime.devices import available_cores
 from runtime.errors import InputError
 from runtime.processes.children import end_with_parent

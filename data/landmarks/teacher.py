@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.alignment.align import apply_affine, similarity, warp
-from data.alignment.detector import FaceDetector
+from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.landmark_network import CROP_SIZE, CROP_WIDTH
 from data.sources.folders import list_folder
 from data.sources.read_image import UnreadableImage

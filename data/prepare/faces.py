@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from data.alignment.align import align_face, is_elsewhere
-from data.alignment.detector import Detection, is_beside
+from data.alignment.detectors.detection import Detection, is_beside
 from data.alignment.workers import Detector, with_detector
 from data.masks.render import random_mask_kind, render_mask
 from data.prepare.settings import PrepareSettings

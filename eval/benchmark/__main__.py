@@ -18,10 +18,10 @@ import tyro
 
 from data.alignment.finder import MTCNN, check_detector
 from eval.benchmark.contract import BenchmarkSet, Result, Twins, Work
-from eval.benchmark.find import find_sets
 from eval.benchmark.network import FaceNetwork
 from eval.benchmark.outputs import JSON, results_table, row_words, to_plain
 from eval.benchmark.page import PAGE, write_page
+from eval.benchmark.sets.find import find_sets
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_json
 

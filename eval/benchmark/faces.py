@@ -15,7 +15,7 @@ import numpy as np
 
 from data.alignment.align import align_face, is_elsewhere
 from data.alignment.alignment import LANDMARKS, MaskOrder
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.finder import open_finder
 from data.alignment.workers import Detector, with_detector
 from data.masks.render import MaskFit, random_mask_kind, render_mask

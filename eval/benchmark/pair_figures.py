@@ -8,8 +8,8 @@ import numpy as np
 from data.alignment.alignment import Alignment, MaskOrder
 from eval.benchmark.contract import AS_LISTED, Figure, Result
 from eval.benchmark.network import FaceNetwork
-from eval.benchmark.pair_set import PairSet
 from eval.benchmark.pictures import picture_notes
+from eval.benchmark.sets.pair_set import PairSet
 from eval.metrics.accuracy import FOLDS
 from eval.metrics.distances import MAX_DISTANCE
 from eval.metrics.figures import figures

@@ -9,12 +9,12 @@ import pandas as pd
 
 from eval.finished_run import PAIR_FILE, FinishedRun, read_pair_file, read_run_file
 from eval.metrics.accuracy import accuracy
-from eval.metrics.bootstrap import LEAST_PEOPLE, resampled_figures
 from eval.metrics.conditions import parts
+from eval.metrics.intervals.bootstrap import LEAST_PEOPLE, resampled_figures
+from eval.metrics.intervals.significance import difference, mcnemar
+from eval.metrics.intervals.spread import Resamples
+from eval.metrics.intervals.weighted_figures import tar_name
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far
-from eval.metrics.significance import difference, mcnemar
-from eval.metrics.spread import Resamples
-from eval.metrics.weighted_figures import tar_name
 from runtime.errors import InputError
 from runtime.kinds import NUMBER, Fields, require, whole
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
-from eval.metrics.resampling import PersonWeights
-from eval.metrics.spread import Resamples, interval_of_share
+from eval.metrics.intervals.bootstrap import LEAST_PEOPLE, RESAMPLES
+from eval.metrics.intervals.resampling import PersonWeights
+from eval.metrics.intervals.spread import Resamples, interval_of_share
 
 FALSE_POSITIVE_RATES = {"FPIR 10 %": 0.1, "FPIR 1 %": 0.01, "FPIR 0.1 %": 0.001}
 # A rate is given only where so many strangers' probes are expected to be let in.

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from eval.metrics.accuracy import FOLDS, accuracy, balanced_accuracy, deal_folds, fold_accuracies, precision_recall_f1
-from eval.metrics.bootstrap import intervals, losses_of_accuracy
 from eval.metrics.conditions import NO_MASKS, condition_names, size_parts
 from eval.metrics.distances import checked, iou
+from eval.metrics.intervals.bootstrap import intervals, losses_of_accuracy
 from eval.metrics.roc import FALSE_ACCEPT_RATES, auc, curve, eer, tar_at_far, threshold_at_far
 from runtime.devices import available_cores
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from eval.metrics.bootstrap import LEAST_PEOPLE
 from eval.metrics.conditions import NO_MASKS
+from eval.metrics.intervals.bootstrap import LEAST_PEOPLE
 from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.text import TOO_FEW_ERRORS, counted, has_width, number, percent
 from runtime.training.collapse import ADVICE, collapse_reason

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from eval.finished_run import objective_name, read_run_file
-from eval.metrics.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.conditions import ALL_PAIRS
+from eval.metrics.intervals.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.roc import FALSE_ACCEPT_RATES
 from eval.report.figure_tables import NO_INTERVAL_LEGEND, TOO_FEW, figure_rows
 from eval.report.render import render

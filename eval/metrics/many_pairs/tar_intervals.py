@@ -1,6 +1,6 @@
 """95 % intervals of TAR at a FAR over people, of many millions of pairs. NumPy and SciPy.
 
-The resamples are those of ``eval.metrics.resampling``: people are drawn with replacement, and each brings half of the
+The resamples are those of ``resampling``: people are drawn with replacement, and each brings half of the
 weight of a pair. So the weight of all pairs in a bin of distance is a sum over people: how often each was drawn, times
 the sides that they have in the bin. That is a product of two matrices, in which pairs no longer appear. Pairs that
 count ½ or 1½, as coins fall, sum to half of their number plus a binomial number.
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.metrics.bootstrap import LEAST_PEOPLE, PAIR_RESAMPLES, RESAMPLES
 from eval.metrics.distances import MAX_DISTANCE
-from eval.metrics.resampling import bin_ends
+from eval.metrics.intervals.bootstrap import LEAST_PEOPLE, PAIR_RESAMPLES, RESAMPLES
+from eval.metrics.intervals.resampling import bin_ends
+from eval.metrics.intervals.spread import Interval, Resamples, interval_of_share
+from eval.metrics.intervals.weighted_figures import tar_of
 from eval.metrics.roc import Curve, curve
-from eval.metrics.spread import Interval, Resamples, interval_of_share
-from eval.metrics.weighted_figures import tar_of
 
 # Entries of the matrix of bins and people at a time: 32 MB.
 _ENTRIES = 2**22
@@ -65,7 +65,7 @@ def near_pairs(distances: np.ndarray, same: np.ndarray, people: np.ndarray, rate
 def tar_intervals(pairs: NearPairs, rates: Mapping[str, float], seed: int = 0) -> dict[str, Interval | None] | None:
     """95 % intervals [low, high] of TAR at each of ``rates``, under their names.
 
-    None with fewer than LEAST_PEOPLE people; a single one is None as in ``eval.metrics.spread``. The same seed draws
+    None with fewer than LEAST_PEOPLE people; a single one is None as in ``spread``. The same seed draws
     the same people.
     """
     people = len(pairs.different_of)

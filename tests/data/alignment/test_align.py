@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.alignment.align import align_face, apply_affine, similarity
-from data.alignment.detector import Detection, FaceDetector, is_plausible
-from data.alignment.mtcnn import Cascade, _minimum_nms, _windows
+from data.alignment.detectors.cascade import Cascade, _minimum_nms, _windows
+from data.alignment.detectors.detection import Detection, is_plausible
+from data.alignment.detectors.mtcnn import FaceDetector
 from data.transforms import template
 
 coordinate = st.floats(-300, 300)

@@ -5,7 +5,8 @@ import pytest
 
 from data.alignment import every_face
 from data.alignment.align import align_face
-from data.alignment.detector import Detection, FaceDetector
+from data.alignment.detectors.detection import Detection
+from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.every_face import EveryFaceReader, turned_back
 from data.company import draw_group
 from runtime.errors import InputError

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.alignment import yunet
 from data.alignment.alignment import Alignment
-from data.alignment.detector import Detection, FaceDetector
+from data.alignment.detectors import yunet
+from data.alignment.detectors.detection import Detection
+from data.alignment.detectors.mtcnn import FaceDetector
+from data.alignment.detectors.yunet import SEARCHES, YuNet
 from data.alignment.finder import FaceFinder, check_detector, detector_name, open_detector
 from data.alignment.landmarks import Reading, coarse_points
-from data.alignment.yunet import SEARCHES, YuNet
 from data.transforms import template
 from runtime.errors import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.alignment.detector import SEARCHES, FaceDetector
+from data.alignment.detectors.mtcnn import SEARCHES, FaceDetector
 from data.company import Album, draw_group, make_album
 from data.sources.folders import list_folder
 from data.sources.read_image import read_image

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data.alignment.align import apply_affine, eye_distance
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.landmark_network import CROP_SIZE, LandmarkNetwork, Points, crop_template
 from data.alignment.landmarks import LandmarkFinder, coarse_points, load_network
 from data.landmarks import hide

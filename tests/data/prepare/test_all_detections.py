@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data.alignment.align import align_face
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.prepare.journal import JOURNAL, sides_of
 from data.prepare.pipeline import prepare
 from data.prepare.settings import PrepareSettings

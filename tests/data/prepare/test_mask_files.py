@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.prepare.pipeline import prepare
 from data.prepare.settings import PrepareSettings
 from data.transforms import template

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.alignment.align import align_face, apply_affine, similarity
 from data.alignment.alignment import Alignment
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.alignment.errors import AlignmentErrors, measure_errors
 from data.datasets import TrainFaces
 from data.masks.render import MASK_KINDS, random_mask_kind, render_mask

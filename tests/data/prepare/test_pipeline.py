@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from data.alignment.align import apply_affine, similarity
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.prepare import faces as module
 from data.prepare.journal import JOURNAL
 from data.prepare.pipeline import prepare

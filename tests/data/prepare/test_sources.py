@@ -21,7 +21,7 @@ import sklearn.datasets
 import torch
 from PIL import Image
 
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.datasets import TrainFaces
 from data.prepare import faces as prepare_faces
 from data.prepare.pipeline import prepare

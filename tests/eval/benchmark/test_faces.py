@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.masks.render import render_mask
 from data.sources.source_file import SourceFile
 from data.transforms import template

@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.alignment import every_face
 from data.alignment.align import align_face
-from data.alignment.detector import Detection
+from data.alignment.detectors.detection import Detection
 from data.company import draw_group
 from data.company.album import name_of
 from data.tables.card import write_dataset_card

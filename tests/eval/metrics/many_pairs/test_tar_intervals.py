@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eval.metrics import bootstrap
+from eval.metrics.intervals import bootstrap
+from eval.metrics.intervals.weighted_figures import tar_name
 from eval.metrics.many_pairs import tar_intervals
 from eval.metrics.many_pairs.tar_intervals import near_pairs, pairs_needed, resampled_tars
-from eval.metrics.weighted_figures import tar_name
 
 RATES = {"1e-1": 1e-1, "1e-2": 1e-2}
 PEOPLE, PAIRS = 40, 6000

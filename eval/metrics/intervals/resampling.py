@@ -8,7 +8,7 @@ bends, as a TAR at a rare false accept does, is moved so little that it is nearl
 vertex bootstrap (Snijders & Borgatti 1999; for faces, Bolle et al. 2004) scatters much more, with long tails.
 
 By *pairs*: each different pair weighs ½ or 1½, as a coin falls, as if pairs were independent. It measures what weights
-by people count too often (``eval.metrics.spread``).
+by people count too often (``eval.metrics.intervals.spread``).
 
 Weights are counted in halves. P pairs, K bins of distance, F folds, B resamples at a time.
 """

@@ -14,9 +14,9 @@ from data.sources.ijb import find_ijb, read_ijb
 from data.tables.images import Images
 from eval.benchmark.contract import Work
 from eval.benchmark.faces import drawn_mask, masks_checksums
-from eval.benchmark.find import find_sets
-from eval.benchmark.ijb import RATES
 from eval.benchmark.network import FaceNetwork
+from eval.benchmark.sets.find import find_sets
+from eval.benchmark.sets.ijb import RATES
 from tests.ijb_set import POINTS, write_lists, write_pictures
 from tests.one_line import one_line
 from tests.small_run import write_small_run

@@ -1,6 +1,6 @@
 """From the resamples of a figure to its 95 % interval. NumPy and SciPy.
 
-Weights by people scatter half as much as people do (``eval.metrics.resampling``), so the truth scatters twice as much
+Weights by people scatter half as much as people do (``resampling``), so the truth scatters twice as much
 as the resamples. But they also count too often what is not people's. Of a sum over different pairs, what one pair adds
 by itself has variance A, and pairs that share a person add C together: A + C is the truth. The two halves of a pair are
 drawn apart, so they find ¼ (2 A + C), and no weights find ¼ (A + C) (McCullagh 2000; Owen 2007). So the different pairs

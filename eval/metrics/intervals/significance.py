@@ -1,6 +1,6 @@
 """Which of two models is better, and could it be chance? Paired on the same test pairs.
 
-The difference of two models is taken in every resample of the people (``eval.metrics.bootstrap``); both models see
+The difference of two models is taken in every resample of the people (``bootstrap``); both models see
 the same resample, so what is hard about the pairs cancels. Where a model was trained with several seeds, each resample
 draws seeds, too. McNemar's exact test (McNemar 1947) is given beside it for two single runs: it counts the pairs that
 one judges rightly and the other wrongly, and takes pairs for independent, which people in many pairs make too hopeful.
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtr
 from scipy.stats import binomtest
 
-from eval.metrics.spread import Interval, Resamples, interval_of_difference
+from eval.metrics.intervals.spread import Interval, Resamples, interval_of_difference
 
 
 class Difference(NamedTuple):

@@ -9,8 +9,8 @@ import pytest
 
 from data.tables.card import write_dataset_card
 from eval.benchmark.contract import AS_LISTED, PLAIN, Work
-from eval.benchmark.find import find_sets
 from eval.benchmark.network import FaceNetwork
+from eval.benchmark.sets.find import find_sets
 from eval.metrics.accuracy import fold_accuracies
 from tests.one_line import one_line
 from tests.pair_sets import (

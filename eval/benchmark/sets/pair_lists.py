@@ -15,8 +15,8 @@ from data.sources.verification_bin import list_verification_bin
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import CONDITIONS, read_pair_csvs
 from eval.benchmark.contract import BenchmarkSet
-from eval.benchmark.pair_benchmark import PairBenchmark
-from eval.benchmark.pair_set import PairSet, people_of, unknown_condition
+from eval.benchmark.sets.pair_benchmark import PairBenchmark
+from eval.benchmark.sets.pair_set import PairSet, people_of, unknown_condition
 from eval.metrics.accuracy import FOLDS
 from eval.metrics.published_folds import consecutive_folds
 from runtime.errors import InputError

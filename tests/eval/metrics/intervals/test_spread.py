@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from eval.metrics.bootstrap import resampled_figures
-from eval.metrics.spread import Resamples, interval_of_difference, interval_of_share
+from eval.metrics.intervals.bootstrap import resampled_figures
+from eval.metrics.intervals.spread import Resamples, interval_of_difference, interval_of_share
 
 
 def judged(wrong: np.ndarray, same: np.ndarray, people: np.ndarray, figure: str = "accuracy") -> Resamples:

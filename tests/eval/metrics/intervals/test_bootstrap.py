@@ -5,14 +5,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from eval.metrics import bootstrap, resampling
 from eval.metrics import figures as module_of_figures
 from eval.metrics.accuracy import accuracy, balanced_accuracy, deal_folds, precision_recall_f1
-from eval.metrics.bootstrap import intervals, losses_of_accuracy, resampled_figures
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.distances import iou
 from eval.metrics.figures import figures
-from eval.metrics.resampling import PairWeights, PersonWeights, SumsByKey
+from eval.metrics.intervals import bootstrap, resampling
+from eval.metrics.intervals.bootstrap import intervals, losses_of_accuracy, resampled_figures
+from eval.metrics.intervals.resampling import PairWeights, PersonWeights, SumsByKey
 from eval.metrics.roc import auc, curve, eer
 
 RATES = {"1e-1": 0.1}

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eval.benchmark import ijb, mask_plain
 from eval.benchmark.contract import BenchmarkSet
-from eval.benchmark.pair_lists import find_bin, find_csv, find_lists
+from eval.benchmark.sets import ijb, mask_plain
+from eval.benchmark.sets.pair_lists import find_bin, find_csv, find_lists
 from runtime.errors import InputError, in_one_line
 
 Finder = Callable[[Path], list[BenchmarkSet]]

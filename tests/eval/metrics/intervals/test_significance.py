@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from eval.metrics.significance import difference, mcnemar
-from eval.metrics.spread import Resamples
+from eval.metrics.intervals.significance import difference, mcnemar
+from eval.metrics.intervals.spread import Resamples
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from data.alignment.detector import Detection, is_plausible, lay
+from data.alignment.detectors.detection import Detection, is_plausible, lay
 from runtime.errors import InputError
 from runtime.files import sha256
 

@@ -8,9 +8,9 @@ import pytest
 
 from data.tables.card import write_dataset_card
 from eval.benchmark.contract import Work
-from eval.benchmark.find import find_sets
-from eval.benchmark.mask_plain import find
 from eval.benchmark.network import FaceNetwork
+from eval.benchmark.sets.find import find_sets
+from eval.benchmark.sets.mask_plain import find
 from tests.one_line import one_line
 from tests.small_run import write_small_run
 

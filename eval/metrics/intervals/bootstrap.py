@@ -1,8 +1,8 @@
 """95 % intervals of all figures over people. NumPy and SciPy.
 
 The pairs of a list are not independent: a person whose face is hard is in many of them. So people are drawn with
-replacement, not pairs (``eval.metrics.resampling``), each figure is computed in each resample
-(``eval.metrics.weighted_figures``), and its scatter makes the interval (``eval.metrics.spread``).
+replacement, not pairs (``eval.metrics.intervals.resampling``), each figure is computed in each resample
+(``eval.metrics.intervals.weighted_figures``), and its scatter makes the interval (``eval.metrics.intervals.spread``).
 
 P pairs.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from eval.metrics.distances import checked
-from eval.metrics.resampling import BinnedPairs, PairWeights, PersonWeights, SumsByKey
-from eval.metrics.spread import Interval, Resamples, interval_of_difference, interval_of_share
-from eval.metrics.weighted_figures import tar_name, weighted_figures
+from eval.metrics.intervals.resampling import BinnedPairs, PairWeights, PersonWeights, SumsByKey
+from eval.metrics.intervals.spread import Interval, Resamples, interval_of_difference, interval_of_share
+from eval.metrics.intervals.weighted_figures import tar_name, weighted_figures
 
 RESAMPLES = 1000
 # Of the pairs: they only say by how much the resamples of the people scatter too much.

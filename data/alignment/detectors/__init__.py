@@ -1,0 +1,1 @@
+"""What finds faces: MTCNN and YuNet."""
