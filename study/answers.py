@@ -155,7 +155,7 @@ def errors_removed(runs: Sequence[FinishedRun], before: FinishedRun) -> dict[str
     """The share of the errors of ``before`` that the runs (seeds of one model) avoid, over all pairs and by condition.
 
     All have the same pairs in the same order. ``seeds``: the share of each run; ``mean``, and the ``interval`` that
-    holds it with 95 %, over people and seeds as ``significance`` draws them. A condition is left out if
+    holds it with 95 %, over people and seeds as ``intervals.significance`` draws them. A condition is left out if
     ``before`` makes no error.
     """
     found = {}

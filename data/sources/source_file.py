@@ -8,7 +8,7 @@ import numpy as np
 from data.sources.outcome import Outcome
 from data.sources.read_image import UnreadableImage, decode_image
 
-# Between the stretches of one RecordIO record stood this word, which the writer took out (see data/recordio.py).
+# Between the stretches of one RecordIO record stood this word, which the writer took out (see recordio.py).
 RECORD_MAGIC = b"\x0a\x23\xd7\xce"
 
 

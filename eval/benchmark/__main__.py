@@ -70,14 +70,14 @@ def benchmark(settings: BenchmarkSettings) -> list[Result]:
     for each in found:
         try:
             results += each.run(work)
-            write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
         except InputError as error:
             failed[each.name] = str(error)
             print(in_one_line(f"{each.name} is passed over: {error}"))
+        if results:  # after every set: the last may take hours
+            write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
     if not results:
         name, reason = next(iter(failed.items()))
         raise InputError(f"no set could be evaluated; {name}: {reason}")
-    write_json(output_folder(settings) / JSON, _plain(settings, network, results, failed))
     write_page(output_folder(settings), Path(settings.model).resolve().name, results, failed)
     return results
 

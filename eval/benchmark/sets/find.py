@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.benchmark.contract import BenchmarkSet
 from eval.benchmark.sets import ijb, mask_plain
+from eval.benchmark.sets.listing import files_in, folders_in
 from eval.benchmark.sets.pair_lists import find_bin, find_csv, find_lists
 from runtime.errors import InputError, in_one_line
 
@@ -50,13 +51,12 @@ def find_sets(folder: Path, only: Sequence[str] = ()) -> list[BenchmarkSet]:
 
 def _walk(folder: Path, depth: int, damaged: list[InputError]) -> list[BenchmarkSet]:
     """The sets of a folder and of those under it; what is wrong with others goes to ``damaged``."""
-    single = [path for path in _inside(folder) if path.is_file()]
-    files = [each for path in single for find in FILE_FINDERS for each in _try(find, path, damaged)]
+    files = [each for path in files_in(folder) for find in FILE_FINDERS for each in _try(find, path, damaged)]
     sets: list[BenchmarkSet] = []
     for find in FOLDER_FINDERS:
         sets = sets or _try(find, folder, damaged)
     taken = {each.folder for each in sets}
-    others = (path for path in _inside(folder) if path.is_dir() and not any(one.is_relative_to(path) for one in taken))
+    others = (path for path in folders_in(folder) if not any(one.is_relative_to(path) for one in taken))
     if depth and folder not in taken:
         files += [each for path in others for each in _walk(path, depth - 1, damaged)]
     return sets + files
@@ -67,12 +67,6 @@ def _try(find: Finder, place: Path, damaged: list[InputError]) -> list[Benchmark
         return find(place)
     except InputError as error:
         damaged.append(error)
-        return []
-
-
-def _inside(folder: Path) -> list[Path]:
-    """What a folder holds, in order; nothing if it can't be read, as lost+found of a disk."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError:
-        return []
+    except OSError as error:
+        damaged.append(InputError(f"{place} can't be read ({error.strerror or error})"))
+    return []

@@ -4,7 +4,6 @@ That is the protocol of the masked face recognition challenge at ICCV 2021 (Deng
 figure is TAR at FAR 1e-4.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data.sources.source_file import SourceFile
 from data.tables.card import read_dataset_card
 from eval.benchmark.contract import PLAIN_MASKED, Figure, Result, Work
 from eval.benchmark.pictures import SetPictures, picture_notes
+from eval.benchmark.sets.listing import folders_in
 from eval.metrics.many_pairs.every_pair import blocks_of, near_of_every_pair
 from eval.metrics.many_pairs.tar_intervals import NearPairs, tar_intervals
 from eval.metrics.roc import tar_at_far, tar_within_far
@@ -43,14 +43,14 @@ def _kinds_above_people(folder: Path) -> bool:
     """Whether half of the people under folders with a mask in their name are under another one, too."""
     masked, plain = set(), set()
     # A folder with a list of pairs is a set of its own: LFW beside its masked copy is not one of both.
-    for kind in (each for each in _folders(folder) if not any(each.glob("pairs*.txt"))):
-        (masked if says_masked(kind.name) else plain).update(person.name for person in _folders(kind))
+    for kind in (each for each in folders_in(folder) if not any(each.glob("pairs*.txt"))):
+        (masked if says_masked(kind.name) else plain).update(person.name for person in folders_in(kind))
     return bool(masked) and 2 * len(masked & plain) >= len(masked)
 
 
 def _kinds_below_people(folder: Path) -> bool:
     """Whether half of the people have a folder of pictures with a mask in its name, and another."""
-    people = [_folders(person) for person in _folders(folder)[:_TRIED]]
+    people = [folders_in(person) for person in folders_in(folder)[:_TRIED]]
     both = sum(map(_are_kinds, people))
     return bool(both) and 2 * both >= len(people)
 
@@ -58,14 +58,7 @@ def _kinds_below_people(folder: Path) -> bool:
 def _are_kinds(folders: Sequence[Path]) -> bool:
     masked = [kind for kind in folders if says_masked(kind.name)]
     # What holds folders is no person's: people lie below it.
-    return 0 < len(masked) < len(folders) and not any(_folders(kind) for kind in masked)
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
-    except OSError:
-        return []
+    return 0 < len(masked) < len(folders) and not any(folders_in(kind) for kind in masked)
 
 
 class MaskPlainSet:

@@ -35,8 +35,10 @@ class PairBenchmark:
     def run(self, work: Work) -> list[Result]:
         options = self._options(work)
         embedded = self._pictures.embedded(work, options)
-        checksums = masks_checksums(embedded.drawn, work.seed, len(self.pairs.names))
-        masks = {"masks": checksums, "seed": work.seed} if options.orders else {}
+        masks = {}
+        if options.orders:
+            checksums = masks_checksums(embedded.drawn, work.seed, len(self.pairs.names))
+            masks = {"masks": checksums, "seed": work.seed}
         return [
             pair_result(
                 self.pairs,

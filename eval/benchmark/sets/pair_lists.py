@@ -15,6 +15,7 @@ from data.sources.verification_bin import list_verification_bin
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import CONDITIONS, read_pair_csvs
 from eval.benchmark.contract import BenchmarkSet
+from eval.benchmark.sets.listing import files_in, folders_in
 from eval.benchmark.sets.pair_benchmark import PairBenchmark
 from eval.benchmark.sets.pair_set import PairSet, people_of, unknown_condition
 from eval.metrics.accuracy import FOLDS
@@ -39,14 +40,11 @@ def find_csv(path: Path) -> list[BenchmarkSet]:
 
 def find_lists(folder: Path) -> list[BenchmarkSet]:
     """LFW, CALFW, CPLFW or MFR2: a folder with pairs.txt or pairs_CALFW.txt."""
-    two_lines = [path for path in _files(folder, "*.txt") if re.fullmatch(r"pairs_C[AP]LFW", path.stem, re.IGNORECASE)]
+    files = files_in(folder)
+    two_lines = [path for path in files if re.fullmatch(r"pairs_C[AP]LFW\.txt", path.name, re.IGNORECASE)]
     if two_lines:
         return [PairBenchmark(read_two_line_list(path)) for path in two_lines]
-    return [PairBenchmark(read_list(path)) for path in _files(folder, "pairs.txt")]
-
-
-def _files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    return [PairBenchmark(read_list(path)) for path in files if path.name == "pairs.txt"]
 
 
 # ==== InsightFace's .bin ====
@@ -110,7 +108,7 @@ def read_list(path: Path) -> PairSet:
 
 
 def _labels(folder: Path) -> Mapping[str, str]:
-    files = _files(folder, "*labels*.txt")
+    files = [path for path in files_in(folder) if path.suffix == ".txt" and "labels" in path.name]
     return read_mask_labels(files[0]) if files else {}
 
 
@@ -241,8 +239,8 @@ def _root(folder: Path, wanted: Sequence[str]) -> Path:
 
     Raises InputError if none does.
     """
-    below = sorted(path for path in folder.iterdir() if path.is_dir())
-    deeper = (path for parent in below for path in sorted(parent.iterdir()) if path.is_dir())
+    below = folders_in(folder)
+    deeper = (path for parent in below for path in folders_in(parent))
     tried = list(wanted[:_TRIED])
     for place in (folder, *below, *islice(deeper, 200)):
         if any((place / name).exists() for name in tried):

@@ -1,6 +1,6 @@
 """95 % intervals of TAR at a FAR over people, of many millions of pairs. NumPy and SciPy.
 
-The resamples are those of ``resampling``: people are drawn with replacement, and each brings half of the
+The resamples are those of ``intervals.resampling``: people are drawn with replacement, and each brings half of the
 weight of a pair. So the weight of all pairs in a bin of distance is a sum over people: how often each was drawn, times
 the sides that they have in the bin. That is a product of two matrices, in which pairs no longer appear. Pairs that
 count ½ or 1½, as coins fall, sum to half of their number plus a binomial number.
@@ -65,7 +65,7 @@ def near_pairs(distances: np.ndarray, same: np.ndarray, people: np.ndarray, rate
 def tar_intervals(pairs: NearPairs, rates: Mapping[str, float], seed: int = 0) -> dict[str, Interval | None] | None:
     """95 % intervals [low, high] of TAR at each of ``rates``, under their names.
 
-    None with fewer than LEAST_PEOPLE people; a single one is None as in ``spread``. The same seed draws
+    None with fewer than LEAST_PEOPLE people; a single one is None as in ``intervals.spread``. The same seed draws
     the same people.
     """
     people = len(pairs.different_of)
