@@ -109,8 +109,8 @@ class Settings:
     teacher_mean_share: float
     """Share of the person's mean embedding in the teacher's target, the rest is the face's own embedding."""
     unnamed_share: float = 0.25
-    """Share of a batch that is filled with the faces whose target in the train CSV is empty, for the teacher alone; 0:
-    none. batch_size and P×K count the others."""
+    """Share of each batch that consists of faces with an empty target in the train CSV; only the teacher's loss uses
+    them. 0 leaves them out. batch_size and P×K count only the named faces."""
 
     # ---- optimiser ----
     epochs: int
@@ -294,10 +294,10 @@ class ArcFaceSettings(Settings):
     margin: float
     """m: added to the angle between a face and its class centre, in radians; cosface: taken from its cosine."""
     margin_kind: Literal["arcface", "cosface", "adaface", "magface"]
-    """Where the margin acts: on the angle (ArcFace), on the cosine (CosFace, usually 0.35), or by an embedding's length
-    before normalising (AdaFace, 0.4; MagFace, 0.45 for the shortest)."""
+    """Where the margin acts: on the angle (ArcFace) or on the cosine (CosFace, usually 0.35). AdaFace (usually 0.4) and
+    MagFace (0.45 for the shortest embeddings) vary it with an embedding's length before normalising."""
     length_effect: float = 0.333
-    """adaface: h, how much the length changes the margin."""
+    """adaface: h, how strongly the embedding's length changes the margin."""
     largest_margin: float = 0.8
     """magface: margin of the longest embeddings."""
     length_range: tuple[float, ...] = (10.0, 110.0)
@@ -307,8 +307,8 @@ class ArcFaceSettings(Settings):
     sub_centres: int
     """Class centres per identity, of which the nearest counts: 3 for noisy labels or very different images."""
     centres_from: str = "random"
-    """Initial class centres: random; means, of the pre-trained network's embeddings of each identity; or those in the
-    weight file: a text file with their identities, one per line."""
+    """Initial class centres. random. means: of the pre-trained network's embeddings of each identity. A text file: the
+    centres stored in the weight file, whose identities this file lists in order, one per line."""
     sampled_share: float
     """Share of the identities that take part in a step (Partial FC): 0.1 for a million of them; below 1 needs sgd."""
     shard_classes: bool

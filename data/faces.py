@@ -72,7 +72,7 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     if train.unnamed and not settings.teacher:
         raise InputError(
             f"{settings.train_csv}: {train.unnamed:,} rows have an empty target (first: "
-            f"{train.paths[len(train.named_targets)]}), and faces without a name are for a teacher alone; set "
+            f"{train.paths[len(train.named_targets)]}), and faces without a name can only be used with a teacher; set "
             "--teacher, or leave them out with --unnamed-share 0"
         )
     if settings.mask_probability > 0:

@@ -107,7 +107,7 @@ def _centres(model: str) -> tuple[Tensor, list[str]]:
     each = len(weight) // len(people)
     if each < 2:
         raise InputError(
-            f"{model} has one class centre per identity, which its wrong faces have pulled to themselves; train with "
+            f"{model} has one class centre per identity, and mislabelled faces pull it towards themselves; train with "
             "--sub-centres 3"
         )
     return weight.float().unflatten(0, (len(people), each)), people

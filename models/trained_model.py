@@ -141,7 +141,7 @@ def _open_onnx(name: str) -> TrainedModel:
 def _open_checkpoint(name: str) -> TrainedModel:
     path = find_checkpoint(Path(name))
     if path.suffix == ".safetensors":
-        raise InputError(f"{name} holds weights of a network that is not known; say which it is with --backbone")
+        raise InputError(f"{name} holds weights of an unknown network; name its backbone with --backbone")
     content = load_network(path)
     require_finite(content["model"], str(path))
     made_with = content["settings"]

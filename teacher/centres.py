@@ -53,7 +53,7 @@ def centres_of_file(centres: Tensor | None, listed: Path, names: Sequence[str], 
     twice.
     """
     if centres is None:
-        raise InputError(f"{weights} brings no class centres; set centres_from to means")
+        raise InputError(f"{weights} contains no class centres; set centres_from to means")
     identities = [name for _, name in text_lines(listed)]
     if len(identities) != len(centres):
         raise InputError(

@@ -84,7 +84,7 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
         source = _with_more(source, worn, "worn")
     if settings.unnamed:
         if source.pairs:
-            raise InputError(f"{path.name} is a list of pairs to test on; unnamed goes with photographs to train on")
+            raise InputError(f"{path.name} is a list of test pairs; --unnamed needs training photographs instead")
         source = _with_more(source, list_unnamed(settings.unnamed), "unnamed")
     return path.resolve().name, source
 
@@ -242,7 +242,7 @@ def print_report(settings: PrepareSettings, summary: dict) -> None:
     done = summary["files"] - summary["kept_from_before"]
     print(f"{summary['written']} of {summary['files']} files written; {lost}")
     if "further_faces" in summary:
-        print(f"{summary['further_faces']} more faces in the same pictures, for training alone")
+        print(f"{summary['further_faces']} further faces in the same pictures, used for training only")
     if done:
         print(f"{done} files in {summary['seconds']:.0f} s ({done / max(summary['seconds'], 1e-3):.0f} per second)")
     if "people" in summary:

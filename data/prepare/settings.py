@@ -33,8 +33,8 @@ class PrepareSettings:
     """Folder of real masked photos, one sub-folder per person; the same name as in SOURCE is the same person. They get
     no simulated mask and are labelled as masked."""
     unnamed: Path | None = None
-    """Folder of photos of anybody, in any sub-folders: faces without a name, for training with a teacher. They get no
-    masked copy, and an empty target in train.csv."""
+    """Folder of photos of unnamed people, in any sub-folders, for training with a teacher. They get no masked copy,
+    and an empty target in train.csv."""
     mask_labels: Path | None = None
     """File with a line "name, number, mask type" per picture of SOURCE, as for MFR2: all but no-mask are real masked
     photos."""
@@ -48,11 +48,11 @@ class PrepareSettings:
     """What finds the faces: mtcnn, yunet (OpenCV's; its file is fetched on the first use), or an ONNX file of YuNet's
     kind."""
     landmarks: Landmarks = LANDMARKS
-    """Whose five points faces are aligned by. network: those that a small network predicts under masks
-    (data.landmarks). detector: the detector's own."""
+    """Source of the five landmarks that faces are aligned to. network: a small network that predicts them under masks
+    (data.landmarks). detector: the detector itself."""
     detections: Literal["one", "all"] = "one"
-    """one: the face nearest the centre of each picture. all: every face; further ones are called 0001_face2.jpg, belong
-    to the folder's person like the first, and are for training alone."""
+    """one: the face nearest the centre of each picture. all: every face; further ones are called 0001_face2.jpg, get
+    the folder's person like the first, and are used for training only."""
     align: Literal["detect", "landmarks", "none"] = "detect"
     """detect: find and align the face. The others are for faces that are aligned already. landmarks: only find the five
     points that masks are fitted to. none: skip detection, so that no masks can be drawn."""

@@ -119,7 +119,7 @@ def _refuse_other_pictures(media: pd.Series, faces: pd.Series, files: IjbFiles) 
         line = _first(other)
         raise InputError(
             f"line {line} of {files.media} names {in_one_line(media[line - 1], 60)}, that of {files.landmarks.name} "
-            f"{in_one_line(faces[line - 1], 60)}; both must list the same pictures in one order"
+            f"{in_one_line(faces[line - 1], 60)}; both must list the same pictures in the same order"
         )
     outside = media.str.contains(r"[/\\\0]|^\.\.?$", regex=True)
     if outside.any():
@@ -171,7 +171,7 @@ def _damaged(path: Path, columns: Mapping[str, type | str]) -> InputError:
             if line.strip() and (len(fields) != len(kinds) or not all(map(_is, fields, kinds))):
                 return InputError(
                     f"{path}, line {number}: {in_one_line(line.strip(), 80)!r} is not {', '.join(columns)} "
-                    "apart by spaces; copy the file again"
+                    "separated by spaces; copy the file again"
                 )
     return InputError(f"{path} can't be read as a list of {', '.join(columns)}; copy it again")
 

@@ -70,8 +70,8 @@ def warn_of_names_in_two_cases(targets: Iterable[str], table: str) -> None:
     if twice:
         more = f" (and {len(twice) - 1} more such names)" if len(twice) > 1 else ""
         print(
-            f"warning: {table}: {' and '.join(twice[0])} count as different people{more}; if they are one, write the "
-            "name in one way",
+            f"warning: {table}: {' and '.join(twice[0])} count as different people{more}; if they are one person, "
+            "spell the name the same way everywhere",
             file=sys.stderr,
         )
 

@@ -41,8 +41,8 @@ class BenchmarkSettings:
     backbone: str = ""
     """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     twins: Twins = "before"
-    """Simulated masks on the photographs of plain sets: drawn before alignment, after it, both, or none. Pictures that
-    come aligned are always masked as they are."""
+    """Simulated masks on sets of plain faces: drawn before alignment, after it, both, or none. On pictures that are
+    already aligned, masks can only be drawn after alignment."""
     seed: int = 0
     """Seed of the simulated masks."""
     detector: str = MTCNN

@@ -21,9 +21,9 @@ WHICH_IS_WHICH = (
     "As published: calculated as the field does. Lists with ten folds: in the list's order, outputs of image and "
     "mirror summed before normalising, squared L2, thresholds 0, 0.01 … 3.99; mean ± standard deviation of the folds. "
     "IJB: templates by media, pictures weighted by the length of their embedding (N1) and the detector's score (D1) "
-    "or not (N0, D0), TAR where the FAR of the ROC is nearest. Masked and plain pictures: every masked one against "
+    "or not (N0, D0), TAR at the ROC point with the nearest FAR. Masked and plain pictures: every masked one against "
     "every plain one",
-    "Own: this project's, on the same embeddings, with 95 % intervals over people where these are known, otherwise "
+    "Own: this project's metrics on the same embeddings, with 95 % intervals over people if they are known, otherwise "
     "over pairs",
 )
 

@@ -57,7 +57,7 @@ def _sentences(results: Sequence[Result]) -> list[str]:
     lines = [f"{title}: {', '.join(of_sets)}." for title, of_sets in values.items()]
     doubtful = sum(bool(result.not_comparable) for result in results)
     if doubtful:
-        lines.append(f"Not comparable, as pairs are missing: {doubtful} of {counted(len(results), 'result')}.")
+        lines.append(f"Not comparable because pairs are missing: {doubtful} of {counted(len(results), 'result')}.")
     return [line.replace(" %", "\u00a0%") for line in lines]
 
 

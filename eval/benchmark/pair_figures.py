@@ -47,7 +47,7 @@ def pair_result(
     listed = len(pairs.same) + sum(pairs.left_out.values())
     kept = pairs.part(~(np.isin(pairs.left, list(left.lost)) | np.isin(pairs.right, list(right.lost))))
     if not len(kept.same):
-        raise InputError(f"{pairs.name}: not one of its {counted(listed, 'pair')} has two faces; look at its pictures")
+        raise InputError(f"{pairs.name}: not one of its {counted(listed, 'pair')} has two faces; check its pictures")
     rows = np.concatenate([left.sums, right.sums])
     squared = squared_distances(rows, kept.left, kept.right + len(left.sums))
     official, folds = _official(kept, squared)
@@ -117,7 +117,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     if masks is not None and alignment is None:
-        notes.append("its pictures came aligned: masks were drawn on the landmarks found on them, not before alignment")
+        notes.append("the pictures were already aligned: masks were drawn after alignment, at landmarks found on them")
     notes += picture_notes(alignment, lost, pairs.names, network)
     return notes + [
         f"{counted(count, 'pair')} of the list left out: {reason}" for reason, count in pairs.left_out.items()

@@ -58,7 +58,7 @@ class IdentifySettings:
     photos: tuple[Path, ...] = ()
     """Photographs and films without names, and folders of them, in which to look for the enrolled people."""
     looks_per_second: float = 5.0
-    """Frames of a film that are looked at, per second; 0: every frame."""
+    """Frames of a film searched for faces, per second; 0: every frame."""
     photos_out: Path | None = None
     """Folder for the photographs and films with boxes and names, and their tables; otherwise named_photos beside the
     enrolment."""

@@ -147,7 +147,7 @@ def test_centres_of_the_weight_file_go_to_the_identities_that_its_list_names(run
 @pytest.mark.parametrize(
     ("centres", "lines", "said"),
     [
-        (None, "Ann\nBob\n", "weights.ckpt brings no class centres; set centres_from to means"),
+        (None, "Ann\nBob\n", "weights.ckpt contains no class centres; set centres_from to means"),
         (torch.ones(3, 4), "Ann\nBob\n", "lists 2 identities, but weights.ckpt has 3 class centres"),
         (torch.ones(2, 4), "Ann\nAnn\n", "lists Ann twice"),
         (torch.ones(2, 4), "Ann\nCid\n", r"lacks 1 of the 2 training identities \(first: Bob\)"),

@@ -31,7 +31,7 @@ from runtime.errors import InputError
 RATES = {f"1e-{n}": 10.0**-n for n in range(6, 0, -1)}
 ALIGNMENT = "the five landmarks of the set's list, brought to the ArcFace template"
 _BATCH = 64
-_PEOPLE_UNKNOWN = "no intervals: same pairs of the list make one person of two who are a different pair"
+_PEOPLE_UNKNOWN = "no intervals: two templates of a different-person pair are linked by same-person pairs of the list"
 # Seconds a picture to read and align, and a pair for all its figures, on a core of 2020.
 _READING, _PAIR = 2e-3, 5e-6
 

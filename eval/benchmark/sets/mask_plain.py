@@ -136,7 +136,7 @@ def _few(different: int) -> list[str]:
     if different >= 10 / RATES[OFFICIAL]:
         return []
     accepted = int(different * RATES[OFFICIAL])
-    return [f"of {different:,} different pairs, a FAR of {OFFICIAL} accepts {accepted}: its TAR says little"]
+    return [f"a FAR of {OFFICIAL} accepts {accepted} of {different:,} different pairs: its TAR is unreliable"]
 
 
 def _name(rate: str) -> str:

@@ -136,4 +136,4 @@ def test_weights_are_opened_without_the_name_of_their_backbone(published, tmp_pa
     assert network_digest(f"hf:{REPOSITORY}") == hashlib.sha256(weights.read_bytes()).hexdigest()
     save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     message = one_line(lambda: open_model(str(tmp_path / "other.safetensors")))
-    assert "weights of a network that is not known; say which it is with --backbone" in message
+    assert "weights of an unknown network; name its backbone with --backbone" in message
