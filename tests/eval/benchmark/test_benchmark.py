@@ -87,7 +87,7 @@ def test_the_table_says_which_figures_are_whose():
     assert "accuracy, as published" in text and "90.00 % ± 1.00" in text
     assert "10-fold accuracy, own" in text and "80.00 % ± 2.00 (70.0–90.0)" in text and "AUC" not in text
     assert "as listed, N1D1F1 " in text and "as listed, N0D0F1 *" in text
-    assert "over people where these are known, otherwise over pairs" in text
+    assert "over people if they are known, otherwise over pairs" in text
 
 
 def test_a_figure_without_a_value_is_a_dash():
