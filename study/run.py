@@ -41,8 +41,8 @@ class StudySettings:
     """Which question, on which faces."""
 
     question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
-    """losses, backbones, seresnext, balance, masks, fresh_masks, scratch, recipe, fine_tuning, simulation or
-    alignment."""
+    """losses, backbones, seresnext, balance, masks, fresh_masks, scratch, recipe, fine_tuning, simulation,
+    centres or alignment."""
     train: Path
     """Folder of the training faces."""
     eval: Path

@@ -33,10 +33,12 @@ def test_every_command_says_what_its_arm_says(tmp_path, question):
 
 
 def test_arms_of_a_question_see_the_same_number_of_images():
-    """Epochs count differently where an arm takes another part of the faces: those say so themselves."""
+    """An epoch of fewer images per person is shorter, so epochs are comparable only among arms that take the same."""
     for name, question in QUESTIONS.items():
-        arms = [ARMS[arm] for arm in question.arms]
-        assert len({arm.options["epochs"] for arm in arms if "most_images" not in arm.options}) == 1, name
+        epochs = {}
+        for arm in question.arms:
+            options = ARMS[arm].options
+            assert epochs.setdefault(options.get("most_images", 0), options["epochs"]) == options["epochs"], name
 
 
 def test_every_arm_answers_a_question():
