@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from eval.benchmark.network import FaceNetwork
-from eval.plots.roc_det import Errors
+from eval.metrics.error_curves import Errors
 
 PLAIN, PLAIN_MASKED, MASKED_MASKED = "plain-plain", "plain-masked", "masked-masked"
 # Of a set whose faces wear real masks, or of which nobody says who does.

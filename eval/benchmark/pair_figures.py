@@ -12,9 +12,9 @@ from eval.benchmark.pictures import picture_notes
 from eval.benchmark.sets.pair_set import PairSet
 from eval.metrics.accuracy import FOLDS
 from eval.metrics.distances import MAX_DISTANCE
+from eval.metrics.error_curves import errors_of
 from eval.metrics.figures import figures
 from eval.metrics.published_folds import published_fold_accuracy, squared_distances
-from eval.plots.roc_det import errors_of
 from eval.text import counted
 from runtime.errors import InputError
 

@@ -20,10 +20,10 @@ from data.tables.images import Images
 from data.tables.paths import missing_files
 from eval.benchmark.contract import MASKED_MASKED, PLAIN, PLAIN_MASKED, Figure, Result, Work
 from eval.benchmark.faces import AFTER, drawn_mask, masks_checksums
+from eval.metrics.error_curves import errors_along
 from eval.metrics.many_pairs.tar_intervals import near_pairs, tar_intervals
 from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
 from eval.metrics.roc import curve, tar_at_far, tars_nearest_far
-from eval.plots.roc_det import errors_along
 from eval.text import counted
 from runtime.devices import loader_workers
 from runtime.errors import InputError

@@ -17,10 +17,10 @@ from data.tables.card import read_dataset_card
 from eval.benchmark.contract import PLAIN_MASKED, Figure, Result, Work
 from eval.benchmark.pictures import SetPictures, picture_notes
 from eval.benchmark.sets.listing import folders_in
+from eval.metrics.error_curves import errors_along
 from eval.metrics.many_pairs.every_pair import blocks_of, near_of_every_pair
 from eval.metrics.many_pairs.tar_intervals import NearPairs, tar_intervals
 from eval.metrics.roc import tar_at_far, tar_within_far
-from eval.plots.roc_det import errors_along
 from runtime.errors import InputError
 
 PROTOCOL = "ICCV 2021 challenge, mask–plain"
