@@ -27,12 +27,12 @@ from data.tables.card import prepared_as
 from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
 from eval.identify.enrolment import Enrolment
-from eval.identify.films import TABLE as TRACKS
-from eval.identify.films import name_films
+from eval.identify.labelled_pictures import Embedded, embed_pictures, list_pictures, picture_table
+from eval.identify.named_films import TABLE as TRACKS
+from eval.identify.named_films import name_films
+from eval.identify.named_photographs import TABLE as FACES
+from eval.identify.named_photographs import name_photographs, named_picture, summary
 from eval.identify.naming import look_alikes
-from eval.identify.photographs import TABLE as FACES
-from eval.identify.photographs import name_photographs, named_picture, summary
-from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
 from eval.metrics.identification import Probes, identification_figures
 from eval.photographs.files import is_film, list_photographs, refuse_to_overwrite

@@ -9,7 +9,7 @@ import pandas as pd
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
 from eval.identify.naming import accept, nearest_people
-from eval.photographs.pictures import write_jpeg
+from eval.photographs.cut_outs import write_jpeg
 from eval.photographs.stream import Photograph, embedded_photographs, in_words
 from eval.plots.photograph import NamedBox, draw_names
 from eval.text import counted

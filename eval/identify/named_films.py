@@ -13,9 +13,9 @@ from eval.embed import AT_ONCE, Embedder
 from eval.films.film import Film, Frame, new_film
 from eval.films.tracks import Track, Tracker
 from eval.identify.enrolment import Enrolment
+from eval.identify.named_photographs import UNKNOWN
 from eval.identify.naming import accept, nearest_people
-from eval.identify.photographs import UNKNOWN
-from eval.photographs.pictures import cut_out, write_jpeg
+from eval.photographs.cut_outs import cut_out, write_jpeg
 from eval.plots.photograph import NamedBox, draw_names
 from runtime.errors import InputError, in_one_line
 from runtime.files import replace_folder, write_file
