@@ -34,6 +34,7 @@ from eval.identify.named_photographs import TABLE as FACES
 from eval.identify.named_photographs import name_photographs, named_picture, summary
 from eval.identify.naming import look_alikes
 from eval.metrics.choose_threshold import checked_threshold
+from eval.metrics.distances import distances_of_cosines
 from eval.metrics.identification import Probes, identification_figures
 from eval.photographs.files import is_film, list_photographs, refuse_to_overwrite
 from models.trained_model import network_digest
@@ -224,7 +225,7 @@ def _recognise(
     column = {name: number for number, name in enumerate(enrolment.people)}
     truth = np.array([column.get(picture.person, -1) for picture in found.pictures])
     cosines = np.stack(found.rows).astype(np.float64) @ enrolment.templates().T
-    distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+    distances = distances_of_cosines(cosines)
     probes = Probes.of(distances, truth, np.array([picture.person for picture in found.pictures]))
     figures = identification_figures(probes, threshold)
     figures |= {"left_out_as_enrolled": len(enrolled), "without_face": len(found.left_out)}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.metrics.distances import distances_of_cosines
+
 UNKNOWN = "unknown"
 # Distances held in memory at once.
 _BLOCK = 8_000_000
@@ -107,4 +109,4 @@ def look_alikes(templates: np.ndarray, threshold: float) -> tuple[int, tuple[int
             best, nearest = float(cosines[row, column]), (start + int(row), int(column))
     if not count:
         return 0, None
-    return count, (*nearest, float(np.sqrt(max(2 - 2 * best, 0))))
+    return count, (*nearest, float(distances_of_cosines(np.array(best))))

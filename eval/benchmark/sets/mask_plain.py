@@ -18,6 +18,7 @@ from eval.benchmark.contract import PLAIN_MASKED, Figure, Result, Work
 from eval.benchmark.set_pictures import SetPictures, picture_notes
 from eval.benchmark.sets.listing import folders_in
 from eval.benchmark.sets.tar_figures import drawn_over, tar_figures, tar_name
+from eval.metrics.distances import unit_rows
 from eval.metrics.error_curves import errors_along
 from eval.metrics.many_pairs.every_pair import blocks_of, near_of_every_pair
 from eval.metrics.many_pairs.tar_intervals import NearPairs
@@ -121,7 +122,7 @@ class MaskPlainSet:
 
     def _near_pairs(self, sums: np.ndarray, there: np.ndarray) -> NearPairs:
         """The nearest of every masked face against every plain one."""
-        rows = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-10)
+        rows = unit_rows(sums)
         # People whose pictures are all lost are nobody to draw.
         person = np.unique(np.where(there, self.person, self.person[there][0]), return_inverse=True)[1]
         masked, plain = there & self.masked, there & ~self.masked
