@@ -41,7 +41,7 @@ from eval.identify.naming import nearest_people
 from eval.metrics.distances import pair_distances
 from eval.metrics.figures import figures
 from eval.metrics.intervals import bootstrap
-from eval.photographs.pictures import write_jpeg
+from eval.photographs.cut_outs import write_jpeg
 from eval.photographs.stream import embedded_photographs
 from runtime.checkpoints.file import save_checkpoint
 

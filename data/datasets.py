@@ -18,7 +18,7 @@ from data.loading.batch_memory import BatchMemory, Room, send_array
 from data.loading.cache import FaceCache
 from data.loading.decode import UNREADABLE, decode_face
 from data.loading.jitter import jitter
-from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, random_mask_kind, render_mask
+from data.masks.render import MASK_KINDS, MaskFitKind, check_mask_kinds, numbered_mask, random_mask_kind, render_mask
 from data.samplers import RankBatchSampler, SampleKey, UnnamedBatchSampler
 from data.sources.read_image import decode_whole
 from data.tables.images import Images
@@ -196,8 +196,7 @@ class _LandmarkedFaces(_ListedFaces):
         photograph = decode_whole(bytes(self.images.read(row)))
         face[:], points = align_to_points(photograph, self.landmarks[row], self.size)
         if self.mask_seed is not None:
-            rng = np.random.default_rng([self.mask_seed, row])
-            face[:] = render_mask(face, points, random_mask_kind(rng), rng)
+            face[:] = render_mask(face, points, *numbered_mask(self.mask_seed, row))
 
 
 class ImageLoader:

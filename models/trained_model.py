@@ -6,10 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from models import build_model, weights_preprocessing
+from models.backbones.by_name import check_backbone
+from models.build import build_model
 from models.weights.hub import PREFIX, fetch
-from models.weights.known import find_weights
-from models.weights.pretrained import open_pretrained
+from models.weights.known import NONE, find_weights
+from models.weights.pretrained import Start, load_weights, open_pretrained, preprocessing_of
 from models.weights.read import read_network, recognise_file
 from runtime.checkpoints.file import (
     find_checkpoint,
@@ -55,17 +56,18 @@ def open_model(name: str, backbone: str = "") -> TrainedModel:
         if backbone:
             raise InputError(f"{name} already defines its network; omit --backbone {backbone}")
         return _open_onnx(name)
-    if name.startswith(PREFIX) and not backbone:
-        backbone = read_network(fetch(name)).settings["backbone"]
     if backbone:
         return _open_weights(name, backbone)
+    if name.startswith(PREFIX):
+        path = fetch(name)
+        return _of_recognised(name, Start(path, read_network(path)))
     try:
         return _open_checkpoint(name)
     except InputError:
-        backbone = _recognised_backbone(name)
-        if not backbone:
+        start = _recognised(name)
+        if start is None:
             raise
-    return _open_weights(name, backbone)
+    return _of_recognised(name, start)
 
 
 def is_onnx(name: str | Path) -> bool:
@@ -102,13 +104,14 @@ def write_threshold(opened: TrainedModel, chosen: dict) -> Path:
     return path
 
 
-def _recognised_backbone(name: str) -> str:
-    """The backbone of a weight file that says by its tensors whose it is; empty for any other."""
+def _recognised(name: str) -> Start | None:
+    """A weight file that says by its tensors whose it is; None for any other."""
+    path = find_checkpoint(Path(name))
     try:
-        network, _ = recognise_file(find_checkpoint(Path(name)))
+        network, _ = recognise_file(path)
     except InputError:  # what is wrong with it as a checkpoint has been said already
-        return ""
-    return network.settings["backbone"] if network else ""
+        return None
+    return Start(path, network) if network else None
 
 
 def _neighbours(path: Path) -> list[Path]:
@@ -173,12 +176,27 @@ def _open_checkpoint(name: str) -> TrainedModel:
 
 
 def _open_weights(name: str, backbone: str) -> TrainedModel:
-    preprocessing = weights_preprocessing(backbone, name)
+    check_backbone(backbone)
+    if name in (NONE, "imagenet"):
+        raise _no_face_weights(name, backbone)
+    return _of_weights(name, backbone, open_pretrained(backbone, name))
+
+
+def _of_recognised(name: str, start: Start) -> TrainedModel:
+    return _of_weights(name, start.network.settings["backbone"], start)
+
+
+def _of_weights(name: str, backbone: str, start: Start) -> TrainedModel:
+    preprocessing = preprocessing_of(start)
     if preprocessing is None:
-        raise InputError(
-            f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
-            "train with them first, and test the checkpoint"
-        )
-    settings = {**open_pretrained(backbone, name).network.settings, "dropout": 0.0}
-    model = build_model(**settings, pretrained=name)
+        raise _no_face_weights(name, backbone)
+    model = build_model(**{**start.network.settings, "dropout": 0.0}, pretrained=NONE)
+    load_weights(model, start)
     return TrainedModel(name, model, preprocessing, None, None)
+
+
+def _no_face_weights(name: str, backbone: str) -> InputError:
+    return InputError(
+        f"{name} for {backbone} are no published face weights with a known crop and normalisation; "
+        "train with them first, and test the checkpoint"
+    )

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.faces import FaceData
-from data.sources.pair_lists import text_lines
 from data.tables.images import Images
 from eval.evaluators import embed_images
 from losses import ArcFaceLoss
@@ -17,6 +16,7 @@ from models.trained_model import TrainedModel
 from models.weights.pretrained import open_pretrained
 from runtime.devices import unwrap
 from runtime.errors import InputError
+from runtime.text_lines import text_lines
 from runtime.training.state import TrainingState
 
 # Embeddings in memory at once: half a gigabyte at 512 values.

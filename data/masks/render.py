@@ -37,6 +37,7 @@ __all__ = [
     "MaskStyle",
     "check_mask_kinds",
     "mask_style",
+    "numbered_mask",
     "random_mask_kind",
     "render_mask",
 ]
@@ -97,6 +98,13 @@ def check_mask_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     for kind in kinds:
         mask_style(kind)
     return tuple(kinds)
+
+
+def numbered_mask(seed: int, number: int) -> tuple[str, np.random.Generator]:
+    """The mask that the picture of that number gets, whatever is done with the others: its kind, and the generator
+    that ``render_mask`` (or ``MaskFit.draw``) takes its fit from."""
+    rng = np.random.default_rng([seed, number])
+    return random_mask_kind(rng), rng
 
 
 def random_mask_kind(rng: np.random.Generator, kinds: Sequence[str] = MASK_KINDS) -> str:

@@ -1,4 +1,4 @@
-"""Published lists of pairs (LFW's pairs.txt) and of masks (MFR2's labels), and the faces that they name."""
+"""Published lists of pairs (of LFW, CALFW and CPLFW) and of masks (MFR2's labels), and the faces that they name."""
 
 import os
 import re
@@ -17,6 +17,7 @@ from data.sources.read_image import IMAGE_SUFFIXES, is_picture
 from data.sources.source_file import Source, SourcePair
 from data.tables.pair_csv import FOLD_COLUMN, FOLDS, SIDE_COLUMN
 from runtime.errors import InputError
+from runtime.text_lines import text_lines
 
 NO_MASK_LABEL = "no-mask"
 
@@ -69,7 +70,7 @@ def pair_list(
     return table.replace(dict.fromkeys(_SIDES, 0.0), np.nan) if known else table.drop(columns=_SIDES), lost
 
 
-# ==== the two kinds of file ====
+# ==== the kinds of file ====
 
 
 def list_folds(path: Path, pairs: Sequence[SourcePair]) -> np.ndarray | None:
@@ -158,6 +159,37 @@ def _pair(fields: list[str], labelled: bool, where: str) -> SourcePair:
     return SourcePair(_key(*columns[:2]), _key(*columns[2:]), same)
 
 
+class FlaggedPair(NamedTuple):
+    """Two pictures by their names, and a flag: 0 of different people, otherwise the fold (from 1) of a same pair."""
+
+    name: str
+    pair_name: str
+    flag: int
+
+
+def read_flagged_pairs(path: Path) -> list[FlaggedPair]:
+    """The pairs of CALFW or CPLFW, two lines ``file flag`` each. Raises InputError: unreadable, empty, an odd number of
+    lines, two flags in a pair."""
+    rows = [_file_and_flag(line, f"{path}, line {number}") for number, line in text_lines(path)]
+    if not rows:
+        raise InputError(f"{path} holds no pair")
+    if len(rows) % 2:
+        raise InputError(f"{path} has {len(rows)} pictures, an odd number; it needs two a pair, get the list again")
+    pairs = []
+    for number, ((name, flag), (pair_name, other)) in enumerate(zip(rows[::2], rows[1::2], strict=True), 1):
+        if flag != other:
+            raise InputError(f"{path}, pair {number}: its two lines have the flags {[flag, other]}")
+        pairs.append(FlaggedPair(name, pair_name, flag))
+    return pairs
+
+
+def _file_and_flag(line: str, where: str) -> tuple[str, int]:
+    fields = line.rsplit(maxsplit=1)
+    if len(fields) != 2 or not fields[1].isdigit():
+        raise InputError(f"{where}: {line[:60]!r} is not 'file flag'")
+    return fields[0].strip(), int(fields[1])
+
+
 def read_mask_labels(path: Path) -> dict[str, str]:
     """``person/number`` → mask type of each line ``name, number, mask type``. Raises InputError."""
     labels = {}
@@ -187,16 +219,6 @@ def apply_mask_labels(source: Source, path: Path) -> Source:
         for file, label in zip(source.pictures, found, strict=True)
     ]
     return replace(source, pictures=pictures)
-
-
-def text_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of each line that is not empty. Raises InputError if it can't be read as text."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as text ({error})") from None
-    lines = unicodedata.normalize("NFC", text).splitlines()
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _key(person: str, number: str) -> str:

@@ -22,6 +22,7 @@ from eval.benchmark.network import FaceNetwork
 from eval.benchmark.outputs import JSON, results_table, row_words, to_plain
 from eval.benchmark.page import PAGE, write_page
 from eval.benchmark.sets.find import find_sets
+from runtime.durations import in_words
 from runtime.errors import InputError, in_one_line, one_line_errors
 from runtime.files import write_json
 
@@ -92,17 +93,11 @@ def _announce(found: list[BenchmarkSet], work: Work) -> None:
     total = 0.0
     for each in found:
         print(in_one_line(f"{each.name}: {each.describe()}"), flush=True)
-        seconds = each.seconds(work)
+        seconds = max(each.seconds(work), 1)
         total += seconds
-        print(f"    about {_duration(seconds)}", flush=True)
+        print(f"    about {in_words(seconds)}", flush=True)
     if len(found) > 1:
-        print(f"in all about {_duration(total)}", flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        print(f"in all about {in_words(total)}", flush=True)
 
 
 def _plain(settings: BenchmarkSettings, network: FaceNetwork, results: list[Result], failed: dict[str, str]) -> dict:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from eval.benchmark.network import FaceNetwork
-from eval.plots.roc_det import Errors
+from eval.metrics.error_curves import Errors
 
 PLAIN, PLAIN_MASKED, MASKED_MASKED = "plain-plain", "plain-masked", "masked-masked"
 # Of a set whose faces wear real masks, or of which nobody says who does.
 AS_LISTED = "as listed"
+# The protocol of lists of pairs with ten folds.
+TEN_FOLDS = "10 folds, flip-sum"
 
 Twins = Literal["none", "before", "after", "both"]
 

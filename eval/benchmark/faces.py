@@ -18,7 +18,7 @@ from data.alignment.alignment import LANDMARKS, MaskOrder
 from data.alignment.detectors.detection import Detection
 from data.alignment.finder import open_finder
 from data.alignment.workers import Detector, with_detector
-from data.masks.render import MaskFit, random_mask_kind, render_mask
+from data.masks.render import MaskFit, numbered_mask, render_mask
 from data.sources.outcome import LOST_UNDER_MASK, NO_FACE, UNREADABLE
 from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
@@ -172,14 +172,12 @@ def _keep_aligned(
 
 def _draw(options: FaceOptions, number: int, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The picture with its mask."""
-    rng = np.random.default_rng([options.seed, number])
-    return render_mask(image, landmarks, random_mask_kind(rng), rng)
+    return render_mask(image, landmarks, *numbered_mask(options.seed, number))
 
 
 def drawn_mask(seed: int, number: int, landmarks: np.ndarray) -> DrawnMask:
     """The mask that the picture of that number gets."""
-    rng = np.random.default_rng([seed, number])
-    kind = random_mask_kind(rng)
+    kind, rng = numbered_mask(seed, number)
     return DrawnMask(kind, MaskFit.draw(rng), np.asarray(landmarks))
 
 

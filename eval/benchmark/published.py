@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from eval.benchmark.contract import AS_LISTED, Result
-from eval.benchmark.pair_figures import TEN_FOLDS
+from eval.benchmark.contract import AS_LISTED, TEN_FOLDS, Result
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering
 
+from eval.metrics.distances import distances_of_cosines
 from runtime.errors import InputError
 
 _BLOCK = 8_000_000
@@ -54,7 +55,7 @@ def _linked(embeddings: np.ndarray, photo: np.ndarray, threshold: float) -> np.n
             f"{len(embeddings):,} faces hang together, and at most {MOST_TOGETHER:,} can be grouped at once; give "
             "fewer photographs, or a smaller --threshold"
         )
-    distances = np.sqrt(np.clip(2 - 2 * (embeddings @ embeddings.T), 0, 4))
+    distances = distances_of_cosines(embeddings @ embeddings.T)
     distances[(photo[:, None] == photo) & ~np.eye(len(photo), dtype=bool)] = 2
     linkage = AgglomerativeClustering(
         n_clusters=None, metric="precomputed", linkage="average", distance_threshold=np.nextafter(threshold, 3)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from data.sources.read_image import read_image
 from eval.metrics.distances import unit_means
-from eval.photographs.pictures import cut_out, write_jpeg
+from eval.photographs.cut_outs import cut_out, write_jpeg
 from eval.photographs.stream import FoundFace
 from eval.plots.groups import SheetRow, plot_groups
 from eval.text import counted

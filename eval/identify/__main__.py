@@ -26,16 +26,16 @@ import tyro
 from data.tables.card import prepared_as
 from eval.embed import Embedder
 from eval.identify.door import figures_by_condition, write_door
-from eval.identify.door_figures import DoorProbes
 from eval.identify.enrolment import Enrolment
-from eval.identify.films import TABLE as TRACKS
-from eval.identify.films import name_films
+from eval.identify.labelled_pictures import Embedded, embed_pictures, list_pictures, picture_table
+from eval.identify.named_films import TABLE as TRACKS
+from eval.identify.named_films import name_films
+from eval.identify.named_photographs import TABLE as FACES
+from eval.identify.named_photographs import name_photographs, named_picture, summary
 from eval.identify.naming import look_alikes
-from eval.identify.photographs import TABLE as FACES
-from eval.identify.photographs import name_photographs, named_picture, summary
-from eval.identify.pictures import Embedded, embed_pictures, list_pictures, picture_table
 from eval.metrics.choose_threshold import checked_threshold
-from eval.metrics.identification import identification_figures
+from eval.metrics.distances import distances_of_cosines
+from eval.metrics.identification import Probes, identification_figures
 from eval.photographs.files import is_film, list_photographs, refuse_to_overwrite
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
@@ -225,19 +225,16 @@ def _recognise(
     column = {name: number for number, name in enumerate(enrolment.people)}
     truth = np.array([column.get(picture.person, -1) for picture in found.pictures])
     cosines = np.stack(found.rows).astype(np.float64) @ enrolment.templates().T
-    distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
-    figures = identification_figures(distances, truth, threshold)
+    distances = distances_of_cosines(cosines)
+    probes = Probes.of(distances, truth, np.array([picture.person for picture in found.pictures]))
+    figures = identification_figures(probes, threshold)
     figures |= {"left_out_as_enrolled": len(enrolled), "without_face": len(found.left_out)}
-    figures["door"] = _door(DoorProbes.of(distances, truth, _people(found)), found, embedder, settings)
+    figures["door"] = _door(probes, found, embedder, settings)
     found.left_out |= dict.fromkeys(enrolled, "an enrolled picture")
     return figures, picture_table(found, distances, enrolment.people, threshold)
 
 
-def _people(found: Embedded) -> np.ndarray:
-    return np.array([picture.person for picture in found.pictures])
-
-
-def _door(probes: DoorProbes, found: Embedded, embedder: Embedder, settings: IdentifySettings) -> dict[str, dict]:
+def _door(probes: Probes, found: Embedded, embedder: Embedder, settings: IdentifySettings) -> dict[str, dict]:
     """The door's figures, and its page; a picture counts as plain unless its folder says that a mask is worn."""
     condition = np.array(["masked" if picture.masked else "plain" for picture in found.pictures])
     thresholds = {"the stored threshold": embedder.threshold, "the chosen threshold": settings.threshold}

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.identify.door_figures import DoorProbes, door_figures, rates_of
-from eval.plots.door import door_curve, plot_door
+from eval.metrics.error_curves import Errors, thinned
+from eval.metrics.identification import Probes
+from eval.metrics.open_set import door_figures, rates_of
+from eval.plots.door import plot_door
 from eval.report.render import render
 from eval.text import counted, has_width, number, percent
 from runtime.files import write_file
@@ -14,7 +16,7 @@ from runtime.files import write_file
 ALL = "all pictures"
 
 
-def figures_by_condition(probes: DoorProbes, condition: np.ndarray, thresholds: Mapping[str, float]) -> dict[str, dict]:
+def figures_by_condition(probes: Probes, condition: np.ndarray, thresholds: Mapping[str, float]) -> dict[str, dict]:
     """``door_figures`` of all probes, and of each ``condition``, str (P,), where there is more than one; strangers
     count in their own condition."""
     parts = {ALL: np.ones(len(condition), bool)}
@@ -25,7 +27,7 @@ def figures_by_condition(probes: DoorProbes, condition: np.ndarray, thresholds: 
 
 
 def write_door(
-    folder: Path, stem: str, probes: DoorProbes, condition: np.ndarray, found: Mapping[str, dict], run: str
+    folder: Path, stem: str, probes: Probes, condition: np.ndarray, found: Mapping[str, dict], run: str
 ) -> Path:
     """Write ``stem``.html and, where there are strangers, ``stem``_det.png into ``folder``; the page's path."""
     plot = None
@@ -74,7 +76,7 @@ def with_interval(figure: Mapping) -> str:
     return f"{text} ({low * 100:.1f}–{high * 100:.1f})"
 
 
-def _plot(path: Path, probes: DoorProbes, condition: np.ndarray, found: Mapping[str, dict], run: str) -> None:
+def _plot(path: Path, probes: Probes, condition: np.ndarray, found: Mapping[str, dict], run: str) -> None:
     curves, marked = {}, next((name for name in found[ALL]["points"] if not name.startswith("FPIR")), None)
     for name, figures in found.items():
         if not (figures["probes"] and figures["strangers"]):
@@ -83,5 +85,5 @@ def _plot(path: Path, probes: DoorProbes, condition: np.ndarray, found: Mapping[
         point = figures["points"].get(marked)
         here = None if point is None else (point["fpir"]["share"], point["tpir"]["share"])
         rates = rates_of(probes.part(rows))
-        curves[name] = door_curve(name, *rates, figures["probes"], figures["strangers"], here)
+        curves[name] = thinned(Errors(name, *rates, figures["probes"], figures["strangers"], here))
     plot_door(path, curves, subtitle=run if marked is None else f"● at {marked}   ·   {run}")

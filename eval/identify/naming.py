@@ -1,11 +1,62 @@
 """Who is nearest to a face, and is that near enough? NumPy only. F faces, G enrolled people, D dimensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from eval.metrics.distances import distances_of_cosines
+
+UNKNOWN = "unknown"
 # Distances held in memory at once.
 _BLOCK = 8_000_000
+
+
+@dataclass(frozen=True)
+class NamedFace:
+    """``name``: an enrolled person's, or UNKNOWN; ``distance`` to the ``nearest`` person, accepted or not; ``remark``:
+    what to know of it."""
+
+    name: str
+    distance: float
+    nearest: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Namer:
+    """Puts names to faces: the enrolled ``people`` with their ``templates`` (G, D), and from which distance on
+    (``threshold``), or under how many pixels (``least_face``), a face stays unknown."""
+
+    people: Sequence[str]
+    templates: np.ndarray
+    threshold: float
+    least_face: int
+
+    def name(
+        self,
+        embeddings: np.ndarray,
+        pixels: Sequence[float],
+        remarks: Sequence[str],
+        *,
+        another: str = "another face of this picture",
+        together: Callable[[int, int], bool] = lambda one, other: True,
+    ) -> list[NamedFace]:
+        """Faces by their ``embeddings`` (F, D), shorter sides in ``pixels`` and ``remarks``, F of each; ``together`` as
+        in ``accept``, and ``another`` calls a face that is, in words."""
+        rows, distances = nearest_people(embeddings, self.templates)
+        large = np.asarray(pixels) >= self.least_face
+        accepted = accept(rows, np.where(large, distances, np.inf), self.threshold, together)
+        found = []
+        for face, (nearest, distance) in enumerate(zip((self.people[row] for row in rows), distances, strict=True)):
+            said = [remarks[face]]
+            if not large[face]:
+                said.append(f"smaller than {self.least_face} pixels")
+            elif not accepted[face] and distance <= self.threshold:
+                said.append(f"{another} is nearer to {nearest}")
+            name = nearest if accepted[face] else UNKNOWN
+            found.append(NamedFace(name, float(distance), nearest, "; ".join(filter(None, said))))
+        return found
 
 
 def nearest_people(embeddings: np.ndarray, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,4 +109,4 @@ def look_alikes(templates: np.ndarray, threshold: float) -> tuple[int, tuple[int
             best, nearest = float(cosines[row, column]), (start + int(row), int(column))
     if not count:
         return 0, None
-    return count, (*nearest, float(np.sqrt(max(2 - 2 * best, 0))))
+    return count, (*nearest, float(distances_of_cosines(np.array(best))))

@@ -49,14 +49,26 @@ def pair_distances(embeddings: np.ndarray, left: np.ndarray, right: np.ndarray) 
 def all_distances(embeddings: np.ndarray) -> np.ndarray:
     """L2 distances of every row with every row: float (N, D) unit rows → float64 (N, N)."""
     rows = np.asarray(embeddings, dtype=np.float64)
-    return np.sqrt(np.maximum(2 - 2 * rows @ rows.T, 0))
+    return distances_of_cosines(rows @ rows.T)
+
+
+def distances_of_cosines(cosines: np.ndarray) -> np.ndarray:
+    """L2 distances in [0, 2] of unit rows, of any shape. Near 0 half the digits are lost."""
+    # Rounding takes cosines past ±1.
+    return np.sqrt(np.clip(2 - 2 * cosines, 0, MAX_DISTANCE**2))
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) of length 1; one of zeros stays, as in scikit-learn's ``normalize``."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def unit_means(rows: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     """The direction of each group's mean: (N, D) and int (N,) in 0 … ``count`` − 1 → float64 (count, D), unit rows."""
     sums = np.zeros((count, rows.shape[1]))
     np.add.at(sums, groups, rows)
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit_rows(sums)
 
 
 def histograms(distances: np.ndarray, same: np.ndarray, bins: int = BINS) -> Histograms:

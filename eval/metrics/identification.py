@@ -1,37 +1,69 @@
 """Who is it? Figures of identification (ISO/IEC 19795-1), NumPy only. P probes, G enrolled people."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 
-def identification_figures(distances: np.ndarray, truth: np.ndarray, threshold: float | None) -> dict:
+@dataclass(frozen=True)
+class Probes:
+    """What is left of the distances of P probes to everybody enrolled. ``own`` (P,): the distance of an enrolled
+    person's probe to that person if nobody is as near, else inf; ``nearest`` (P,): of any probe to whom it is nearest;
+    ``nearest_other`` (P,): the same without the own person, inf if nobody else is enrolled; ``rank`` int (P,): of the
+    own person, 1 if nearest (a tie counts against), 0 for strangers; ``people`` (P,): whose probe it is."""
+
+    own: np.ndarray
+    nearest: np.ndarray
+    nearest_other: np.ndarray
+    rank: np.ndarray
+    people: np.ndarray
+    enrolled_people: int
+
+    @classmethod
+    def of(cls, distances: np.ndarray, truth: np.ndarray, people: np.ndarray) -> "Probes":
+        """From ``distances`` (P, G) and the column of each probe's person, −1 for a stranger, ``truth`` int (P,)."""
+        enrolled, rows = truth >= 0, np.arange(len(truth))
+        own = np.where(enrolled, distances[rows, np.maximum(truth, 0)], np.inf)
+        rank = np.where(enrolled, (distances <= own[:, None]).sum(axis=1), 0)
+        others = distances.copy()
+        others[rows[enrolled], truth[enrolled]] = np.inf
+        own = np.where(rank == 1, own, np.inf)
+        return cls(own, distances.min(axis=1), others.min(axis=1), rank, people, distances.shape[1])
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which are of enrolled people, bool (P,); the others are strangers'."""
+        return self.rank > 0
+
+    def part(self, rows: np.ndarray) -> "Probes":
+        """Some of the probes: bool (P,)."""
+        per_probe = ("own", "nearest", "nearest_other", "rank", "people")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_probe})
+
+
+def identification_figures(probes: Probes, threshold: float | None) -> dict:
     """Rank-1 and rank-5, and with a threshold the open-set figures, as shares from 0 to 1 (None: nothing to count).
 
-    ``distances`` float (P, G) of each probe to each enrolled person; ``truth`` int (P,), the person's column, −1 for
-    a stranger. ``rank_1``, ``rank_5``: of the enrolled people's probes, those whose person is the nearest (among the
-    five nearest); a tie counts against. ``recognised``: nearest and within the threshold. ``stranger_accepted``: of
-    the strangers' probes, those within the threshold of anybody. ``without_own_accepted``: the same for the enrolled
-    people's probes, had they not been enrolled.
+    ``rank_1``, ``rank_5``: of the enrolled people's probes, those whose person is the nearest (among the five nearest);
+    a tie counts against. ``recognised``: nearest and within the threshold. ``stranger_accepted``: of the strangers'
+    probes, those within the threshold of anybody. ``without_own_accepted``: the same for the enrolled people's probes,
+    had they not been enrolled.
     """
-    enrolled = truth >= 0
-    known, column = distances[enrolled], truth[enrolled]
-    own = known[np.arange(len(known)), column]
-    rank = (known <= own[:, None]).sum(axis=1)
+    known = probes.part(probes.known)
     found = {
-        "probes": len(known),
-        "strangers": int((~enrolled).sum()),
-        "enrolled_people": distances.shape[1],
-        "rank_1": _share(rank <= 1),
-        "rank_5": _share(rank <= 5),
+        "probes": len(known.rank),
+        "strangers": int((~probes.known).sum()),
+        "enrolled_people": probes.enrolled_people,
+        "rank_1": _share(known.rank <= 1),
+        "rank_5": _share(known.rank <= 5),
         "threshold": threshold,
     }
     if threshold is None:
         return found
-    others = known.copy()
-    others[np.arange(len(known)), column] = np.inf
     return found | {
-        "recognised": _share((rank <= 1) & (own <= threshold)),
-        "stranger_accepted": _share((distances[~enrolled] <= threshold).any(axis=1)),
-        "without_own_accepted": _share((others <= threshold).any(axis=1)),
+        "recognised": _share(known.own <= threshold),
+        "stranger_accepted": _share(probes.nearest[~probes.known] <= threshold),
+        "without_own_accepted": _share(known.nearest_other <= threshold),
     }
 
 

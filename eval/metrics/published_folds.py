@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.metrics.accuracy import FOLDS
+from eval.metrics.distances import unit_rows
 
 THRESHOLDS = np.arange(0, 4, 0.01)
 
@@ -38,16 +39,10 @@ def squared_distances(sums: np.ndarray, left: np.ndarray, right: np.ndarray) -> 
     found = np.empty(len(left))
     for start in range(0, len(left), _CHUNK):
         part = slice(start, start + _CHUNK)
-        difference = unit_rows(sums[left[part]]) - unit_rows(sums[right[part]])
+        one, other = (unit_rows(sums[side[part]].astype(np.float64)) for side in (left, right))
+        difference = one - other
         found[part] = np.einsum("pd,pd->p", difference, difference)
     return found
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float64; one of zeros stays, as in scikit-learn's ``normalize``."""
-    rows = np.asarray(rows, np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def published_fold_accuracy(squared: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:

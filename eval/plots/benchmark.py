@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.plots.roc_det import Errors, det_of
+from eval.metrics.error_curves import Errors
+from eval.plots.roc_det import det_of
 from eval.plots.style import FAINT, headline, house_style, legend_above, line_look, new_figure, save
 from eval.text import percent
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from eval.plots.roc_det import errors_of, roc_of
+from eval.metrics.error_curves import errors_of
+from eval.plots.roc_det import roc_of
 from eval.plots.style import epoch_axis, headline, house_style, legend_above, line_look, new_figure, save
 
 # Epochs and one value for each, None if there is none.

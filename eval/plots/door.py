@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from eval.plots.roc_det import Errors, det_of, thin
+from eval.metrics.error_curves import Errors
+from eval.plots.roc_det import det_of
 from eval.plots.style import house_style, save
 
 
@@ -23,11 +23,3 @@ def door_figure(curves: Mapping[str, Errors], *, subtitle: str) -> Figure:
     axes.set_xlabel("strangers' pictures accepted (FPIR); dotted: fewer than ten")
     axes.set_ylabel("enrolled people not identified (FNIR = 1 − TPIR)")
     return figure
-
-
-def door_curve(
-    name: str, fpir: np.ndarray, tpir: np.ndarray, known: int, strangers: int, here: tuple[float, float] | None
-) -> Errors:
-    """A line of the plot: the rates at each threshold, of how many pictures, and at the threshold in use."""
-    kept = thin(fpir, tpir)
-    return Errors(name, fpir[kept], tpir[kept], known, strangers, here)

@@ -1,34 +1,19 @@
 """ROC and DET of a test: what each threshold accepts and rejects, on log axes, for all pairs and each condition."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.metrics.conditions import parts
-from eval.metrics.roc import Curve, auc, curve, eer, lacks_a_kind
+from eval.metrics.error_curves import Errors, errors_by_condition
+from eval.metrics.roc import auc, curve, eer
 from eval.plots.style import FAINT, headline, house_style, legend_above, line_look, new_figure, save
 from eval.text import number, percent
 
-# A line needs no more points than a plot has pixels.
-_POINTS = 1500
 # Fewer false accepts than this are too few to read a rate from: the line is dotted.
 _LEAST_ACCEPTS = 10
 _NOTE = {"ha": "center", "color": FAINT, "backgroundcolor": "white"}
-
-
-class Errors(NamedTuple):
-    """FAR and TAR (U,) at each distinct distance from near to far, the pairs of each kind, and both rates at the
-    threshold."""
-
-    name: str
-    far: np.ndarray
-    tar: np.ndarray
-    same: int
-    different: int
-    here: tuple[float, float] | None
 
 
 def plot_roc(path: Path, distances: np.ndarray, same: np.ndarray, condition: np.ndarray, **labels: object) -> None:
@@ -50,7 +35,7 @@ def roc_figure(
     ``distances`` (P,), ``same`` bool (P,), ``condition`` str (P,); a circle marks the ``threshold``.
     """
     title = f"ROC: AUC {number(auc(curve(distances, same)), 4)}"
-    return roc_of(_of_conditions(distances, same, condition, threshold), title, _rests_on(threshold, run))
+    return roc_of(errors_by_condition(distances, same, condition, threshold), title, _rests_on(threshold, run))
 
 
 @house_style()
@@ -79,7 +64,7 @@ def det_figure(
     Arguments as ``roc_figure``. A line that runs along the frame has no error of that kind.
     """
     rate = eer(curve(distances, same))
-    errors = _of_conditions(distances, same, condition, threshold)
+    errors = errors_by_condition(distances, same, condition, threshold)
     figure = det_of(errors, f"DET: equal error rate {percent(rate, 2)}", _rests_on(threshold, run))
     axes = figure.axes[0]
     axes.set_ylabel("same-person pairs rejected (FNMR = 1 − TAR)")
@@ -108,41 +93,6 @@ def det_of(errors: list[Errors], title: str, subtitle: str, *, height: float = 6
 
 def _rests_on(threshold: float | None, run: str) -> str:
     return run if threshold is None else f"● at the threshold {number(threshold)}   ·   {run}"
-
-
-def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: float | None) -> Errors | None:
-    """Both error rates at every threshold, or None if a kind of pairs is missing."""
-    return errors_along(name, curve(distances, same), threshold)
-
-
-def errors_along(name: str, pairs: Curve, threshold: float | None) -> Errors | None:
-    """``errors_of`` pairs whose curve is there already."""
-    if lacks_a_kind(pairs):
-        return None
-    far, tar = (np.concatenate([[0], kind / kind[-1]]) for kind in (pairs.different, pairs.same))
-    here = None
-    if threshold is not None:
-        accepted = int(np.searchsorted(pairs.distances, threshold, side="right"))
-        here = float(far[accepted]), float(tar[accepted])
-    kept = thin(far, tar)
-    return Errors(name, far[kept], tar[kept], int(pairs.same[-1]), int(pairs.different[-1]), here)
-
-
-def _of_conditions(
-    distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None
-) -> list[Errors]:
-    """All pairs and each condition, but for those with one kind of pairs."""
-    found = [errors_of(name, distances[rows], same[rows], threshold) for name, rows in parts(condition).items()]
-    return [errors for errors in found if errors is not None]
-
-
-def thin(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
-    """Rows that the eye can tell apart: evenly through both rates, densely where they are small."""
-    if len(far) <= _POINTS:
-        return np.arange(len(far))
-    low = np.geomspace(1e-7, 1, _POINTS // 3)
-    rows = [np.searchsorted(far, low), np.searchsorted(tar, 1 - low), np.searchsorted(tar, np.linspace(0, 1, 500))]
-    return np.unique(np.minimum(np.concatenate([[0], *rows, [len(far) - 1]]), len(far) - 1))
 
 
 def _lowest(pairs: list[int]) -> float:

@@ -32,10 +32,7 @@ def weights_preprocessing(backbone: str, pretrained: str) -> dict | None:
         return None
     if pretrained in FACENET_FILES and pretrained in known_weights(backbone):
         return dict(FACENET_PREPROCESSING)
-    path, network = open_pretrained(backbone, pretrained)
-    if network.kind == FACENET_KIND and path.name not in FACENET_FILES.values():
-        return None
-    return network.preprocessing and dict(network.preprocessing)
+    return preprocessing_of(open_pretrained(backbone, pretrained))
 
 
 class Start(NamedTuple):
@@ -43,6 +40,14 @@ class Start(NamedTuple):
 
     path: Path
     network: Imported
+
+
+def preprocessing_of(start: Start) -> dict | None:
+    """``weights_preprocessing`` of a file that is open already."""
+    path, network = start
+    if network.kind == FACENET_KIND and path.name not in FACENET_FILES.values():
+        return None
+    return network.preprocessing and dict(network.preprocessing)
 
 
 def open_pretrained(backbone: str, pretrained: str) -> Start:

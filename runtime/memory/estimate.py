@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from runtime.durations import in_words
 from runtime.precision import Precision
 from runtime.processes.distributed import from_all, from_first
 from runtime.processes.watched_loader import WatchedLoader
@@ -76,14 +77,6 @@ def bytes_to_come(optimiser: Optimizer) -> int:
     small.step()
     copies = sum(isinstance(value, Tensor) and value.shape == sample.shape for value in small.state[sample].values())
     return copies * sum(p.nbytes for p in parameters)
-
-
-def in_words(seconds: float) -> str:
-    """Seconds, minutes, hours or days, whichever reads best."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _try(loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision) -> Trial | None:

@@ -8,7 +8,7 @@ Pictures weigh by the length of their embedding before normalising (N1) or all a
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,11 @@ from data.tables.images import Images
 from data.tables.paths import missing_files
 from eval.benchmark.contract import MASKED_MASKED, PLAIN, PLAIN_MASKED, Figure, Result, Work
 from eval.benchmark.faces import AFTER, drawn_mask, masks_checksums
-from eval.metrics.many_pairs.tar_intervals import near_pairs, tar_intervals
+from eval.benchmark.sets.tar_figures import drawn_over, tar_figures, tar_name
+from eval.metrics.error_curves import errors_along
+from eval.metrics.many_pairs.tar_intervals import near_pairs
 from eval.metrics.many_pairs.templates import TemplatePairs, people_of_templates, template_embeddings
-from eval.metrics.roc import curve, tar_at_far, tars_nearest_far
-from eval.plots.roc_det import errors_along
+from eval.metrics.roc import curve, tars_nearest_far
 from eval.text import counted
 from runtime.devices import loader_workers
 from runtime.errors import InputError
@@ -183,22 +184,15 @@ def _figures(
     """Official and own figures of one test mode; and the time that they took since ``start``, when its work began."""
     pairs = curve(distances, same)
     official = tars_nearest_far(pairs, RATES)
-    own = {rate: tar_at_far(pairs, RATES[rate]) for rate in RATES}
-    given = {rate: RATES[rate] for rate, tar in own.items() if tar is not None}
     seconds = {"figures": time.perf_counter() - start}
-    ends = {}
-    if given and people is not None:
-        ends = tar_intervals(near_pairs(distances, same, people, max(given.values())), given) or {}
+    near = None if people is None else partial(near_pairs, distances, same, people)
+    own = tar_figures(pairs, RATES, near)
     seconds["intervals"] = time.perf_counter() - start - seconds["figures"]
     return {
         "protocol": f"IJB 1:1 {mode}",
-        "official": [Figure(_name(rate), tar) for rate, tar in official.items()],
-        "own": [Figure(_name(rate), tar, interval=ends.get(rate)) for rate, tar in own.items()],
-        "intervals_over": "people" if any(ends.values()) else "",
+        "official": [Figure(tar_name(rate), tar) for rate, tar in official.items()],
+        "own": own,
+        "intervals_over": drawn_over(own),
         "curve": errors_along(mode, pairs, None),
         "notes": [_PEOPLE_UNKNOWN] * (people is None),
     }, {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "seconds": seconds}
-
-
-def _name(rate: str) -> str:
-    return f"TAR at FAR {rate}"

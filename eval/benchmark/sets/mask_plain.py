@@ -15,12 +15,14 @@ from data.sources.mask_words import says_masked
 from data.sources.source_file import SourceFile
 from data.tables.card import read_dataset_card
 from eval.benchmark.contract import PLAIN_MASKED, Figure, Result, Work
-from eval.benchmark.pictures import SetPictures, picture_notes
+from eval.benchmark.set_pictures import SetPictures, picture_notes
 from eval.benchmark.sets.listing import folders_in
+from eval.benchmark.sets.tar_figures import drawn_over, tar_figures, tar_name
+from eval.metrics.distances import unit_rows
+from eval.metrics.error_curves import errors_along
 from eval.metrics.many_pairs.every_pair import blocks_of, near_of_every_pair
-from eval.metrics.many_pairs.tar_intervals import NearPairs, tar_intervals
-from eval.metrics.roc import tar_at_far, tar_within_far
-from eval.plots.roc_det import errors_along
+from eval.metrics.many_pairs.tar_intervals import NearPairs
+from eval.metrics.roc import tar_within_far
 from runtime.errors import InputError
 
 PROTOCOL = "ICCV 2021 challenge, mask–plain"
@@ -93,8 +95,7 @@ class MaskPlainSet:
             raise InputError(f"{self.name}: no face was found in its masked pictures, or none in its plain ones")
         near = self._near_pairs(found.sums, there)
         pairs = near.curve()
-        given = {rate: RATES[rate] for rate in RATES if tar_at_far(pairs, RATES[rate]) is not None}
-        ends = tar_intervals(near, given) or {}
+        own = tar_figures(pairs, RATES, lambda _: near)
         lost = int((~there).sum())
         same, different = int(near.same.sum()), int(near.different_of.sum()) // 2
         listed = int(self.masked.sum() * (~self.masked).sum())
@@ -104,9 +105,9 @@ class MaskPlainSet:
                 set=self.name,
                 condition=PLAIN_MASKED,
                 protocol=PROTOCOL,
-                official=[Figure(_name(OFFICIAL), tar_within_far(pairs, RATES[OFFICIAL]))],
-                own=[Figure(_name(rate), tar_at_far(pairs, RATES[rate]), interval=ends.get(rate)) for rate in RATES],
-                intervals_over="people" if any(ends.values()) else "",
+                official=[Figure(tar_name(OFFICIAL), tar_within_far(pairs, RATES[OFFICIAL]))],
+                own=own,
+                intervals_over=drawn_over(own),
                 alignment="as the pictures came" if alignment is None else alignment.found,
                 faces=len(there),
                 lost_faces=lost,
@@ -121,7 +122,7 @@ class MaskPlainSet:
 
     def _near_pairs(self, sums: np.ndarray, there: np.ndarray) -> NearPairs:
         """The nearest of every masked face against every plain one."""
-        rows = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-10)
+        rows = unit_rows(sums)
         # People whose pictures are all lost are nobody to draw.
         person = np.unique(np.where(there, self.person, self.person[there][0]), return_inverse=True)[1]
         masked, plain = there & self.masked, there & ~self.masked
@@ -137,7 +138,3 @@ def _few(different: int) -> list[str]:
         return []
     accepted = int(different * RATES[OFFICIAL])
     return [f"a FAR of {OFFICIAL} accepts {accepted} of {different:,} different pairs: its TAR is unreliable"]
-
-
-def _name(rate: str) -> str:
-    return f"TAR at FAR {rate}"

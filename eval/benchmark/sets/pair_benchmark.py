@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from data.alignment.alignment import MaskOrder
 from eval.benchmark.contract import AS_LISTED, MASKED_MASKED, PLAIN, PLAIN_MASKED, Result, Work
 from eval.benchmark.faces import FaceOptions, masks_checksums
-from eval.benchmark.pair_figures import pair_result
-from eval.benchmark.pictures import Embedded, EmbeddedSet, SetPictures
+from eval.benchmark.set_pictures import Embedded, EmbeddedSet, SetPictures
+from eval.benchmark.sets.pair_figures import pair_result
 from eval.benchmark.sets.pair_set import PairSet
 from eval.text import counted
 from runtime.errors import InputError

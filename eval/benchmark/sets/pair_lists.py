@@ -1,15 +1,23 @@
 """Finders of lists of pairs: InsightFace's ``.bin``, LFW, CALFW and CPLFW, MFR2, pair CSVs."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from data.sources.file_names import as_on_disk
 from data.sources.mask_words import says_masked
-from data.sources.pair_lists import Face, find_faces, list_folds, read_mask_labels, read_pairs_file
+from data.sources.pair_lists import (
+    Face,
+    find_faces,
+    list_folds,
+    read_flagged_pairs,
+    read_mask_labels,
+    read_pairs_file,
+)
 from data.sources.source_file import SourceFile
 from data.sources.verification_bin import list_verification_bin
 from data.tables.card import read_dataset_card
@@ -125,6 +133,12 @@ def _picture(root: Path, path: str) -> SourceFile:
     return SourceFile(path, Path(path).parent.name, path, "", root)
 
 
+def _named(root: Path, name: str) -> SourceFile | None:
+    """The picture under ``root`` that a list names, None if there is none."""
+    path = as_on_disk(root, name)
+    return _picture(root, path) if path is not None and (root / path).is_file() else None
+
+
 def _folder_name(path: Path) -> str:
     return path.resolve().parent.name
 
@@ -138,41 +152,24 @@ def read_two_line_list(path: Path) -> PairSet:
     Different pairs are dealt to the folds in the list's order, as many to each. Raises InputError: unreadable, an odd
     number of lines, two flags in a pair, a fold too few, no picture in the folder.
     """
-    rows = list(_file_and_flag(path))
-    if len(rows) % 2:
-        raise InputError(f"{path} has {len(rows)} pictures, an odd number; it needs two a pair, get the list again")
-    flags = np.array([flag for _, flag in rows]).reshape(-1, 2)
-    for number in np.flatnonzero(flags[:, 0] != flags[:, 1])[:1]:
-        raise InputError(f"{path}, pair {number + 1}: its two lines have the flags {flags[number].tolist()}")
-    names, left, right = _numbered((a, b) for (a, _), (b, _) in zip(rows[::2], rows[1::2], strict=True))
+    pairs = read_flagged_pairs(path)
+    flags = np.array([pair.flag for pair in pairs])
+    names, left, right = _numbered((pair.name, pair.pair_name) for pair in pairs)
     root = _root(path.parent, names)
     return PairSet(
         path.stem.lower().removeprefix("pairs_"),
         path,
         "two-line list",
         names,
-        [_picture(root, name) if (root / name).is_file() else None for name in names],
+        [_named(root, name) for name in names],
         left,
         right,
-        flags[:, 0] > 0,
+        flags > 0,
         unknown_condition(len(flags)),
-        _flagged_folds(flags[:, 0], path),
+        _flagged_folds(flags, path),
         people_of([re.sub(r"_\d+$", "", Path(name).stem) for name in names], left, right),
         _card_says_aligned(root),
     )
-
-
-def _file_and_flag(path: Path) -> Iterator[tuple[str, int]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as text ({error})") from None
-    for number, line in enumerate(lines, 1):
-        fields = line.rsplit(maxsplit=1)
-        if fields and (len(fields) != 2 or not fields[1].isdigit()):
-            raise InputError(f"{path}, line {number}: {line[:60]!r} is not 'file flag'")
-        if fields:
-            yield fields[0].strip(), int(fields[1])
 
 
 def _flagged_folds(flags: np.ndarray, path: Path) -> np.ndarray:
@@ -206,7 +203,7 @@ def read_csv(path: Path) -> PairSet:
         path,
         "pair CSV",
         pairs.paths.tolist(),
-        [_picture(root, name) if (root / name).is_file() else None for name in pairs.paths.tolist()],
+        [_named(root, name) for name in pairs.paths.tolist()],
         pairs.left,
         pairs.right,
         pairs.same,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from eval.metrics.distances import MAX_DISTANCE
+from eval.metrics.distances import distances_of_cosines
 from eval.metrics.many_pairs.tar_intervals import NearPairs, pairs_needed
 
 # 256 faces against 14,000 are 28 MB.
@@ -38,8 +38,7 @@ def near_of_every_pair(
     plain = plain.astype(np.float64)
     for rows in blocks_of(len(masked)) if blocks is None else blocks:
         cosines = masked[rows].astype(np.float64) @ plain.T
-        distances = np.sqrt(np.clip(2 - 2 * cosines, 0, MAX_DISTANCE**2))
-        near.add(distances, of_masked[rows], of_plain)
+        near.add(distances_of_cosines(cosines), of_masked[rows], of_plain)
     return NearPairs(*near.pairs(), different_of)
 
 

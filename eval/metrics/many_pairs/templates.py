@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from eval.metrics.distances import MAX_DISTANCE
+from eval.metrics.distances import distances_of_cosines, unit_rows
 from runtime.errors import InputError
 
 # Rows at a time: 16,384 × 512 float64 are 64 MB, and so are 256 against 32,768 templates.
@@ -41,13 +41,12 @@ def template_embeddings(
         entries = shares[part], (template[part] - first, np.arange(part.stop - part.start))
         mixed = csr_array(entries, shape=(last - first + 1, part.stop - part.start))
         sums[first : last + 1] = mixed @ embeddings[order[part]].astype(np.float64)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    broken = int((~np.isfinite(lengths)).sum())
+    broken = int((~np.isfinite(sums)).any(axis=1).sum())
     if broken:
         raise InputError(
             f"{broken} of {templates} templates have embeddings that are not finite; the network is broken"
         )
-    return sums / np.where(lengths > 0, lengths, 1)
+    return unit_rows(sums)
 
 
 def _shares_of_media(template: np.ndarray, media: np.ndarray) -> np.ndarray:
@@ -99,7 +98,7 @@ class TemplatePairs:
             rights, right = _used(self._right[part], self.templates)
             cosines = left_rows[lefts] @ right_rows[rights].T
             found[self._order[part]] = cosines[left, right]
-        return np.sqrt(np.clip(2 - 2 * found, 0, MAX_DISTANCE**2))
+        return distances_of_cosines(found)
 
 
 def _used(templates: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

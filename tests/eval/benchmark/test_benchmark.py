@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from eval.benchmark.__main__ import BenchmarkSettings, benchmark
-from eval.benchmark.contract import AS_LISTED, MASKED_MASKED, PLAIN, Figure, Result
+from eval.benchmark.contract import AS_LISTED, MASKED_MASKED, PLAIN, TEN_FOLDS, Figure, Result
 from eval.benchmark.outputs import figure_text, results_table
-from eval.benchmark.pair_figures import TEN_FOLDS
 from eval.benchmark.published import published_beside
 from eval.benchmark.sets.find import find_sets
 from tests.one_line import one_line

@@ -13,7 +13,7 @@ from data.sources.folders import list_folder
 from eval.group import __main__ as command
 from eval.group.__main__ import GroupSettings, group
 from eval.group.grouping import grouping_figures
-from eval.photographs.pictures import cut_out
+from eval.photographs.cut_outs import cut_out
 from runtime.errors import InputError
 from tests.small_run import write_small_run
 

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_sup
 
 from eval.metrics.accuracy import accuracy, balanced_accuracy, deal_folds, fold_accuracies, precision_recall_f1
 from eval.metrics.choose_threshold import best_threshold
-from eval.metrics.distances import histograms, iou, pair_distances
+from eval.metrics.distances import distances_of_cosines, histograms, iou, pair_distances, unit_rows
 from eval.metrics.figures import figures
 from eval.metrics.roc import auc, curve, eer, tar_at_far, threshold_at_far
 from runtime.errors import InputError
@@ -376,3 +376,16 @@ def test_nan_distances_are_refused_by_every_figure():
     for call in [*calls, lambda d, s: figures(d, s, ["all"] * 3, 1.0)]:
         with pytest.raises(InputError, match="1 of 3 distances are not finite"):
             call(distances, same)
+
+
+def test_distances_of_cosines_are_those_of_pairs_and_end_at_two():
+    rows = unit_rows(np.random.default_rng(3).normal(size=(9, 5)))
+    naive = [[np.linalg.norm(a - b) for b in rows] for a in rows]
+    np.testing.assert_allclose(distances_of_cosines(rows @ rows.T), naive, atol=1e-7)
+    assert distances_of_cosines(np.array([1 + 1e-9, -1 - 1e-9])).tolist() == [0, 2]
+
+
+def test_unit_rows_keep_their_kind_and_leave_zeros_alone():
+    rows = unit_rows(np.array([[3, 4], [0, 0]], np.float32))
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]])

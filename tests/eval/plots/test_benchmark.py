@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from eval.metrics.error_curves import errors_of
 from eval.plots.benchmark import accuracies_figure, plot_set
-from eval.plots.roc_det import errors_of
 
 CONDITIONS = ("plain–plain", "plain–masked, mask first", "masked–masked, mask first", "plain–masked, alignment first")
 MARKS = {

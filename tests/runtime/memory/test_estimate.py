@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.memory.estimate import bytes_to_come, in_words
+from runtime.memory.estimate import bytes_to_come
 from runtime.training.optim import optimiser_for
 from tests.engine import settings_of
 
@@ -34,9 +34,3 @@ def test_what_an_optimiser_will_keep_is_what_it_keeps_after_a_step(name, momentu
     tensors = [v for state in optimiser.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
     assert sum(tensor.nbytes for tensor in tensors if tensor.ndim) == expected
     assert bytes_to_come(optimiser) == 0
-
-
-def test_a_duration_reads_well():
-    assert [in_words(s) for s in (3, 119, 120, 7199, 7200, 400_000)] == [
-        "3 seconds", "119 seconds", "2.0 minutes", "120.0 minutes", "2.0 hours", "4.6 days"
-    ]  # fmt: skip

@@ -159,6 +159,8 @@ def test_a_two_line_list_is_refused_if_odd_or_a_fold_too_few(tmp_path):
     assert "folds [1, 2, 3, 4, 5, 6, 7, 8, 9], not of 1 to 10" in one_line(lambda: find_sets(tmp_path))
     path.write_text("\n".join([whole[0][:-1] + "7", *whole[1:]]))
     assert "pair 1: its two lines have the flags [7, 1]" in one_line(lambda: find_sets(tmp_path))
+    path.write_text("\n")
+    assert "pairs_CPLFW.txt holds no pair" in one_line(lambda: find_sets(tmp_path))
 
 
 def test_missing_and_unreadable_pictures_are_counted_and_named(tmp_path, network):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eval.identify.door_figures import DoorProbes, door_figures, rates_of, threshold_at
-from eval.metrics.identification import identification_figures
+from eval.metrics.identification import Probes, identification_figures
+from eval.metrics.open_set import door_figures, rates_of, threshold_at
 
 
-def door(seed: int, people: int = 60, strangers: int = 120, each: int = 3, spread: float = 0.12) -> DoorProbes:
+def door(seed: int, people: int = 60, strangers: int = 120, each: int = 3, spread: float = 0.12) -> Probes:
     """Probes of people some of whom are easy and some hard, and of as many strangers."""
     rng = np.random.default_rng(seed)
     distances = rng.normal(1.3, 0.06, ((people + strangers) * each, people))
@@ -20,14 +20,15 @@ def door(seed: int, people: int = 60, strangers: int = 120, each: int = 3, sprea
     rows = np.flatnonzero(truth >= 0)
     distances[rows, truth[rows]] = 0.85 + hard[rows] + rng.normal(0, 0.1, len(rows))
     distances[truth < 0] += 0.5 * hard[truth < 0, None]
-    return DoorProbes.of(distances, truth, owners)
+    return Probes.of(distances, truth, owners)
 
 
 @given(arrays(int, (8, 4), elements=st.integers(0, 9)), st.lists(st.integers(-1, 3), min_size=8, max_size=8))
 def test_shares_are_those_of_identification(tenths, truth):
     distances, truth = tenths / 10, np.array(truth)
-    found = door_figures(DoorProbes.of(distances, truth, np.arange(8)), {"stored": 0.35})
-    known = identification_figures(distances, truth, 0.35)
+    probes = Probes.of(distances, truth, np.arange(8))
+    found = door_figures(probes, {"stored": 0.35})
+    known = identification_figures(probes, 0.35)
     for name in ("rank_1", "rank_5"):
         assert found[name]["share"] == (None if known[name] is None else pytest.approx(known[name]))
     point = found["points"]["stored"]

@@ -13,9 +13,8 @@ from eval.embed import AT_ONCE, Embedder
 from eval.films.film import Film, Frame, new_film
 from eval.films.tracks import Track, Tracker
 from eval.identify.enrolment import Enrolment
-from eval.identify.naming import accept, nearest_people
-from eval.identify.photographs import UNKNOWN
-from eval.photographs.pictures import cut_out, write_jpeg
+from eval.identify.naming import UNKNOWN, Namer
+from eval.photographs.cut_outs import cut_out, write_jpeg
 from eval.plots.photograph import NamedBox, draw_names
 from runtime.errors import InputError, in_one_line
 from runtime.files import replace_folder, write_file
@@ -43,6 +42,7 @@ def name_films(
     Returns the table: a row of COLUMNS for each track, and one for each film without any, whose ``remark`` says why.
     Raises InputError if ``out`` can't be written, or would replace what it does not know.
     """
+    namer = Namer(enrolment.people, enrolment.templates(), threshold, embedder.least_face)
     rows = []
     for name, path in files.items():
         try:
@@ -56,7 +56,7 @@ def name_films(
         if not tracks:
             rows.append(_without(name, "no face found" if film.read else "no picture could be decoded"))
             continue
-        found = _rows(name, tracks, enrolment, threshold, embedder.least_face)
+        found = _rows(name, tracks, namer)
         _write(out, name, film, tracks, found)
         rows += found
     table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("track", "face_pixels", "frames"), "Int64"))
@@ -101,33 +101,24 @@ def _with_bar(film: Film, every: float, title: str) -> Iterator[Frame | None]:
     return tqdm(film.frames(every), desc=in_one_line(title, 40), total=film.expected or None, unit="frame", leave=False)
 
 
-def _rows(
-    name: str, tracks: Sequence[Track], enrolment: Enrolment, threshold: float, least_face: int
-) -> list[dict[str, object]]:
+def _rows(name: str, tracks: Sequence[Track], namer: Namer) -> list[dict[str, object]]:
     """A row of COLUMNS for each track."""
-    people = enrolment.people
-    nearest, distances = nearest_people(np.stack([track.best.embedding for track in tracks]), enrolment.templates())
-    large = np.array([track.best.pixels >= least_face for track in tracks])
-    accepted = accept(
-        nearest,
-        np.where(large, distances, np.inf),
-        threshold,
+    best = [track.best for track in tracks]
+    named = namer.name(
+        np.stack([face.embedding for face in best]),
+        [face.pixels for face in best],
+        [face.remark for face in best],
+        another="another face seen at the same time",
         together=lambda one, other: tracks[one].meets(tracks[other]),
     )
     rows = []
-    for number, (track, distance) in enumerate(zip(tracks, distances.tolist(), strict=True)):
-        best, person = track.best, people[nearest[number]]
-        remarks = [best.remark]
-        if not large[number]:
-            remarks.append(f"smaller than {least_face} pixels")
-        elif not accepted[number] and distance <= threshold:
-            remarks.append(f"another face seen at the same time is nearer to {person}")
-        row = {"film": name, "track": number + 1, "first": track.first, "last": track.last, "best": best.seconds}
+    for number, (track, face, who) in enumerate(zip(tracks, best, named, strict=True), 1):
+        row = {"film": name, "track": number, "first": track.first, "last": track.last, "best": face.seconds}
         row = {key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()}
-        row |= dict(zip(("left", "top", "right", "bottom"), np.round(best.box.astype(float), 1).tolist(), strict=True))
-        row |= {"name": person if accepted[number] else UNKNOWN, "distance": round(distance, 4), "nearest": person}
-        row |= {"face_pixels": round(best.pixels), "frames": len(track.frames)}
-        rows.append(row | {"remark": "; ".join(filter(None, remarks)), "picture": f"face_{number + 1:03d}.jpg"})
+        row |= dict(zip(("left", "top", "right", "bottom"), np.round(face.box.astype(float), 1).tolist(), strict=True))
+        row |= {"name": who.name, "distance": round(who.distance, 4), "nearest": who.nearest}
+        row |= {"face_pixels": round(face.pixels), "frames": len(track.frames)}
+        rows.append(row | {"remark": who.remark, "picture": f"face_{number:03d}.jpg"})
     return rows
 
 

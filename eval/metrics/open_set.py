@@ -1,15 +1,15 @@
 """A door's figures: who of the enrolled is let in under their own name, and who of the others is let in (ISO/IEC
-19795-1, open set), with 95 % intervals over people. NumPy and SciPy. P probes, G enrolled people.
+19795-1, open set), with 95 % intervals over people. NumPy and SciPy. P probes.
 
 TPIR: of the enrolled people's probes, the share whose person is the nearest and within the threshold. FPIR: of the
 strangers' probes, the share within the threshold of anybody.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from eval.metrics.identification import Probes
 from eval.metrics.intervals.bootstrap import LEAST_PEOPLE, RESAMPLES
 from eval.metrics.intervals.resampling import PersonWeights
 from eval.metrics.intervals.spread import Resamples, interval_of_share
@@ -19,39 +19,15 @@ FALSE_POSITIVE_RATES = {"FPIR 10 %": 0.1, "FPIR 1 %": 0.01, "FPIR 0.1 %": 0.001}
 _LEAST_ACCEPTS = 10
 
 
-@dataclass(frozen=True)
-class DoorProbes:
-    """``own`` (P,): the distance of an enrolled person's probe to that person if nobody is as near, else inf;
-    ``nearest`` (P,): of any probe to whom it is nearest; ``rank`` int (P,): of the own person, 1 if nearest (a tie
-    counts against), 0 for strangers; ``people`` (P,): whose probe it is."""
-
-    own: np.ndarray
-    nearest: np.ndarray
-    rank: np.ndarray
-    people: np.ndarray
-
-    @classmethod
-    def of(cls, distances: np.ndarray, truth: np.ndarray, people: np.ndarray) -> "DoorProbes":
-        """From ``distances`` (P, G) and the column of each probe's person, −1 for a stranger, ``truth`` int (P,)."""
-        enrolled, rows = truth >= 0, np.arange(len(truth))
-        own = np.where(enrolled, distances[rows, np.maximum(truth, 0)], np.inf)
-        rank = np.where(enrolled, (distances <= own[:, None]).sum(axis=1), 0)
-        return cls(np.where(rank == 1, own, np.inf), distances.min(axis=1), rank, people)
-
-    def part(self, rows: np.ndarray) -> "DoorProbes":
-        """Some of the probes: bool (P,)."""
-        return DoorProbes(self.own[rows], self.nearest[rows], self.rank[rows], self.people[rows])
-
-
-def rates_of(probes: DoorProbes) -> tuple[np.ndarray, np.ndarray]:
+def rates_of(probes: Probes) -> tuple[np.ndarray, np.ndarray]:
     """FPIR and TPIR at each distance at which one of them grows, from near to far, after (0, 0)."""
-    strangers, known = np.sort(probes.nearest[probes.rank == 0]), np.sort(probes.own[probes.rank > 0])
+    strangers, known = np.sort(probes.nearest[~probes.known]), np.sort(probes.own[probes.known])
     distinct = np.unique(np.concatenate([strangers, known[np.isfinite(known)]]))
     rates = [np.searchsorted(values, distinct, side="right") / max(len(values), 1) for values in (strangers, known)]
     return tuple(np.concatenate([[0.0], rate]) for rate in rates)
 
 
-def door_figures(probes: DoorProbes, thresholds: Mapping[str, float], seed: int = 0) -> dict:
+def door_figures(probes: Probes, thresholds: Mapping[str, float], seed: int = 0) -> dict:
     """Shares from 0 to 1, each with its interval (None with too few people or errors).
 
     ``rank_1`` and ``rank_5``; ``points``: by name, for each of ``thresholds``, which were chosen elsewhere,
@@ -60,7 +36,7 @@ def door_figures(probes: DoorProbes, thresholds: Mapping[str, float], seed: int 
     was chosen on these strangers.
     """
     resamples = _Resampled(probes, seed)
-    known, strangers = probes.rank > 0, probes.rank == 0
+    known, strangers = probes.known, ~probes.known
     shares = {name: (known & (probes.rank <= rank), known) for name, rank in (("rank_1", 1), ("rank_5", 5))}
     for name, threshold in thresholds.items():
         shares[f"tpir {name}"] = known & (probes.own <= threshold), known
@@ -78,16 +54,16 @@ def door_figures(probes: DoorProbes, thresholds: Mapping[str, float], seed: int 
     return counts | {"rank_1": found["rank_1"], "rank_5": found["rank_5"], "points": points}
 
 
-def threshold_at(probes: DoorProbes, rate: float) -> float:
+def threshold_at(probes: Probes, rate: float) -> float:
     """The largest threshold that lets at most ``rate`` of the strangers in: just below the first one too many."""
-    nearest = np.sort(probes.nearest[probes.rank == 0])
+    nearest = np.sort(probes.nearest[~probes.known])
     return float(np.nextafter(nearest[int(np.floor(rate * len(nearest) + 1e-9))], -1))
 
 
 class _Resampled:
     """Shares of the probes as they are, and with people drawn with replacement."""
 
-    def __init__(self, probes: DoorProbes, seed: int) -> None:
+    def __init__(self, probes: Probes, seed: int) -> None:
         self._probes = probes
         self._weights = PersonWeights(np.stack([probes.people] * 2, axis=1), RESAMPLES, seed)
 
@@ -108,7 +84,7 @@ class _Resampled:
         """TPIR at each false positive rate, the threshold chosen anew in each resample."""
         if not rates:
             return {}
-        known, strangers = np.flatnonzero(self._probes.rank > 0), np.flatnonzero(self._probes.rank == 0)
+        known, strangers = np.flatnonzero(self._probes.known), np.flatnonzero(~self._probes.known)
         known = known[np.argsort(self._probes.own[known])]
         strangers = strangers[np.argsort(self._probes.nearest[strangers])]
         # How many of the known come before each stranger: within any threshold just below that stranger's distance.

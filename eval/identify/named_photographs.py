@@ -3,20 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from eval.embed import Embedder
 from eval.identify.enrolment import Enrolment
-from eval.identify.naming import accept, nearest_people
-from eval.photographs.pictures import write_jpeg
+from eval.identify.naming import UNKNOWN, Namer
+from eval.photographs.cut_outs import write_jpeg
 from eval.photographs.stream import Photograph, embedded_photographs, in_words
 from eval.plots.photograph import NamedBox, draw_names
 from eval.text import counted
 from runtime.files import write_file
 from runtime.spreadsheet import csv_for_people
 
-UNKNOWN, TABLE = "unknown", "faces.csv"
+TABLE = "faces.csv"
 # Pixels of the upright picture; ``nearest``: the enrolled person that ``distance`` is measured to, accepted or not.
 COLUMNS = ["photo", "left", "top", "right", "bottom", "name", "distance", "nearest", "face_pixels", "remark"]
 
@@ -30,10 +29,10 @@ def name_photographs(
     Returns the table: a row of COLUMNS for each face, and one for each photograph without a face, whose ``remark`` says
     why. Raises InputError if ``out`` can't be written.
     """
-    people, templates = enrolment.people, enrolment.templates()
+    namer = Namer(enrolment.people, enrolment.templates(), threshold, least_face)
     rows = []
     for photograph in embedded_photographs(embedder, files):
-        found = _rows(photograph, people, templates, threshold, least_face)
+        found = _rows(photograph, namer)
         rows += found
         if photograph.faces:
             _draw(out, photograph, found)
@@ -42,26 +41,15 @@ def name_photographs(
     return table
 
 
-def _rows(
-    photograph: Photograph, people: list[str], templates: np.ndarray, threshold: float, least_face: int
-) -> list[list]:
+def _rows(photograph: Photograph, namer: Namer) -> list[list]:
     if not photograph.faces:
         return [[photograph.name, *[None] * 4, "", None, "", None, photograph.problem]]
-    columns, distances = nearest_people(photograph.embeddings, templates)
-    large = np.array([face.side >= least_face for face in photograph.faces])
-    accepted = accept(columns, np.where(large, distances, np.inf), threshold)
+    sides, remarks = zip(*((face.side, face.photo.remark) for face in photograph.faces), strict=True)
     rows = []
-    for number, face in enumerate(photograph.faces):
-        nearest = people[columns[number]]
-        remarks = [face.photo.remark]
-        if not large[number]:
-            remarks.append(f"smaller than {least_face} pixels")
-        elif not accepted[number] and distances[number] <= threshold:
-            remarks.append(f"another face of this picture is nearer to {nearest}")
-        name = nearest if accepted[number] else UNKNOWN
+    for face, named in zip(photograph.faces, namer.name(photograph.embeddings, sides, remarks), strict=True):
         box = [round(float(v), 1) for v in face.box]
-        remark = "; ".join(filter(None, remarks))
-        rows.append([photograph.name, *box, name, round(distances[number], 4), nearest, round(face.side), remark])
+        who = named.name, round(named.distance, 4), named.nearest
+        rows.append([photograph.name, *box, *who, round(face.side), named.remark])
     return rows
 
 

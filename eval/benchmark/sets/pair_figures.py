@@ -1,38 +1,29 @@
 """From the embedded faces of a list of pairs to a row of the table."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from data.alignment.alignment import Alignment, MaskOrder
-from eval.benchmark.contract import AS_LISTED, Figure, Result
+from eval.benchmark.contract import AS_LISTED, TEN_FOLDS, Figure, Result
 from eval.benchmark.network import FaceNetwork
-from eval.benchmark.pictures import picture_notes
+from eval.benchmark.set_pictures import Embedded, picture_notes
 from eval.benchmark.sets.pair_set import PairSet
+from eval.benchmark.sets.tar_figures import tar_name
 from eval.metrics.accuracy import FOLDS
 from eval.metrics.distances import MAX_DISTANCE
+from eval.metrics.error_curves import errors_of
 from eval.metrics.figures import figures
 from eval.metrics.published_folds import published_fold_accuracy, squared_distances
-from eval.plots.roc_det import errors_of
 from eval.text import counted
 from runtime.errors import InputError
-
-TEN_FOLDS = "10 folds, flip-sum"
-
-
-class Side(Protocol):
-    """What one side of the pairs is: ``sums`` float32 (N, D), and why a picture has no face in ``lost``."""
-
-    sums: np.ndarray
-    lost: Mapping[int, str]
 
 
 def pair_result(
     pairs: PairSet,
     condition: str,
-    left: Side,
-    right: Side,
+    left: Embedded,
+    right: Embedded,
     *,
     masks: MaskOrder | None,
     alignment: Alignment | None,
@@ -109,7 +100,7 @@ def _own_figures(found: Mapping) -> list[Figure]:
         for name, key in shares.items()
     ]
     of_rates, rates = ends.get("tar_at_far", {}), found["tar_at_far"]
-    return listed + [Figure(f"TAR at FAR {rate}", rates[rate], None, of_rates.get(rate)) for rate in rates]
+    return listed + [Figure(tar_name(rate), rates[rate], None, of_rates.get(rate)) for rate in rates]
 
 
 def _notes(
