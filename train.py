@@ -230,7 +230,7 @@ def _epoch_figures(state: TrainingState) -> dict[str, float]:
     if sums.embeddings is None:
         raise Diverged("not one step of the epoch had a finite loss; lower the learning rate")
     figures = {
-        **{name: total / sums.steps for name, total in sums.stats.items()},
+        **sums.means,
         **{f"train_{name}": value for name, value in embedding_health(sums.embeddings).items()},
         "lr": sums.lr,
         "images_seen": state.images_seen,

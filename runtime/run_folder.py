@@ -233,6 +233,12 @@ def read_config(run: Path) -> dict:
     return _config(run)["settings"]
 
 
+def read_ended(run: Path) -> str | None:
+    """Why training stopped early; None if it has not ended, or finished. Raises InputError as ``read_config`` does."""
+    reason = _config(run).get("ended")
+    return None if reason == "finished" else reason
+
+
 def _config(run: Path) -> dict:
     path = run / "config.json"
     try:

@@ -1,6 +1,5 @@
 """How long runs will take, from a few timed steps of each network."""
 
-import runpy
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from configs.cli import parse_settings
 from configs.settings import Settings
 from models import build_model
 from runtime.devices import pick_device, to_device
 from runtime.precision import make_precision
+from study.commands import settings_of
 
 # A step's time settles after the first; three more are enough for an estimate in hours.
 _WARM, _TIMED = 1, 3
@@ -27,13 +26,6 @@ def hours_left(commands: Sequence[list[str]]) -> str:
         return ""
     seconds = sum(_seconds(settings_of(command)) for command in commands)
     return f", about {seconds / 3600:.1f} hours one after another"
-
-
-def settings_of(command: list[str]) -> Settings:
-    """The settings of a command ``python SCRIPT OPTION …``."""
-    script = command[1]
-    constants = runpy.run_path(script, run_name="constants")["SETTINGS"]
-    return parse_settings(constants, "", command[2:])
 
 
 def _seconds(settings: Settings) -> float:

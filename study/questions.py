@@ -88,17 +88,6 @@ ORIGINAL_TRIPLET = {
 }
 
 
-def option_words(options: Mapping[str, object]) -> list[str]:
-    """The words of a command, from setting → value."""
-    return [word for name, value in options.items() for word in _words(name.replace("_", "-"), value)]
-
-
-def _words(name: str, value: object) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *(str(v) for v in (value if isinstance(value, tuple) else (value,)))]
-
-
 def _changed(arm: Arm, **options: object) -> Arm:
     return Arm(arm.script, {**arm.options, **options})
 

@@ -30,8 +30,9 @@ from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, write_json, writing
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
-from study.hours import hours_left, settings_of
-from study.questions import ARMS, QUESTIONS, WEIGHTS, option_words
+from study.commands import option_words, settings_of, split_at_dashes
+from study.hours import hours_left
+from study.questions import ARMS, QUESTIONS, WEIGHTS
 
 _PUBLISHED = ("config.json", "log.jsonl")
 
@@ -206,9 +207,8 @@ def _publish(run: Path) -> None:
 
 def main() -> None:
     """The command."""
-    arguments = sys.argv[1:]
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    run(tyro.cli(StudySettings, description=__doc__, args=arguments[:at]), arguments[at + 1 :])
+    arguments, more = split_at_dashes(sys.argv[1:])
+    run(tyro.cli(StudySettings, description=__doc__, args=arguments), more)
 
 
 if __name__ == "__main__":

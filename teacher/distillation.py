@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from losses.focal import weighted_mean_over_ranks
 from runtime.errors import InputError
+from runtime.processes.distributed import sum_over_ranks
 
 
 class Distillation(nn.Module):
@@ -18,7 +19,7 @@ class Distillation(nn.Module):
 
     - ``objective``: any criterion of this project, or None if the teacher is all (w = 1).
     - ``targets``: int64 (N,), the identity of each training face: what the objective gets. Below 0: none, and the
-      objective does not see the face.
+      objective does not see the face. A batch without a single named face has the teacher's share of the loss alone.
     - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
     - ``share``: w, above 0 and at most 1.
 
@@ -39,6 +40,7 @@ class Distillation(nn.Module):
             )
         self.objective = objective if share < 1 else None
         self.share = share
+        self._all_named = bool((targets >= 0).all())
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
 
@@ -61,8 +63,10 @@ class Distillation(nn.Module):
         if self.objective is None:
             return distant, stats
         labels = self.targets[rows]
-        named = labels >= 0
-        if not named.all():
+        if not self._all_named:
+            named = labels >= 0
+            if not sum_over_ranks(named.sum()):  # the named ones of this batch could not be read, in any process
+                return self.share * distant, stats
             embeddings, labels = embeddings[named], labels[named]
             more = {name: values[named] for name, values in more.items()}
         loss, figures = self.objective(embeddings, labels, **more)

@@ -38,8 +38,11 @@ class EpochSums:
     waited: float = 0.0  # seconds for data
     computed: float = 0.0  # seconds in steps
     lr: float = 0.0  # of the last step
-    stats: dict[str, float] = field(default_factory=dict)  # sums over the steps
-    embeddings: Tensor | None = None  # (B, D) of the last step: what the network's health is read from
+    stats: dict[str, float] = field(default_factory=dict)  # sums over the steps that had the figure
+    counts: dict[str, int] = field(default_factory=dict)  # those steps
+    # (B, D) of the last step: what the network's health is read from. Faces without a name count: one network embeds
+    # all of them, so a collapse shows in them too, and more people make a better sample.
+    embeddings: Tensor | None = None
 
     def add(self, stats: dict[str, float], embeddings: Tensor) -> None:
         """One step with a finite loss."""
@@ -48,6 +51,12 @@ class EpochSums:
         self.embeddings = embeddings
         for name, value in stats.items():
             self.stats[name] = self.stats.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The figures' means so far."""
+        return {name: total / self.counts[name] for name, total in self.stats.items()}
 
     @property
     def seconds(self) -> float:
@@ -160,7 +169,8 @@ class TrainingState:
         self.precision.scaler.load_state_dict(state["scaler"])
         self.epoch, self.images_seen = state["epoch"], state["images_seen"]
         self.history = state["history"]
-        self.sums = EpochSums(**state["sums"])
+        sums = state["sums"]  # without counts in older checkpoints, where each step had all figures
+        self.sums = EpochSums(**{"counts": dict.fromkeys(sums["stats"], sums["steps"]), **sums})
         self.remedies = state["remedies"]
         self.healthy = state["healthy"] and Position(**state["healthy"])
         restore_rng_state(state["rng"][rank() % len(state["rng"])])

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from study import hours
+from study.commands import settings_of
 
 PAIRS = pd.DataFrame({"path": ["p/1", "p/2", "p/1"], "pair_path": ["p/3", "p/3", "p/4"]})  # four images
 
@@ -42,5 +43,5 @@ def test_nothing_left_takes_no_hours():
 
 def test_the_rate_is_that_of_the_network(faces):
     command = ["python", "main_arcface.py", "--backbone", "timm:test_resnet", "--image-size", "64", "--device", "cpu"]
-    settings = hours.settings_of([*command, "--embedding-size", "8"])
+    settings = settings_of([*command, "--embedding-size", "8"])
     assert 1 < hours._images_per_second(settings) < 1e6

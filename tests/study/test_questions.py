@@ -12,7 +12,7 @@ from configs.cli import parse_settings
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from study import run
-from study.hours import settings_of
+from study.commands import settings_of
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
 

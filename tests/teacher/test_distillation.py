@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from losses import ArcFaceLoss
+from losses import ArcFaceLoss, TripletLoss
 from runtime.errors import InputError
+from runtime.processes.distributed import part_of, sum_parameter_gradients
 from teacher.distillation import Distillation
+from tests.processes import in_processes
 
 ROWS = torch.tensor([4, 0, 4, 2])
 TARGETS = torch.tensor([0, 1, 0, 1, 2])
@@ -105,3 +107,50 @@ def test_what_an_objective_reads_reaches_it_of_its_own_faces():
     loss(unit(4, 6, seed=1), ROWS, masked=torch.tensor([True, True, False, False]))
     assert reader.seen.tolist() == [True, False]
     assert Distillation(reader, targets, unit(5, 6, seed=2), share=1.0, embedding_size=6).reads == frozenset()
+
+
+# ==== faces without a name ====
+
+OBJECTIVES = {
+    "arcface": objective,
+    "smooth": lambda: ArcFaceLoss(6, 3, scale=16.0, margin=0.2, focal_gamma=1.0, label_smoothing=0.1).double(),
+    "sub-centres": lambda: ArcFaceLoss(6, 3, scale=16.0, margin=0.2, focal_gamma=1.0, sub_centres=2).double(),
+    "triplets": lambda: TripletLoss("semi_hard", 0.3),
+}
+NOBODY = torch.full((8,), -1)
+BATCHES = {"first half": torch.tensor([0, 1, 0, 1, -1, -1, -1, -1]), "nobody": NOBODY}
+
+
+def step_of_part(name: str, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+    """Loss, figures and the gradient by the embeddings of this process's part of a batch of eight."""
+    torch.manual_seed(0)
+    # Somebody has a name, though not in this batch.
+    known = torch.cat([targets, torch.tensor([2])])
+    criterion = Distillation(OBJECTIVES[name](), known, unit(9, 6, seed=2), share=0.25, embedding_size=6)
+    part = part_of(8)
+    embeddings = unit(8, 6, seed=1)[part].requires_grad_()
+    loss, figures = sum_parameter_gradients(criterion)(embeddings, torch.arange(8)[part])
+    loss.backward()
+    return loss.detach(), embeddings.grad, figures
+
+
+def steps_of_parts() -> dict:
+    return {(name, named): step_of_part(name, targets) for name in OBJECTIVES for named, targets in BATCHES.items()}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_batch_without_a_named_face_has_the_teachers_loss_alone(name):
+    """Where those that have one could not be read: the mean over nobody would be NaN, and the step skipped."""
+    loss, gradient, figures = step_of_part(name, NOBODY)
+    cosine = (unit(8, 6, seed=1) * unit(9, 6, seed=2)[:8]).sum(1).mean().item()
+    assert loss.item() == pytest.approx(0.25 * (1 - cosine), abs=1e-12)
+    assert gradient.isfinite().all() and figures == {"teacher_cosine": pytest.approx(cosine)}
+
+
+def test_a_process_without_a_named_face_still_adds_up_to_the_whole_batch():
+    found = in_processes(2, steps_of_parts)
+    for case, (loss, gradient, figures) in steps_of_parts().items():
+        parts = [part[case] for part in found]
+        assert [own.item() for own, _, _ in parts] == pytest.approx([loss.item()] * 2, abs=1e-12)
+        torch.testing.assert_close(torch.cat([own for _, own, _ in parts]), gradient, rtol=0, atol=1e-12)
+        assert all(own == pytest.approx(figures, nan_ok=True) for _, _, own in parts)

@@ -1,0 +1,125 @@
+"""One trial: a run of the script, followed through the log of its run folder and stopped in an orderly way."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import in_one_line
+from runtime.files import writing
+from runtime.processes.children import stop_with_parent
+from runtime.processes.signals import STOPPING, Stopped, StopSignals
+from runtime.run_folder import RunFolder, read_ended
+
+SECONDS_BETWEEN_LOOKS = 0.5
+_STOPPED = {128 + number: number for number in STOPPING}  # exit codes
+
+
+class TrialFailed(Exception):
+    """The script ended with an error; the message is its last line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRun:
+    """A run of ``epochs`` epochs in the run folder ``path``, which it resumes if it is there.
+
+    Its output goes to a text file beside the folder.
+    """
+
+    command: list[str]
+    path: Path
+    epochs: int
+
+    @property
+    def text(self) -> Path:
+        """The script's output."""
+        return self.path.with_name(f"{self.path.name}.txt")
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the script stopped early, if it did: a collapse or a loss that is not finite."""
+        return read_ended(self.path) if self.path.is_dir() else None
+
+    def epochs_logged(self, signals: StopSignals) -> Iterator[dict]:
+        """The log's lines, from the first one; the script is started if some are missing, and stopped at the end.
+
+        Whoever leaves earlier closes the iterator. The script does not get as far as its test: nobody may look at the
+        test pairs in a search. Fewer lines than ``epochs`` come from a run that ``stopped`` early. Raises TrialFailed
+        if it ended without them for another reason, and Stopped if a signal came, to this process or to the script.
+        """
+        logged = self._log()
+        yield from logged
+        if len(logged) == self.epochs or self.stopped:
+            return
+        self._wait_until_free(signals)
+        with _started(self.command, self.text) as process:
+            ended = False
+            while len(logged) < self.epochs and not ended:
+                ended = process.poll() is not None  # asked first: the last line may come in between
+                new = self._log()[len(logged) :]
+                logged += new
+                yield from new
+                _obey(signals)
+                if not new and not ended:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+        if len(logged) < self.epochs and not self.stopped:
+            self._fail(process.returncode)
+
+    def _log(self) -> list[dict]:
+        path = self.path / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def _wait_until_free(self, signals: StopSignals) -> None:
+        """Until no script holds the run folder: that of a search that was killed may still be saving."""
+        said = False
+        while self.path.is_dir() and not RunFolder(self.path).lock():  # let go at once, as nobody keeps it
+            if not said:
+                print(f"{self.path}: waiting for the process that still trains there", flush=True)
+            said = True
+            _obey(signals)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _fail(self, code: int) -> None:
+        if code in _STOPPED:
+            raise Stopped(_STOPPED[code])
+        lines = self.text.read_text(errors="replace").replace("\r", "\n").split("\n")
+        said = [line for line in lines if line.strip()]
+        raise TrialFailed(in_one_line(said[-1] if said else f"it ended with code {code} and said nothing"))
+
+
+def _obey(signals: StopSignals) -> None:
+    if signals.received is not None:
+        raise Stopped(signals.received)
+
+
+@contextmanager
+def _started(command: list[str], text: Path) -> Iterator[subprocess.Popen]:
+    """The command's process, in a session of its own: a terminal's Ctrl-C reaches this process, which stops it."""
+    with writing(text), text.open("a") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=stop_with_parent if sys.platform == "linux" else None,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Let it finish its step and save; a second Ctrl-C ends it at once."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait()
+    except BaseException:
+        process.kill()
+        raise
