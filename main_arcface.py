@@ -107,6 +107,7 @@ SETTINGS = ArcFaceSettings(
     gpus=(),  # numbers; empty: all visible
     precision="auto",  # auto | float32 | bf16 | fp16
     compile=False,  # torch.compile
+    cuda_graphs=False,  # with compile: a step's kernels are launched at once
     activation_checkpointing=False,  # less memory, slower
     workers=-1,  # -1: by the number of cores
     data_timeout_minutes=0.0,  # minutes without data until a run ends, 0: it waits

@@ -31,6 +31,8 @@ from runtime.training.watch import Arrived, Diverged, Watch
 # BatchNorm's running statistics take about so many steps to follow the weights; until then a healthy network may
 # look collapsed in evaluation.
 STEPS_UNTIL_EVALUATION_COUNTS = 100
+# CUDA graphs are warmed up in the first step, recorded in the second and set up for replaying in the third.
+STEPS_UNTIL_GRAPHS_REPLAY = 3
 # Of what the network sees at once: BatchNorm needs two.
 FEWEST_IMAGES = 2
 
@@ -293,11 +295,12 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
     device = state.precision.device.type
+    warm_up = STEPS_UNTIL_GRAPHS_REPLAY if state.settings.cuda_graphs else 1
     return (
         f"{run.path}: {_faces(loader)} of {len(state.identities):,} people{_unnamed(loader)}, "
         f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
         f"{_price_of_repeating(state)}; "
-        f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps)}"
+        f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps, warm_up)}"
     )
 
 

@@ -151,6 +151,9 @@ class Settings:
     """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
     compile: bool
     """Compile the network with torch.compile: minutes at the start, faster steps; needs a C++ compiler."""
+    cuda_graphs: bool = False
+    """With compile, on a GPU: record the network's kernels and launch them all at once, for networks of many small ones
+    (InceptionResNetV1)."""
     activation_checkpointing: bool
     """Recompute the network's blocks in the backward pass: less memory, about a third slower."""
     workers: int
@@ -237,6 +240,10 @@ class Settings:
                 f"workers is {self.workers}; choose a number of processes up to {MOST_WORKERS}, or -1 to let the cores "
                 "decide"
             )
+        if self.cuda_graphs and not self.compile:
+            raise InputError("cuda_graphs are made of a compiled network; set compile, or leave cuda_graphs off")
+        if self.cuda_graphs and self.accumulate_steps > 1:
+            raise InputError("cuda_graphs need a batch in one part; set accumulate_steps 1, or leave cuda_graphs off")
         if self.freeze and self.pretrained == "none":
             raise InputError("freeze would keep random weights; set pretrained, or leave freeze empty")
         if self.tensorboard:

@@ -35,7 +35,12 @@ def model_for(settings: Settings, device: torch.device) -> nn.Module:
     )
     model.freeze(settings.freeze)
     return to_device(
-        model, device, settings.gpus, compiled=settings.compile, recompute=settings.activation_checkpointing
+        model,
+        device,
+        settings.gpus,
+        compiled=settings.compile,
+        cuda_graphs=settings.cuda_graphs,
+        recompute=settings.activation_checkpointing,
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from runtime.compiled import check_compiler, compile_training
 from runtime.errors import InputError
 from runtime.memory.allocator import keep_freed_memory
 from runtime.memory.recompute import recompute_blocks
@@ -51,36 +52,29 @@ def to_device(
     gpus: Sequence[int] = (),
     *,
     compiled: bool = False,
+    cuda_graphs: bool = False,
     recompute: bool = False,
 ) -> nn.Module:
     """Move to the device in channels_last order, split over ``gpus`` (empty: all visible) where there are several;
     with several processes their gradients are summed.
 
-    ``compiled``: torch.compile makes kernels of it. ``recompute``: its blocks compute their inside again in the
-    backward pass. Raises InputError if these don't go together, or where nothing can be compiled.
+    ``compiled``: torch.compile makes kernels of its training passes; with ``cuda_graphs`` these are launched all at
+    once. ``recompute``: its blocks compute their inside again in the backward pass. Raises InputError if compiling does
+    not work here, or not with several GPUs in one process, and for a network without blocks to recompute.
     """
     model = model.to(device, memory_format=torch.channels_last)
     several = device.type == "cuda" and gpu_count(gpus) > 1 and ranks() == 1
-    if compiled and (recompute or several):
-        other = "activation_checkpointing" if recompute else "several GPUs in one process (choose one with gpus)"
-        raise InputError(f"compile does not go together with {other}; set one of them only")
+    if compiled and several:
+        raise InputError(
+            "compile does not go together with several GPUs in one process; start a process for each "
+            f"(torchrun --nproc-per-node {gpu_count(gpus)}), or choose one GPU with gpus"
+        )
     if recompute and not recompute_blocks(model):
         raise InputError("this backbone has no blocks to recompute; set activation_checkpointing off")
     if compiled:
-        _check_compiler(device)
-        model.compile()  # in place: state dicts keep their keys
+        check_compiler(device)
+        compile_training(model, cuda_graphs=cuda_graphs, recompute=recompute)
     return _Replicated(model, device_ids=list(gpus) or None) if several else distribute(model, device)
-
-
-def _check_compiler(device: torch.device) -> None:
-    """Compiles a sum, before a network's minutes. Raises InputError if there is no compiler that works."""
-    try:
-        torch.compile(lambda x: x + 1)(torch.zeros(3, device=device))
-    except Exception as error:  # of the compiler's many layers, each has its own
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise InputError(
-            f"torch.compile does not work here ({reason[:150]}); install a C++ compiler, or set compile off"
-        ) from None
 
 
 class _Replicated(nn.DataParallel):

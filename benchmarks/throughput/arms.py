@@ -15,6 +15,7 @@ from benchmarks.throughput.measure import (
     measure_sampled_head,
 )
 from benchmarks.throughput.training import Way
+from runtime.compiled import CUDA_GRAPHS
 from runtime.training.profile import Profile
 
 BATCHES = {"cuda": 256, "cpu": 4}
@@ -22,7 +23,7 @@ SPANS = {"cuda": Span(warm_up=10, steps=20, seconds=1.5), "cpu": Span(warm_up=1,
 IDENTITIES = {"cuda": 10_000_000, "cpu": 20_000}
 
 FLOAT32, TF32, PLAIN, ENGINE, MASKS = "float32", "float32 with TF32", "plain fp16", "engine", "engine, fresh masks"
-COMPILED, HEAD = "engine, compiled", "sampled head"
+COMPILED, GRAPHS, HEAD = "engine, compiled", "engine, reduce-overhead", "sampled head"
 BARS = (("iresnet50", 112), ("inception_resnet_v1", 112), ("inception_resnet_v1", 160))
 OTHERS = (("iresnet100", 112), ("seresnext101", 128), ("efficientnet_b0", 128), ("mobilefacenet", 112))
 LEVERS = BARS[:2]
@@ -41,7 +42,7 @@ LADDER = {
 }
 COMPILERS = {
     "bare: best, compiled": replace(BEST, compiled="default"),
-    "bare: best, reduce-overhead": replace(BEST, compiled="reduce-overhead"),
+    "bare: best, reduce-overhead": replace(BEST, compiled=CUDA_GRAPHS),
 }
 
 
@@ -92,6 +93,7 @@ def all_arms(traces: Path | None) -> list[Arm]:
     """Bars first, then compiled kernels, the head, the profiles, the levers, and the other networks."""
     arms = [arm for network in BARS for arm in _peers(*network)]
     arms += [Arm(*network, COMPILED, "engine", replace(BEST, compiled="default")) for network in LEVERS]
+    arms += [Arm(*network, GRAPHS, "engine", replace(BEST, compiled=CUDA_GRAPHS)) for network in BARS[1:]]
     arms.append(Arm("", 0, HEAD, "head"))
     arms += [_profiled(*network, traces) for network in LEVERS if traces]
     deterministic = replace(BEST, autotuned=False, deterministic=True)

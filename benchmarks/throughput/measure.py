@@ -135,8 +135,6 @@ def measure_bare(backbone: str, size: int, way: Way, batch: int, span: Span, dev
     state.model.train()
 
     def step() -> None:
-        if way.compiled == "reduce-overhead":
-            torch.compiler.cudagraph_mark_step_begin()
         bare_step(state, images, labels)
 
     return {"seconds": Stopwatch(span, device, timer.restart).run(step), **timer.milliseconds()}

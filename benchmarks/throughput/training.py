@@ -9,6 +9,7 @@ from benchmarks.fresh_network import fresh_network
 from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
 from main_arcface import SETTINGS
+from runtime.compiled import CUDA_GRAPHS
 from runtime.devices import to_device
 from runtime.precision import make_precision
 from runtime.seeds import seed_everything
@@ -40,8 +41,8 @@ class Way:
     channels_last: bool = False
     autotuned: bool = False  # cuDNN tries its kernels and keeps the fastest
     fused: bool = False  # the optimiser's step as one kernel
-    compiled: str = ""  # mode of torch.compile; empty: not
-    graphs: bool = False  # forward and backward pass each recorded and replayed as one CUDA graph
+    compiled: str = ""  # mode of torch.compile: default, or CUDA graphs of its kernels; empty: not
+    graphs: bool = False  # without compiling: forward and backward pass each recorded and replayed as one CUDA graph
     figures: bool = True  # of the loss, for the log: they are read from the GPU before the backward pass
     deterministic: bool = False
 
@@ -52,11 +53,10 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     torch.backends.cudnn.benchmark = way.autotuned
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = way.tf32
     model = fresh_network(backbone, size, EMBEDDING)
-    model = to_device(model, device, one_gpu(device), compiled=way.compiled == "default")
+    compiling = {"compiled": bool(way.compiled), "cuda_graphs": way.compiled == CUDA_GRAPHS}
+    model = to_device(model, device, one_gpu(device), **compiling)
     if not way.channels_last:
         model = model.to(memory_format=torch.contiguous_format)
-    if way.compiled and way.compiled != "default":
-        model.compile(mode=way.compiled)
     criterion = ArcFaceLoss(EMBEDDING, IDENTITIES, scale=64, margin=0.5, focal_gamma=0).to(device)
     optimiser = optimiser_for(TRAINED, [model, criterion])
     for group in optimiser.param_groups:

@@ -42,13 +42,14 @@ def estimate(
     optimiser: Optimizer,
     precision: Precision,
     steps: int,
+    warm_up: int = 1,
 ) -> str:
-    """Time and memory of ``steps`` steps, in words.
+    """Time and memory of ``steps`` steps, in words; ``warm_up`` are tried before one is timed.
 
     ``run_step(images, labels, masked)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
     statistics and the random generators, which are put back here.
     """
-    trial = _try(loader, run_step, model, precision)
+    trial = _try(loader, run_step, model, precision, warm_up)
     if trial is None:
         return "no estimate, as its first images can't be read"
     seconds = trial.step_seconds(loader.num_workers) * steps
@@ -79,8 +80,10 @@ def bytes_to_come(optimiser: Optimizer) -> int:
     return copies * sum(p.nbytes for p in parameters)
 
 
-def _try(loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision) -> Trial | None:
-    """The second of two steps, as the first one fills caches. Batch and figures are those of the first batch."""
+def _try(
+    loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision, warm_up: int = 1
+) -> Trial | None:
+    """The step after ``warm_up`` others, which fill caches. Batch and figures are those of the first batch."""
     generators = rng_state()
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()
@@ -89,7 +92,7 @@ def _try(loader: WatchedLoader, run_step: Callable, model: nn.Module, precision:
     if min(from_all(len(batch.labels))) < 2:
         return None
     parts = [part.to(precision.device) for part in (batch.images, batch.labels, batch.masked)]
-    for _ in range(2):
+    for _ in range(warm_up + 1):
         started = time.perf_counter()
         run_step(*parts)
         if precision.device.type == "cuda":

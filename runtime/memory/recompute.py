@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 def recomputed(function: Callable[..., T], *arguments: object, module: nn.Module, **options: object) -> T:
     """``function(*arguments, **options)``, of which backward keeps the inputs alone; ``module`` is what it runs."""
+    if torch.compiler.is_compiling():
+        # Compiled code computes values again, never what a pass changes.
+        return checkpoint(function, *arguments, use_reentrant=False, **options)
     contexts = lambda: (nullcontext(), _statistics_at_rest(module))  # noqa: E731
     return checkpoint(function, *arguments, use_reentrant=False, context_fn=contexts, **options)
 

@@ -161,3 +161,12 @@ def test_the_two_scripts_differ_in_objective_sampler_and_numbers_alone():
     assert triplet - arcface == {
         "people_per_batch", "images_per_person", "epoch_mode", "mining", "squared", "allow_saturating_margin"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({}, "compile"), ({"compile": True, "accumulate_steps": 2}, "one part")]
+)
+def test_cuda_graphs_need_a_compiled_network_and_a_batch_in_one_part(changes, named):
+    with pytest.raises(InputError, match=f"cuda_graphs .* {named}"):
+        dataclasses.replace(main_arcface.SETTINGS, cuda_graphs=True, **changes)
+    assert dataclasses.replace(main_arcface.SETTINGS, cuda_graphs=True, compile=True).cuda_graphs

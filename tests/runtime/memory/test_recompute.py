@@ -17,7 +17,7 @@ class _Block(nn.Module):
         return x + scale * self.inner(x)
 
 
-class _Network(nn.Module):
+class Blocks(nn.Module):
     def __init__(self):
         super().__init__()
         self.stages = nn.Sequential(nn.Sequential(_Block(), _Block()), nn.ModuleList([_Block()])[0], nn.BatchNorm1d(6))
@@ -26,7 +26,7 @@ class _Network(nn.Module):
         return self.stages(x)
 
 
-def _step(network):
+def step(network):
     """Output, gradients, running statistics, and the bytes kept for the backward pass."""
     kept = {}
 
@@ -45,11 +45,11 @@ def _step(network):
 
 def test_recomputed_blocks_give_the_same_gradients_and_statistics_from_less_memory():
     torch.manual_seed(0)
-    plain = _Network()
+    plain = Blocks()
     saving = copy.deepcopy(plain)
     assert recompute_blocks(saving) == 3
-    results, kept = _step(plain)
-    again, kept_again = _step(saving)
+    results, kept = step(plain)
+    again, kept_again = step(saving)
     assert all(torch.equal(a, b) for a, b in zip(results, again, strict=True))
     assert kept_again < kept / 3
     assert list(saving.state_dict()) == list(plain.state_dict())
@@ -57,7 +57,7 @@ def test_recomputed_blocks_give_the_same_gradients_and_statistics_from_less_memo
 
 
 def test_without_gradients_nothing_changes():
-    network = _Network().eval()
+    network = Blocks().eval()
     x = torch.randn(4, 6)
     with torch.no_grad():
         before = network(x)
