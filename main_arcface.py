@@ -120,6 +120,7 @@ SETTINGS = ArcFaceSettings(
     on_collapse="stop",  # stop | warn | recover
     collapse_check_steps=50,  # steps
     tensorboard=False,
+    profile=0,  # steps, 0: none
 )
 
 

@@ -109,6 +109,7 @@ SETTINGS = TripletSettings(
     on_collapse="stop",  # stop | warn | recover
     collapse_check_steps=50,  # steps
     tensorboard=False,
+    profile=0,  # steps, 0: none
 )
 
 

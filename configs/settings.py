@@ -177,6 +177,9 @@ class Settings:
     """Steps between two checks for collapse."""
     tensorboard: bool
     """Also write curves, distance histograms and a batch of faces for TensorBoard to the run folder."""
+    profile: int = 0
+    """Steps to run under torch's profiler, about 5: where their time goes is printed and saved in the run folder; 0:
+    none."""
     preset: str = ""
     """Start from a preset of configs/presets instead of the script's constants; other options still count."""
     resume: str = "auto"
@@ -224,6 +227,7 @@ class Settings:
             "clip_grad_norm",
             "data_timeout_minutes",
             "checkpoint_minutes",
+            "profile",
             "seed",
         ):
             if getattr(self, name) < 0:

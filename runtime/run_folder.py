@@ -51,6 +51,7 @@ WITHOUT_EFFECT = {
     "checkpoint_minutes",
     "keep_checkpoints",
     "tensorboard",
+    "profile",
 }
 
 
