@@ -292,7 +292,7 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     loader.batch_sampler.set_epoch(state.epoch + 1)
     steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
-    device = state.precision.device.type
+    device = f"{state.precision.device.type} in {state.precision.name}"
     return (
         f"{run.path}: {_faces(loader)} of {len(state.identities):,} people{_unnamed(loader)}, "
         f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"

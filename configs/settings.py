@@ -148,7 +148,8 @@ class Settings:
     gpus: tuple[int, ...]
     """Numbers of the GPUs to use; empty: all visible."""
     precision: Literal["auto", "float32", "bf16", "fp16"]
-    """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
+    """auto: bf16 or fp16 on a GPU; on a CPU bf16 if it has instructions for it and the backbone is known to gain, else
+    float32. A resumed run keeps what it started with."""
     compile: bool
     """Compile the network with torch.compile: minutes at the start, faster steps; needs a C++ compiler."""
     activation_checkpointing: bool

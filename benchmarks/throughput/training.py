@@ -62,7 +62,7 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     for group in optimiser.param_groups:
         group["fused"] = group["fused"] and way.fused
     scheduler = scheduler_for(TRAINED, optimiser, steps_per_epoch=1_000)
-    precision = make_precision(way.precision, device)
+    precision = make_precision(way.precision, device, backbone)
     preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="symmetric", weights=None)
     people = [str(i) for i in range(IDENTITIES)]
     return TrainingState(model, criterion, optimiser, scheduler, precision, TRAINED, preprocessing, people)
