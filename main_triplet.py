@@ -110,6 +110,7 @@ SETTINGS = TripletSettings(
     on_collapse="stop",  # stop | warn | recover
     collapse_check_steps=50,  # steps
     tensorboard=False,
+    profile=0,  # steps, 0: none
 )
 
 
@@ -143,15 +144,15 @@ def main() -> None:
     criterion = sum_parameter_gradients(beside_teacher(criterion, faces, settings).to(device))
     optimiser = optimiser_for(settings, [model, criterion])
     scheduler = scheduler_for(settings, optimiser, steps_per_epoch=len(loader))
-    precision = make_precision(settings.precision, device)
+    precision = make_precision(settings.precision, device, settings.backbone)
     state = TrainingState(
         model, criterion, optimiser, scheduler, precision, settings, faces.preprocessing, faces.train.names
     )
 
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
     run = open_run(settings)
-    run.mark_start(start_of(settings.backbone, settings.pretrained))
     resume(state, run)
+    run.mark_start(start_of(settings.backbone, settings.pretrained), state.precision.name)
     evaluators = evaluators_for(settings, faces, device)
     report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)
     stopped = fit(state, loader, report, run)

@@ -90,7 +90,7 @@ def train_one_epoch(state: TrainingState, loader: WatchedLoader, watch: Watch) -
     title = f"epoch {state.epoch + 1}/{epochs}"
     look = {"unit": "batch", "leave": False, "disable": not is_first()}
     with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
-        for batch in clock.over(watch.batches(loader)):
+        for batch in watch.profiled(clock.over(watch.batches(loader))):
             _count_unreadable(sums, batch, allowed)
             if sums.batches == 0:
                 watch.preview(batch.images)
@@ -294,7 +294,7 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     loader.batch_sampler.set_epoch(state.epoch + 1)
     steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
-    device = state.precision.device.type
+    device = f"{state.precision.device.type} in {state.precision.name}"
     warm_up = STEPS_UNTIL_GRAPHS_REPLAY if state.settings.cuda_graphs else 1
     return (
         f"{run.path}: {_faces(loader)} of {len(state.identities):,} people{_unnamed(loader)}, "

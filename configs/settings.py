@@ -148,7 +148,8 @@ class Settings:
     gpus: tuple[int, ...]
     """Numbers of the GPUs to use; empty: all visible."""
     precision: Literal["auto", "float32", "bf16", "fp16"]
-    """auto: bf16 or fp16 on a GPU, float32 on a CPU."""
+    """auto: bf16 or fp16 on a GPU; on a CPU bf16 if it has instructions for it and the backbone is known to gain, else
+    float32. A resumed run keeps what it started with."""
     compile: bool
     """Compile the network with torch.compile: minutes at the start, faster steps; needs a C++ compiler."""
     cuda_graphs: bool = False
@@ -180,6 +181,9 @@ class Settings:
     """Steps between two checks for collapse."""
     tensorboard: bool
     """Also write curves, distance histograms and a batch of faces for TensorBoard to the run folder."""
+    profile: int = 0
+    """Steps to run under torch's profiler, about 5: where their time goes is printed and saved in the run folder; 0:
+    none."""
     preset: str = ""
     """Start from a preset of configs/presets instead of the script's constants; other options still count."""
     resume: str = "auto"
@@ -227,6 +231,7 @@ class Settings:
             "clip_grad_norm",
             "data_timeout_minutes",
             "checkpoint_minutes",
+            "profile",
             "seed",
         ):
             if getattr(self, name) < 0:

@@ -94,7 +94,7 @@ _KINDS: dict[str, Fields] = {
     },
     "config.json": {
         "settings": TABLE,
-        **dict.fromkeys(("started", "command", "processor", "ended"), TEXT),
+        **dict.fromkeys(("started", "command", "processor", "precision", "ended"), TEXT),
         **dict.fromkeys(("threads", "cores"), whole()),
         "gpus": list_of(TEXT),
     },

@@ -84,7 +84,7 @@ def run_row(run: Path) -> dict:
         "minutes": round(seconds / 60, 1),
         **_accuracies(metrics),
         "hardware": ", ".join(config["gpus"]) or _processor(config),
-        "precision": settings["precision"],
+        "precision": config.get("precision", settings["precision"]),  # older runs have the setting alone
         "command": f"python {config['command']}",
     }
 

@@ -51,6 +51,7 @@ WITHOUT_EFFECT = {
     "checkpoint_minutes",
     "keep_checkpoints",
     "tensorboard",
+    "profile",
 }
 
 
@@ -109,11 +110,13 @@ class RunFolder:
         """Note in config.json that the run is over, and why it stopped early, if it did."""
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
-    def mark_start(self, start: dict | None) -> None:
-        """Note in config.json what weights the run starts from, unless it starts from scratch or is resumed."""
-        config = _config(self.path)
-        if start is not None and "started_from" not in config:
-            self._write("config.json", json.dumps({**config, "started_from": start}, indent=2))
+    def mark_start(self, start: dict | None, precision: str) -> None:
+        """Note in config.json the precision that the run computes in, and what weights it starts from, unless it starts
+        from scratch or is resumed."""
+        config = {**_config(self.path), "precision": precision}
+        if start is not None:
+            config.setdefault("started_from", start)
+        self._write("config.json", json.dumps(config, indent=2))
 
     def write_config(self, settings: dict) -> None:
         """config.json: the settings, the command and what it ran on."""

@@ -62,7 +62,7 @@ def _images_per_second(settings: Settings) -> float:
 
 def _timed(settings: Settings) -> float:
     device = pick_device(settings.device, settings.gpus)
-    precision = make_precision(settings.precision, device)
+    precision = make_precision(settings.precision, device, settings.backbone)
     model = build_model(
         settings.backbone,
         embedding_size=settings.embedding_size,

@@ -49,6 +49,13 @@ class Network(nn.Module):
         return F.normalize(self.layers(x))
 
 
+class Float32(Network):
+    """Float32 embeddings under autocast too, as every network of the project gives."""
+
+    def forward(self, x):
+        return super().forward(x).float()
+
+
 class Softmax(nn.Module):
     """A criterion whose loss can be spoiled at chosen steps."""
 

@@ -10,18 +10,11 @@ from models import build_model
 from runtime.devices import _Replicated, to_device
 from runtime.precision import make_precision
 from runtime.training.state import resume
-from tests.engine import FOUR, Network, Softmax, evaluation, fit, lines, setup
+from tests.engine import FOUR, Float32, Softmax, evaluation, fit, lines, setup
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU")
-
-
-class Float32(Network):
-    """Float32 embeddings under autocast too, as every network of the project gives."""
-
-    def forward(self, x):
-        return super().forward(x).float()
 
 
 def on_device(tmp_path, name="run", precision="float32", spoiled=(), network=Float32):

@@ -17,6 +17,7 @@ from data.tables.write_pack import pack_csv
 from eval import verify
 from eval.plots import style
 from eval.two_folds.halves import TwoFoldSettings, two_folds
+from runtime import precision
 from runtime.errors import InputError
 from tests.processes import start_script
 from tests.small_run import write_small_run
@@ -246,6 +247,26 @@ def test_fine_tuning_keeps_what_is_frozen_to_the_bit_and_resumes(run, drawn_face
     assert not any(
         torch.equal(start[name], end[name]) for name in ("neck.linear.weight", "backbone.net.blocks.1.0.bn1.bias")
     )
+
+
+def test_a_run_in_bf16_is_refused_on_a_processor_without_it_and_the_advice_works(
+    run, drawn_faces, interrupt_after, monkeypatch
+):
+    monkeypatch.setitem(precision.BF16_ON_CPU, "timm:mobilenetv3_small_050", (1, 2))
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    interrupt_after(1)
+    options = [*_options("main_arcface.py", drawn_faces), "--no-measure-least-face"]
+    code, said, _ = run("main_arcface.py", *options)
+    assert code == 130 and "parameters, on cpu in bf16 with " in said
+    assert json.loads(Path("results/run/config.json").read_text())["precision"] == "bf16"
+    interrupt_after(None)
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
+    code, _, error = run("main_arcface.py", *options)
+    assert code == 2 and error.count("\n") == 1
+    advice = error.rpartition(" with ")[2].split()
+    assert advice == ["--resume", "results/run", "--precision", "float32"]
+    assert run("main_arcface.py", *advice)[0] == 0
+    assert json.loads(Path("results/run/config.json").read_text())["precision"] == "float32"
 
 
 def test_a_teacher_of_another_embedding_size_is_one_clear_line(run, drawn_faces):

@@ -12,9 +12,10 @@ Rows of one network have the same batch:
 - plain fp16: a loop in the manner of InsightFace's arcface_torch, its batch ready in memory;
 - bare: forward, backward, step on a batch ready in memory; each row one lever more.
 
-mfu is the share of the card's dense bf16 peak. The parts of a step are read from events in the GPU's stream;
-"between" is all that lies between two steps, "data" what the loop waits for its loader. Each arm is written to the
-JSON file as it is done; one that fails is a row with its error.
+mfu is the share of the card's dense bf16 peak, waiting that of the time in which the loop waits for its loader. The
+parts of a step are read from events in the GPU's stream: "data" until a batch is there, "forward" up to the loss,
+"backward" up to the optimiser, "between" what follows it. Each arm is written to the JSON file as it is done; one that
+fails is a row with its error.
 """
 
 import math

@@ -86,7 +86,7 @@ class Arm:
         profile = Profile(at["device"])
         measured = measure_engine(self.backbone, self.size, self.way, profile=profile, **at)
         profile.save_trace(self.traces / f"{self.backbone}_{self.size}.json.gz")
-        return measured | {"words": profile.words(at["span"].steps, at["span"].steps * measured["seconds"])}
+        return measured
 
 
 def all_arms(traces: Path | None) -> list[Arm]:

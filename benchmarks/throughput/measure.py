@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from benchmarks.fresh_network import fresh_network
 from benchmarks.throughput.packed_faces import ROWS, pack_loader
-from benchmarks.throughput.parts import PartTimer
 from benchmarks.throughput.training import (
     EMBEDDING,
     IDENTITIES,
@@ -27,6 +26,7 @@ from losses import ArcFaceLoss
 from runtime.devices import loader_workers
 from runtime.run_folder import RunFolder
 from runtime.training.optim import optimiser_for
+from runtime.training.parts import PartTimer
 from runtime.training.profile import Profile
 from runtime.training.watch import Watch
 from train import train_one_epoch
@@ -78,6 +78,10 @@ class _EngineWatch(Watch):
     """The engine's own, with a stopwatch."""
 
     stopwatch: Stopwatch
+    timer: PartTimer
+
+    def profiled(self, batches):
+        return self.timer.over(batches)
 
     def after_step(self, loader, stats) -> None:
         super().after_step(loader, stats)
@@ -97,7 +101,6 @@ def measure_engine(
 ) -> dict:
     """Steps of the engine, from a pack of JPEGs through the loader."""
     state, timer = assemble(backbone, size, way, device), PartTimer(device)
-    timer.attach(state)
     workers = loader_workers(-1, device, one_gpu(device))
     reading = {"batch": batch, "masked": masked, "workers": workers, "pin_memory": device.type == "cuda"}
     loader = pack_loader(pack, size, rows=ROWS, **reading)
@@ -109,16 +112,17 @@ def measure_engine(
         if profile:
             profile.start()
 
-    watch.stopwatch = stopwatch = Stopwatch(span, device, start)
-    with suppress(Enough):
+    watch.timer, watch.stopwatch = timer, Stopwatch(span, device, start)
+    with timer.attached(state.criterion, state.optimiser), suppress(Enough):
         train_one_epoch(state, loader, watch)
     if profile:
         profile.stop()
     if state.sums.skipped > span.warm_up:
         raise ArithmeticError(f"{state.sums.skipped} steps had no finite loss")
-    step = stopwatch.seconds / stopwatch.steps
-    waiting = state.sums.waited / stopwatch.seconds
-    return {"seconds": step, "waiting": waiting, "data": 1000 * waiting * step, **timer.milliseconds()}
+    words = {"words": profile.words(timer)} if profile else {}
+    seconds = watch.stopwatch.seconds
+    waiting = state.sums.waited / seconds
+    return {"seconds": seconds / watch.stopwatch.steps, "waiting": waiting, **timer.milliseconds(), **words}
 
 
 def measure_bare(backbone: str, size: int, way: Way, batch: int, span: Span, device: torch.device) -> dict:
@@ -129,15 +133,17 @@ def measure_bare(backbone: str, size: int, way: Way, batch: int, span: Span, dev
         state.criterion.forward = lambda rows, labels: (plain_arcface(rows, state.criterion.weight, labels), {})
     if way.graphs:
         with torch.autocast(device.type, state.precision.dtype, cache_enabled=False):
-            torch.cuda.make_graphed_callables(state.model[0], (images,))
+            torch.cuda.make_graphed_callables(state.model, (images,))
     timer = PartTimer(device)
-    timer.attach(state)
     state.model.train()
 
     def step() -> None:
+        timer.begin("forward")
         bare_step(state, images, labels)
 
-    return {"seconds": Stopwatch(span, device, timer.restart).run(step), **timer.milliseconds()}
+    with timer.attached(state.criterion, state.optimiser):
+        seconds = Stopwatch(span, device, timer.restart).run(step)
+    return {"seconds": seconds, **timer.milliseconds()}
 
 
 def plain_arcface(embeddings: Tensor, centres: Tensor, labels: Tensor) -> Tensor:

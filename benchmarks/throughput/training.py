@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.fresh_network import fresh_network
 from data.transforms import make_preprocessing
@@ -62,11 +62,10 @@ def assemble(backbone: str, size: int, way: Way, device: torch.device) -> Traini
     for group in optimiser.param_groups:
         group["fused"] = group["fused"] and way.fused
     scheduler = scheduler_for(TRAINED, optimiser, steps_per_epoch=1_000)
-    precision = make_precision(way.precision, device)
+    precision = make_precision(way.precision, device, backbone)
     preprocessing = make_preprocessing(size=size, crop="arcface5", normalisation="symmetric", weights=None)
-    # In a container, so that what measures the parts has a module to hang on to that is never compiled.
-    network, people = nn.Sequential(model), [str(i) for i in range(IDENTITIES)]
-    return TrainingState(network, criterion, optimiser, scheduler, precision, TRAINED, preprocessing, people)
+    people = [str(i) for i in range(IDENTITIES)]
+    return TrainingState(model, criterion, optimiser, scheduler, precision, TRAINED, preprocessing, people)
 
 
 def one_gpu(device: torch.device) -> tuple[int, ...]:

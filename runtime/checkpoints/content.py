@@ -8,10 +8,12 @@ from torch import Tensor
 
 from runtime.errors import InputError
 from runtime.kinds import FLAG, NUMBER, POSITIVE, TABLE, TEXT, Fields, Kind, list_of, or_none, require, table_of, whole
+from runtime.precision import DTYPES
 
 _REMEDY = "take another checkpoint"
 _TENSORS = Kind(lambda value: TABLE.holds(value) and all(isinstance(x, Tensor) for x in value.values()), "tensors")
 _SHARE = Kind(lambda value: NUMBER.holds(value) and 0 <= value < 1, "a number from 0, below 1")
+_PRECISION = Kind(lambda value: value in list(DTYPES), f"one of {', '.join(DTYPES)}")
 
 # What may stand in any checkpoint; a run's carry the states of what trains beside it.
 _CONTENT: Fields = {
@@ -31,6 +33,7 @@ _CONTENT: Fields = {
     "history": list_of(TABLE),
     "remedies": list_of(TEXT),
     **dict.fromkeys(("optimiser", "scheduler", "scaler", "sampler", "sums"), TABLE),
+    "precision": _PRECISION,
     "healthy": or_none(TABLE),
     "rng": list_of(TABLE),
 }

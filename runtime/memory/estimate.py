@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runtime.durations import in_words
-from runtime.precision import Precision
+from runtime.precision import Precision, cpu_has_bf16
 from runtime.processes.distributed import from_all, from_first
 from runtime.processes.watched_loader import WatchedLoader
 from runtime.seeds import restore_rng_state, rng_state
@@ -109,15 +109,10 @@ def _bfloat16_gain(
     loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision, trial: Trial
 ) -> float:
     """How many times faster a step computes in bfloat16 on a CPU with instructions for it; 1 elsewhere."""
-    if precision.device.type != "cpu" or precision.dtype != torch.float32 or not _cpu_has_bfloat16():
+    if precision.device.type != "cpu" or precision.dtype != torch.float32 or not cpu_has_bf16():
         return 1.0
     with torch.autocast("cpu", torch.bfloat16):
         return trial.computing / _try(loader, run_step, model, precision).computing
-
-
-def _cpu_has_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch
-    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,15 +1,28 @@
-"""Where the time of a few steps goes: torch's profiler, and what it says in ten lines of words."""
+"""Where the time of a few steps goes: torch's profiler, a trace to open, and about ten lines of words."""
 
+import os
+import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+from tqdm import tqdm
+
+from runtime.errors import InputError
+from runtime.files import copy_file, write_file
+from runtime.training.parts import PARTS, STEP, PartTimer
+from runtime.training.state import TrainingState
 
 # Kinds of work by what the names of torch's operators contain; the first that fits.
 KINDS = {
     "optimiser": ("optimizer", "_fused_sgd", "_fused_adam", "_foreach"),
+    "reading data": ("dataloader",),
     "compiled kernels": ("triton", "compiled", "inductor"),
     "convolutions": ("conv",),
     "BatchNorm": ("batch_norm",),
@@ -19,7 +32,19 @@ KINDS = {
     "pooling and sums": ("pool", "sum", "mean", "norm"),
     "element by element": ("add", "mul", "div", "sub", "where", "index"),
 }
+KINDS_SHOWN = 5
 BUSY = 0.9  # share of the time in which a GPU that has enough to do computes
+# Parts that should be small: from which share of a step on something can be done, and what.
+REMEDIES = {
+    "data": (0.1, "a pack (data.pack), --cache memory, fewer fresh masks, or --workers if cores are idle"),
+    "loss": (0.25, "--sampled-share 0.1 --optimiser sgd, if there are many identities"),
+    "optimiser": (0.25, "larger batches, or --optimiser sgd"),
+    "between": (0.1, "--checkpoint-minutes and --collapse-check-steps, both higher"),
+}
+# Steps that are not profiled: they fill caches, choose kernels, compile.
+WARM_UP = 3
+
+T = TypeVar("T")
 
 
 class Profile:
@@ -27,51 +52,123 @@ class Profile:
 
     def __init__(self, device: torch.device):
         self._on_gpu = device.type == "cuda"
+        if not self._on_gpu:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would complain that there is no GPU
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
         self._profiler = profile(activities=activities)
 
     def start(self) -> None:
         """From here on."""
         self._profiler.start()
+        self._started = time.perf_counter()
 
     def stop(self) -> None:
         """Until here."""
+        if self._on_gpu:
+            torch.cuda.synchronize()
+        self.seconds = time.perf_counter() - self._started
         self._profiler.stop()
 
     def save_trace(self, path: Path) -> None:
-        """A trace for chrome://tracing or ui.perfetto.dev; ``path`` ends in .json.gz."""
-        self._profiler.export_chrome_trace(str(path))
+        """A trace for chrome://tracing or ui.perfetto.dev; ``path`` ends in .json.gz. Raises InputError if it can't."""
+        with tempfile.TemporaryDirectory() as scratch:
+            trace = Path(scratch) / "trace.json.gz"
+            self._profiler.export_chrome_trace(str(trace))
+            copy_file(trace, path)
 
-    def words(self, steps: int, seconds: float) -> list[str]:
-        """At most ten lines: where the time of so many steps went, which took ``seconds`` in all."""
-        averages = self._profiler.key_averages()
+    def words(self, timer: PartTimer) -> list[str]:
+        """About ten lines: where the time of the steps went that ``timer`` has marked, and what to change."""
+        steps, averages = timer.steps, [e for e in self._profiler.key_averages() if not _is_range(e.key)]
+        step = 1000 * self.seconds / steps
+        parts = {name: spent / step for name, spent in timer.milliseconds().items()}
+        kinds = self._kinds(averages)
+        total = sum(kinds.values()) or 1e-9
+        lines = [f"steps profiled: {steps}, {step:.1f} ms each (the profiler slows them down a little)"]
+        lines.append("of a step: " + ", ".join(f"{name} {share:.0%}" for name, share in parts.items()))
+        if self._on_gpu:
+            kernels = sum(e.count for e in averages if e.device_type == DeviceType.CUDA)
+            reads = sum(e.count for e in averages if e.key in ("aten::_local_scalar_dense", "cudaStreamSynchronize"))
+            lines.append(
+                f"the GPU computes {total / self.seconds:.0%} of the time: {kernels / steps:,.0f} kernels and "
+                f"{reads / steps:.0f} reads or waits a step"
+            )
+        lines += [f"to change: {advice}" for advice in self._advice(parts, total / self.seconds)]
+        lines.append(f"what {'the GPU' if self._on_gpu else 'the processor'} computes:")
+        shares = sorted(kinds.items(), key=lambda kind: -kind[1])[:KINDS_SHOWN]
+        return lines + [
+            f"  {share / total:4.0%}  {kind}, {1000 * share / steps:.2f} ms a step" for kind, share in shares
+        ]
+
+    def _kinds(self, averages: list) -> dict[str, float]:
+        """Seconds of each kind of work."""
         spent = defaultdict(float)
         for event in averages:
             if event.device_type == DeviceType.CPU:
                 spent[_kind(event.key)] += (
                     event.self_device_time_total if self._on_gpu else event.self_cpu_time_total
                 ) / 1e6
-        total = sum(spent.values()) or 1e-9
-        lines = [f"{steps} steps of {1000 * seconds / steps:.1f} ms"]
-        if self._on_gpu:
-            kernels = sum(e.count for e in averages if e.device_type == DeviceType.CUDA)
-            busy = total / seconds
-            lines[0] += f", {kernels / steps:,.0f} kernels a step; the GPU computes {busy:.0%} of the time"
-            lines.append(self._advice(busy, averages))
-        shares = sorted(spent.items(), key=lambda kind: -kind[1])[:7]
-        return lines + [
-            f"  {share / total:4.0%}  {kind}, {1000 * share / steps:.2f} ms a step" for kind, share in shares
-        ]
+        return spent
 
-    @staticmethod
-    def _advice(busy: float, averages: list) -> str:
+    def _advice(self, parts: dict[str, float], busy: float) -> list[str]:
+        """What would shorten the parts that are too long; else what limits the rest."""
+        advice = [
+            f"{part} ({parts[part]:.0%}): {remedy}" for part, (most, remedy) in REMEDIES.items() if parts[part] > most
+        ]
+        if advice:
+            return advice
+        if not self._on_gpu:
+            return ["nothing waits; smaller images, a smaller network or --compile shorten a step"]
         if busy >= BUSY:
-            return "the GPU is busy: bf16, compile or a smaller network make it faster, more workers do not"
-        reads = sum(e.count for e in averages if e.key in ("aten::_local_scalar_dense", "cudaStreamSynchronize"))
-        return (
-            f"the GPU waits {1 - busy:.0%} of the time ({reads} reads and waits): for data if the waiting share of the "
-            "log is high (workers, a pack, fewer masks), else for launches (larger batch, compile)"
-        )
+            return ["the GPU is busy; bf16, smaller images, a smaller network or --compile shorten a step"]
+        return ["the GPU waits for the processor to launch its kernels; a larger batch, --compile, --no-deterministic"]
+
+
+class StepProfile:
+    """The first steps of a run, or of a resumed one, under torch's profiler; it trains to the same bits.
+
+    The run folder gets profile.json.gz, the trace, and profile.txt, the words, which are also printed.
+    """
+
+    def __init__(self, state: TrainingState, folder: Path, steps: int):
+        self._state, self._folder = state, folder
+        self._warm_up, self._steps = WARM_UP, steps
+
+    def over(self, batches: Iterator[T]) -> Iterator[T]:
+        """A pass's batches: a step is what is done between one and the next. Where the pass ends, the profile ends."""
+        for batch in islice(batches, self._warm_up):
+            self._warm_up -= 1
+            yield batch
+        if self._steps:
+            yield from self._profiled(islice(batches, self._steps))
+        yield from batches
+
+    def _profiled(self, batches: Iterator[T]) -> Iterator[T]:
+        device = self._state.precision.device
+        profile, timer = Profile(device), PartTimer(device)
+        with timer.attached(self._state.criterion, self._state.optimiser):
+            profile.start()
+            try:
+                yield from timer.over(batches)
+            finally:
+                profile.stop()
+        if timer.steps:
+            self._steps = 0
+            self._tell(profile, timer)
+
+    def _tell(self, profile: Profile, timer: PartTimer) -> None:
+        trace = self._folder / "profile.json.gz"
+        words = [*profile.words(timer), f"the trace {trace} opens in chrome://tracing or https://ui.perfetto.dev"]
+        tqdm.write("\n".join(words))
+        try:
+            write_file(trace.with_name("profile.txt"), "\n".join(words) + "\n")
+            profile.save_trace(trace)
+        except InputError as error:
+            tqdm.write(f"training continues, but {error}")
+
+
+def _is_range(name: str) -> bool:
+    """Whether this is no operator but one of our own marks."""
+    return name in PARTS or name.startswith(STEP)
 
 
 def _kind(name: str) -> str:

@@ -14,7 +14,7 @@ from runtime.checkpoints.file import copy_checkpoint, load_checkpoint, load_stat
 from runtime.checkpoints.store import Position
 from runtime.devices import unwrap
 from runtime.errors import InputError, in_one_line
-from runtime.precision import Precision
+from runtime.precision import Precision, precision_of_resumed
 from runtime.processes.distributed import equal_buffers, from_all, from_first, is_first, rank
 from runtime.processes.shards import own_optimiser_state, own_state, whole_optimiser_state, whole_state
 from runtime.run_folder import RunFolder
@@ -147,6 +147,7 @@ class TrainingState:
             "criterion": whole_state(self.criterion),
             "optimiser": whole_optimiser_state(self.optimiser),
             "scheduler": self.scheduler.state_dict(),
+            "precision": self.precision.name,
             "scaler": self.precision.scaler.state_dict(),
             "sampler": self.position._asdict(),
             "rng": from_all(rng_state()),
@@ -180,7 +181,7 @@ def resume(state: TrainingState, run: RunFolder) -> None:
     """Put ``state`` where the run's newest whole checkpoint stands, and say so; at the start if it has none.
 
     Raises InputError if all its checkpoints are damaged, of another architecture, or of other identities than the
-    state's (class centres would belong to other people).
+    state's (class centres would belong to other people), or if this machine can't compute in the run's precision.
     """
     path = from_first(run.store.newest() if is_first() else None)
     if path is None:
@@ -191,6 +192,8 @@ def resume(state: TrainingState, run: RunFolder) -> None:
             f"{path} was trained on other identities than the training CSV has; restore that CSV, "
             "or start a new run with --resume never"
         )
+    setting, stored = state.settings.precision, content.get("precision")
+    state.precision = precision_of_resumed(state.precision, setting, stored, run.path)
     state.load_state_dict(content, str(path))
     if state.history and not state.sums.batches:
         _publish(state, run, path)  # which a kill may have prevented

@@ -15,6 +15,7 @@ from runtime.processes.watched_loader import DataLost, WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.tensorboard import Board
 from runtime.training.collapse import CollapseGuard, embedding_health, is_healthy
+from runtime.training.profile import StepProfile
 from runtime.training.state import TrainingState, save, save_epoch, where
 
 # After so many steps in a row without a finite loss nothing but the same can follow.
@@ -45,6 +46,8 @@ class Watch:
         self.guard = CollapseGuard(self.settings.collapse_check_steps, self.settings.on_collapse)
         self.signals = StopSignals()
         self.board = Board(run.path) if self.settings.tensorboard and is_first() else None
+        profiled = self.settings.profile if is_first() else 0
+        self.profile = StepProfile(state, run.path, profiled) if profiled else None
         self._saved = time.monotonic()
 
     def preview(self, images: Tensor) -> None:
@@ -76,6 +79,10 @@ class Watch:
                 return
             unreadable = [path for paths, _ in outcomes for path in paths]
             yield Arrived(batch.images, batch.labels, batch.masked, unreadable, [readable for _, readable in outcomes])
+
+    def profiled(self, batches: Iterator[Arrived]) -> Iterator[Arrived]:
+        """The same batches; the steps between them are profiled if the settings ask for it."""
+        return self.profile.over(batches) if self.profile else batches
 
     def after_step(self, loader: WatchedLoader, stats: dict[str, float] | None) -> None:
         """``stats`` of the step, None if its loss or gradient was not finite.

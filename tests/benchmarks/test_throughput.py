@@ -2,15 +2,11 @@ import time
 
 import pytest
 import torch
-from torch import nn
 
 from benchmarks.throughput.arms import all_arms, quick_arms
 from benchmarks.throughput.chip import training_flops
 from benchmarks.throughput.measure import Span, Stopwatch
-from benchmarks.throughput.parts import PARTS, PartTimer
 from models import build_model
-from runtime.training.state import TrainingState
-from tests.engine import settings_of
 
 CPU = torch.device("cpu")
 
@@ -35,27 +31,3 @@ def test_the_warm_up_is_not_measured():
     slow_first = iter([0.3, 0.3, 0.0, 0.0, 0.0])
     seconds = Stopwatch(Span(warm_up=2, steps=3, seconds=0.0), CPU).run(lambda: time.sleep(next(slow_first)))
     assert seconds < 0.1 and next(slow_first, None) is None
-
-
-class _Slow(nn.Module):
-    def __init__(self, seconds):
-        super().__init__()
-        self.weight, self.seconds = nn.Parameter(torch.ones(1)), seconds
-
-    def forward(self, x):
-        time.sleep(self.seconds)
-        return x * self.weight
-
-
-def test_each_part_of_a_step_is_counted_where_it_is_spent():
-    model, criterion = _Slow(0.05), _Slow(0.02)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    state = TrainingState(model, criterion, optimiser, None, None, settings_of(), None, [])
-    timer = PartTimer(CPU)
-    timer.attach(state)
-    for _ in range(3):
-        criterion(model(torch.ones(1))).sum().backward()
-        optimiser.step()
-    spent = timer.milliseconds()
-    assert tuple(spent) == PARTS
-    assert spent["forward"] >= 50 > spent["loss"] >= 20
