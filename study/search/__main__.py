@@ -25,6 +25,7 @@ import tyro
 
 from eval.text import number
 from runtime.errors import InputError, one_line_errors
+from runtime.files import writing
 from runtime.processes.signals import StopSignals
 from study.commands import settings_of, split_at_dashes
 from study.search.records import Record, best_of, command_of, print_table, records, write_tables
@@ -63,7 +64,7 @@ def search(settings: SearchSettings, options: list[str]) -> None:
     name = Path(settings.script)
     folder = settings.out or Path("results") / f"search_{name.stem}"
     study = open_study(folder, Plan(name.name, space, trained), settings.seed)
-    with StopSignals() as signals:
+    with writing(folder), StopSignals() as signals:
         Trials(study, command, space, trained.epochs, folder, settings.trials, signals).run()
     found = records(study)
     print_table(found)

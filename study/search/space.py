@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from configs.settings import Settings
@@ -124,7 +125,15 @@ def _range(name: str, text: str, hint: type) -> Range:
         raise ValueError("a logarithmic range must start above 0")
     if step is not None and not 0 < step <= high - low:
         raise ValueError(f"the step {step} must be above 0 and at most {high - low:g}")
+    if step is not None:
+        high = _last(low, high, step)
     return Range(name, text, low, high, step, log)
+
+
+def _last(low: float, high: float, step: float) -> float:
+    """The last of low, low + step, … that is not above ``high``; in decimals, where 0.1 + 0.2 is 0.3."""
+    first, end, width = (Decimal(str(number)) for number in (low, high, step))
+    return type(low)(first + (end - first) // width * width)
 
 
 def _choice(name: str, text: str, hint: Any) -> Choice:
