@@ -32,7 +32,7 @@ from runtime.kinds import (
 )
 
 PAIR_FILE = "test_pairs.csv"
-_COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
+PAIR_COLUMNS = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +190,7 @@ def write_pair_file(run: Path, evaluation: Evaluation, paths: np.ndarray, name: 
         paths[pairs.left], paths[pairs.right], pairs.same.astype(int), pairs.condition,
         *pairs.people.T, evaluation.distances.astype(np.float32),
     )  # fmt: skip
-    write_file(run / name, pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).to_csv(index=False))
+    write_file(run / name, pd.DataFrame(dict(zip(PAIR_COLUMNS, columns, strict=True))).to_csv(index=False))
 
 
 def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
@@ -203,8 +203,8 @@ def read_pair_file(run: Path, name: str = PAIR_FILE) -> pd.DataFrame:
         raise InputError(f"{run} has no {name}: let the run finish its test, or train it again") from None
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path} can't be read as a CSV ({in_one_line(error, 100)}); test the run again") from None
-    if list(frame.columns) != _COLUMNS:
-        raise InputError(f"{path} has other columns than {', '.join(_COLUMNS)}; test the run again")
+    if list(frame.columns) != PAIR_COLUMNS:
+        raise InputError(f"{path} has other columns than {', '.join(PAIR_COLUMNS)}; test the run again")
     numbers = frame[["same", "person", "pair_person", "distance"]]
     if not all(map(pd.api.types.is_numeric_dtype, numbers.dtypes)) or not np.isfinite(numbers.to_numpy(float)).all():
         raise InputError(f"{path}: same, person, pair_person and distance must be numbers; test the run again")

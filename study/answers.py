@@ -17,6 +17,8 @@ from eval.text import counted
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
 from runtime.files import write_json
+from runtime.run_folder import read_ended
+from study.distances import read_distances
 
 # Where the answers lie, in the folder of the results.
 ANSWERS = Path("published/study")
@@ -26,7 +28,8 @@ _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 @dataclasses.dataclass(frozen=True)
 class ArmRuns:
-    """An arm's finished run folders, one per seed; ``untested`` are those that collapsed in their first epoch."""
+    """An arm's finished run folders, one per seed, or what was published of them; ``untested`` are those that collapsed
+    in their first epoch."""
 
     name: str
     folders: Sequence[Path]
@@ -39,9 +42,10 @@ def write_answer(
     """Write ``path``, a JSON file: no pictures and no paths of pictures, so that it can be published.
 
     ``arms`` as of the question, the first being the baseline; ``untouched`` is the run folder of
-    the imported weights; ``chosen`` as of the question.
+    the imported weights; ``chosen`` as of the question. Raises InputError if an arm was tested on other faces.
     """
-    runs = share_pairs({run.name: run for run in (_tested(untouched), *map(_trained, _folders(arms)))})
+    own = _tested(untouched, read_pair_file(untouched, PAIRS_FILE))
+    runs = share_pairs({run.name: run for run in (own, *(_trained(folder, own.pairs) for folder in _folders(arms)))})
     models = {arm.name: [folder.name for folder in arm.folders] for arm in arms if arm.folders}
     before = runs.pop(untouched.name)
     answer = {
@@ -72,14 +76,17 @@ def _folders(arms: Sequence[ArmRuns]) -> list[Path]:
     return [folder for arm in arms for folder in arm.folders]
 
 
-def _tested(folder: Path) -> FinishedRun:
+def _tested(folder: Path, pairs: pd.DataFrame) -> FinishedRun:
     """Imported weights: they have neither settings nor a log."""
-    return FinishedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), read_pair_file(folder, PAIRS_FILE))
+    return FinishedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), pairs)
 
 
-def _trained(folder: Path) -> FinishedRun:
+def _trained(folder: Path, untouched: pd.DataFrame) -> FinishedRun:
+    """A run folder, or what was published of it: distances, which belong to the pairs of ``untouched``."""
+    whole = (folder / PAIRS_FILE).is_file()
+    pairs = read_pair_file(folder, PAIRS_FILE) if whole else read_distances(folder, untouched)
     settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")
-    return dataclasses.replace(_tested(folder), settings=settings, log=log)
+    return dataclasses.replace(_tested(folder, pairs), settings=settings, log=log)
 
 
 def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> dict:
@@ -91,8 +98,7 @@ def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> 
         "images_seen": own[0].log[-1]["images_seen"],
         "minutes": [sum(line["seconds"] + line["evaluation_seconds"] for line in run.log) / 60 for run in own],
         "hardware": [_hardware(read_run_file(folder, "config.json")) for folder in arm.folders],
-        "collapsed": [read_run_file(folder, "metrics.json")["stopped"] for folder in arm.folders]
-        + [read_run_file(folder, "config.json")["ended"] for folder in arm.untested],
+        "collapsed": [read_ended(folder) for folder in (*arm.folders, *arm.untested)],
         "accuracy": {name: [part[name]["accuracy"] for part in of_parts] for name in of_parts[0]},
         "fold_accuracy": {name: [part[name]["fold_accuracy"] for part in of_parts] for name in of_parts[0]},
         "by_mask": {
@@ -104,14 +110,13 @@ def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> 
 
 def _untested_arm(arm: ArmRuns) -> dict:
     """An arm of which no seed finished an epoch."""
-    configs = [read_run_file(folder, "config.json") for folder in arm.untested]
     return {
         "name": arm.name,
         "seeds": _seeds(arm.untested),
         "images_seen": None,
         "minutes": [],
         "hardware": [],
-        "collapsed": [config["ended"] for config in configs],
+        "collapsed": [read_ended(folder) for folder in arm.untested],
         "accuracy": {},
         "by_mask": {},
         "errors_removed": {},

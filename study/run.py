@@ -5,10 +5,11 @@
 
 FACES and DEV are made by data.prepare at 112 px (DEV with --train-share 0, so that its people are split into two
 halves). The command first prints how many hours are left. Then each arm is trained with each seed by its script, in a
-run folder of its own, and tested on both halves of DEV (eval.two_folds). Finished runs are skipped, even if another
-question trained them; stopped runs are resumed. Options after -- are added to every command (--device cuda). Several
-runs at once keep a large GPU busy (--at-once 20). Small files of finished runs are copied to results/published/study,
-from which study.page makes the tables.
+run folder of its own, and tested on both halves of DEV (eval.two_folds). Stopped runs are resumed. Finished runs are
+skipped, even if another question trained them, or if only their published files are here. Options after -- are added
+to every command (--device cuda). Several runs at once keep a large GPU busy (--at-once 20). Small files of finished
+runs, distances without pictures' names among them, are copied to results/published/study, from which study.page makes
+the tables.
 """
 
 import dataclasses
@@ -24,13 +25,16 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from eval.two_folds.halves import FIGURES_FILE, TwoFoldSettings, two_folds
+from eval.finished_run import read_pair_file
+from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, write_json, writing
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
 from study.commands import option_words, settings_of, split_at_dashes
+from study.distances import FILE as DISTANCES_FILE
+from study.distances import write_distances
 from study.hours import hours_left
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 
@@ -70,9 +74,20 @@ class Training:
     run: RunFolder
 
     @property
+    def published(self) -> Path:
+        """Folder of its small files."""
+        return self.run.path.parent / ANSWERS / self.name
+
+    @property
+    def result(self) -> Path:
+        """The run folder, or what was published of a run that was trained elsewhere."""
+        elsewhere = not self.run.path.is_dir() and (self.published / DISTANCES_FILE).is_file()
+        return self.published if elsewhere else self.run.path
+
+    @property
     def tested(self) -> bool:
         """Whether it is trained and tested on both halves."""
-        return (self.run.path / FIGURES_FILE).is_file()
+        return (self.result / FIGURES_FILE).is_file()
 
     @property
     def collapsed_at_once(self) -> bool:
@@ -128,9 +143,12 @@ def run(settings: StudySettings, more: list[str]) -> None:
     left = [training for training in todo if not training.finished]
     print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
     for training in todo:
-        if training.run.path.is_dir():
+        if training.result.is_dir():
             _refuse_other_settings(training)
     train_all(left, settings.at_once, settings.question)
+    for training in todo:
+        if training.run.path.is_dir():
+            _publish(training, untouched)
     question = QUESTIONS[settings.question]
     answer = settings.results / ANSWERS / f"{settings.question}.json"
     write_answer(answer, question.asks, _by_arm(todo), untouched, question.chosen)
@@ -150,7 +168,7 @@ def train_all(left: list[Training], at_once: int, title: str) -> None:
 
 def _refuse_other_settings(training: Training) -> None:
     """A run is known by its arm and seed: one with other settings must not pass for it."""
-    path = training.run.path
+    path = training.result
     wanted, found = settings_of(training.command).to_dict(), read_config(path)
     for name, value in ARMS[training.arm_name].options.items():
         if value != WEIGHTS and found.get(name) != wanted[name]:
@@ -163,7 +181,7 @@ def _by_arm(finished: list[Training]) -> list[ArmRuns]:
     found = []
     for name in dict.fromkeys(training.arm_name for training in finished):
         own = [training for training in finished if training.arm_name == name]
-        tested, untested = ([t.run.path for t in own if t.tested is tested] for tested in (True, False))
+        tested, untested = ([t.result for t in own if t.tested is tested] for tested in (True, False))
         found.append(ArmRuns(name, tested, untested))
     return found
 
@@ -175,7 +193,7 @@ def _test_untouched(settings: StudySettings, run: Path) -> None:
 
 
 def train(training: Training, *, quiet: bool) -> None:
-    """Train one run to its end, test and publish it. Raises InputError if it fails other than by a collapse.
+    """Train one run to its end and test it. Raises InputError if it fails other than by a collapse.
 
     ``quiet``: its output goes to a file next to its run folder.
     """
@@ -192,17 +210,17 @@ def train(training: Training, *, quiet: bool) -> None:
             if subprocess.run(test, check=False, stdout=file, stderr=file).returncode:
                 raise InputError(f"{training.name} could not be tested; {see}")
             shutil.rmtree(path / "checkpoints")  # the second half has chosen; best.pt and last.pt stay
-    _publish(path)
 
 
-def _publish(run: Path) -> None:
-    published = run.parent / ANSWERS / run.name
+def _publish(training: Training, untouched: Path) -> None:
+    run, published = training.run.path, training.published
     for name in _PUBLISHED:
         if (run / name).is_file():
             copy_file(run / name, published / name)
     if (run / FIGURES_FILE).is_file():
         # On one line: there are many, and git counts lines.
         write_json(published / FIGURES_FILE, json.loads((run / FIGURES_FILE).read_text()), indent=None)
+        write_distances(published, *(read_pair_file(folder, PAIRS_FILE) for folder in (run, untouched)))
 
 
 def main() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.finished_run import FinishedRun
+from eval.finished_run import FinishedRun, read_pair_file
 from eval.metrics.figures import figures
 from study.answers import ArmRuns, errors_removed, write_answer
+from study.distances import write_distances
 
 CONDITIONS = ("plain-plain", "masked-masked")
 THRESHOLD = 1.0
@@ -141,3 +142,14 @@ def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, unt
     assert (every["seeds"], every["accuracy"], every["minutes"]) == ([0, 1], {}, [])
     assert some["minutes"] == [1] and some["hardware"] == ["a CPU, 2 threads"]
     assert answer["chosen"] is None
+
+
+def test_a_run_of_which_only_the_published_files_are_left_gives_the_same_answer(tmp_path, untouched):
+    """So that a table can get another arm where nobody has the earlier runs."""
+    some, more = ({(half, "masked-masked"): set(range(most)) for half in (0, 1)} for most in (4, 7))
+    one, two = _write_run(tmp_path / "one_s0", wrong=some), _write_run(tmp_path / "two_s0", wrong=more)
+    whole = _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched)
+    write_distances(one, *(read_pair_file(folder, "two_folds.csv") for folder in (one, untouched)))
+    for name in ("two_folds.csv", "metrics.json"):
+        (one / name).unlink()
+    assert _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched) == whole
