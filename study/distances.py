@@ -5,7 +5,6 @@ the distances beside them.
 """
 
 import hashlib
-import io
 import zipfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pandas as pd
 
 from eval.finished_run import PAIR_COLUMNS
 from runtime.errors import InputError
-from runtime.files import write_file
+from runtime.files import replace_file
 
 FILE = "distances.npz"
 # Machines compute the same network's distances a little differently; another alignment of the faces moves them more.
@@ -24,10 +23,9 @@ _NOISE = 0.02
 def write_distances(folder: Path, pairs: pd.DataFrame, untouched: pd.DataFrame) -> None:
     """Write FILE: the distances of ``pairs``; also those of the untouched network, by which its reader knows that the
     faces are the same. Both as ``read_pair_file`` gives them. Raises InputError if it can't be written."""
-    buffer = io.BytesIO()
     distances = {"distances": pairs["distance"].to_numpy(np.float32), "untouched": _of(untouched).astype(np.float16)}
-    np.savez_compressed(buffer, pairs=_digest(pairs), **distances)
-    write_file(folder / FILE, buffer.getvalue())
+    with replace_file(folder / FILE) as part, part.open("wb") as file:
+        np.savez_compressed(file, pairs=_digest(pairs), **distances)
 
 
 def read_distances(folder: Path, untouched: pd.DataFrame) -> pd.DataFrame:
