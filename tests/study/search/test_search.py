@@ -211,6 +211,18 @@ def test_a_signal_stops_the_script_in_order_and_the_same_command_resumes(start, 
     assert table(tmp_path)["state"].tolist() == ["complete"]
 
 
+def test_a_second_ctrl_c_ends_at_once_and_loses_no_trial(start, fork, tmp_path):
+    slow = PROGRAM.replace("        sys.exit(128", "        time.sleep(60)\n        sys.exit(128")
+    stopped = fork(1, sleep=0.3, source=slow)
+    wait_for(tmp_path / "search/trial_000/log.jsonl")
+    os.kill(stopped.pid, signal.SIGINT)
+    wait_for(tmp_path / "search/trial_000/saved")
+    os.kill(stopped.pid, signal.SIGINT)
+    stopped.join()
+    assert stopped.exitcode == 130
+    assert [record.state for record in records(study_in(tmp_path / "search"))] == ["waiting"]
+
+
 def test_a_script_that_somebody_stops_stops_the_search(start, fork, tmp_path):
     stopped = fork(1, sleep=0.3)
     wait_for(tmp_path / "search/trial_000/log.jsonl")
@@ -271,6 +283,13 @@ def test_a_folder_with_something_else_is_refused(start, tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search/photos").touch()
     assert "exists and is not a search" in one_line(lambda: start(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 5000])
+def test_a_damaged_file_is_one_line(start, tmp_path, content):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / storage.FILE).write_bytes(content)
+    assert "trials.sqlite is not a search's file" in one_line(lambda: start(1))
 
 
 def test_without_optuna_one_line_says_how_to_install_it(start, monkeypatch, tmp_path):
