@@ -19,6 +19,7 @@ from study.search import script, storage
 from study.search.__main__ import SearchSettings, search
 from study.search.records import records
 from study.search.space import parse_space
+from study.search.trials import _report
 from tests.one_line import one_line
 from tests.processes import ROOT
 from tests.small_run import SETTINGS as SMALL
@@ -313,6 +314,15 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(start, tmp_path)
         storage._retry_after_death(study, study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL))
     (record,) = records(study)
     assert (record.state, record.reason) == ("failed", "its process died again and again")
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_a_trial_that_another_process_took_over_ends_this_one_with_a_line(tmp_path):
+    study = storage.open_study(tmp_path, storage.Plan("a.py", parse_space([MARGIN], SETTINGS), SETTINGS), 0)
+    trial = study.ask()
+    study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL)
+    with pytest.raises(SystemExit, match="another process has taken over this trial"):
+        _report(trial, {"iou": 0.5, "epoch": 1, "images_seen": 100})
 
 
 def test_only_the_best_trial_keeps_its_checkpoint(start, tmp_path):
