@@ -1,12 +1,12 @@
 """Search for the settings of a script that give the lowest IOU on its evaluation pairs.
 
-    python -m study.search main_triplet.py --space lr=1e-4..1e-2:log margin=0.1..0.5 mining=semi_hard,batch_hard \
-        --trials 30 -- --data-root faces --epochs 5
+    python -m study.search main_triplet.py --space lr=1e-4..1e-2:log mining=semi_hard,batch_hard --trials 30 \\
+        -- --data-root faces --epochs 5
 
 Each trial is a run of the script, with the options after -- and with values from the space: LOW..HIGH, LOW..HIGH:log
 (evenly on a logarithmic scale), LOW..HIGH:STEP, or a list of values (mirror=true,false). All trials are equally long:
-as many epochs of the same faces as the options say. Optuna chooses the values (TPE). From the sixth trial on, a trial
-ends early if its lowest IOU so far is above the median of the earlier trials at the same epoch (median pruning).
+as many epochs of the same faces as the options say. Optuna chooses the values (TPE). Once five trials are complete,
+another ends early if its lowest IOU so far is above the median of theirs at the same epoch (median pruning).
 
 The same command resumes a search that was stopped or killed. Given several times, on one machine or on several that
 share the folder, it divides the trials among them. At the end there are a table, also as trials.csv and trials.md in

@@ -75,8 +75,8 @@ def progress(found: Sequence[Record], wanted: int) -> str:
 
 def print_table(found: Sequence[Record]) -> None:
     """The table on the terminal, and how many images were seen."""
-    names = list(found[0].settings)
-    print(aligned_table([*COLUMNS, *names], [_cells(r, names) for r in in_order(found)], left=(2,)))
+    names = _names(found)
+    print(aligned_table([*COLUMNS, *names], [_cells(r, names) for r in _in_order(found)], left=(2,)))
     states = {state: sum(r.state == state for r in found) for state in dict.fromkeys(r.state for r in found)}
     print(
         f"{counted(len(found), 'trial')} ({', '.join(f'{count} {state}' for state, count in states.items())}) saw "
@@ -86,17 +86,22 @@ def print_table(found: Sequence[Record]) -> None:
 
 def write_tables(folder: Path, found: Sequence[Record]) -> None:
     """trials.csv and trials.md in the search's folder. Raises InputError if they can't be written."""
-    names = list(found[0].settings)
+    names = _names(found)
     rows = [
         {"trial": r.number, "run": r.run, "iou": r.iou, "state": r.state, "epochs": r.epochs,
          "images_seen": r.images_seen, **r.settings, "reason": r.reason}
-        for r in in_order(found)
+        for r in _in_order(found)
     ]  # fmt: skip
     write_file(folder / "trials.csv", csv_for_people(pd.DataFrame(rows)))
-    write_file(folder / "trials.md", markdown_table([*COLUMNS, *names], [_cells(r, names) for r in in_order(found)]))
+    write_file(folder / "trials.md", markdown_table([*COLUMNS, *names], [_cells(r, names) for r in _in_order(found)]))
 
 
-def in_order(found: Sequence[Record]) -> list[Record]:
+def _names(found: Sequence[Record]) -> list[str]:
+    """The settings of the space; a trial that failed at once may have none."""
+    return max((list(r.settings) for r in found), key=len)
+
+
+def _in_order(found: Sequence[Record]) -> list[Record]:
     """By IOU, the lowest first; those without one at the end."""
     return sorted(found, key=lambda r: (r.iou is None, r.iou))
 

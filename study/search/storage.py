@@ -59,19 +59,21 @@ class Plan:
 def open_study(folder: Path, plan: Plan, seed: int) -> "optuna.Study":
     """The search in ``folder``, a new one if there is none.
 
-    Raises InputError: optuna is missing, the folder holds something else or the search of another plan, or can't be
-    written.
+    Raises InputError: optuna is missing, the folder holds something else, a damaged file or the search of another plan,
+    or can't be written.
     """
     optuna = extra("optuna")
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if not (folder / FILE).is_file():
         _create(folder, plan)
-    storage = _storage(folder / FILE)
-    study = optuna.load_study(
-        study_name=NAME, storage=storage, sampler=_sampler(seed), pruner=optuna.pruners.MedianPruner()
-    )
-    plan.refuse_other(study.user_attrs["plan"], folder)
+    options = {"sampler": _sampler(seed), "pruner": optuna.pruners.MedianPruner()}
+    try:
+        study = optuna.load_study(study_name=NAME, storage=_storage(folder / FILE), **options)
+        saved = study.user_attrs["plan"]
+    except (KeyError, RuntimeError, extra("sqlalchemy").exc.SQLAlchemyError):
+        raise InputError(f"{folder / FILE} is not a search's file; choose another folder (--out)") from None
+    plan.refuse_other(saved, folder)
     return study
 
 

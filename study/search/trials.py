@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 import time
 from contextlib import closing
 from itertools import takewhile
@@ -84,10 +85,11 @@ class Trials:
             trial.set_user_attr("failed", str(failure))
             print(f"{run} failed: {failure}", flush=True)
             raise
-        except Stopped:
+        except (Stopped, KeyboardInterrupt) as reason:
             retry(self.study, self.study.tell(trial, state=extra("optuna").trial.TrialState.FAIL))
             print(f"{self.folder}: stopped; the same command resumes the search", flush=True)
-            raise
+            # Of a second Ctrl-C Optuna would make a failure.
+            raise reason if isinstance(reason, Stopped) else Stopped(signal.SIGINT) from None
 
     def _claim(self, trial: "optuna.Trial") -> str:
         """The name of a new trial's run. Raises TrialFailed if other processes were faster and have begun the last."""

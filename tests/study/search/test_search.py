@@ -19,6 +19,7 @@ from study.search import script, storage
 from study.search.__main__ import SearchSettings, search
 from study.search.records import records
 from study.search.space import parse_space
+from study.search.trials import _report
 from tests.one_line import one_line
 from tests.processes import ROOT
 from tests.small_run import SETTINGS as SMALL
@@ -211,6 +212,18 @@ def test_a_signal_stops_the_script_in_order_and_the_same_command_resumes(start, 
     assert table(tmp_path)["state"].tolist() == ["complete"]
 
 
+def test_a_second_ctrl_c_ends_at_once_and_loses_no_trial(start, fork, tmp_path):
+    slow = PROGRAM.replace("        sys.exit(128", "        time.sleep(60)\n        sys.exit(128")
+    stopped = fork(1, sleep=0.3, source=slow)
+    wait_for(tmp_path / "search/trial_000/log.jsonl")
+    os.kill(stopped.pid, signal.SIGINT)
+    wait_for(tmp_path / "search/trial_000/saved")
+    os.kill(stopped.pid, signal.SIGINT)
+    stopped.join()
+    assert stopped.exitcode == 130
+    assert [record.state for record in records(study_in(tmp_path / "search"))] == ["waiting"]
+
+
 def test_a_script_that_somebody_stops_stops_the_search(start, fork, tmp_path):
     stopped = fork(1, sleep=0.3)
     wait_for(tmp_path / "search/trial_000/log.jsonl")
@@ -273,6 +286,13 @@ def test_a_folder_with_something_else_is_refused(start, tmp_path):
     assert "exists and is not a search" in one_line(lambda: start(1))
 
 
+@pytest.mark.parametrize("content", [b"", b"x" * 5000])
+def test_a_damaged_file_is_one_line(start, tmp_path, content):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / storage.FILE).write_bytes(content)
+    assert "trials.sqlite is not a search's file" in one_line(lambda: start(1))
+
+
 def test_without_optuna_one_line_says_how_to_install_it(start, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert "pip install -r requirements-extras.txt" in one_line(lambda: start(1))
@@ -294,6 +314,15 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(start, tmp_path)
         storage._retry_after_death(study, study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL))
     (record,) = records(study)
     assert (record.state, record.reason) == ("failed", "its process died again and again")
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_a_trial_that_another_process_took_over_ends_this_one_with_a_line(tmp_path):
+    study = storage.open_study(tmp_path, storage.Plan("a.py", parse_space([MARGIN], SETTINGS), SETTINGS), 0)
+    trial = study.ask()
+    study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL)
+    with pytest.raises(SystemExit, match="another process has taken over this trial"):
+        _report(trial, {"iou": 0.5, "epoch": 1, "images_seen": 100})
 
 
 def test_only_the_best_trial_keeps_its_checkpoint(start, tmp_path):
