@@ -41,13 +41,14 @@ class Distillation(nn.Module):
         self.share = share
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
+        self.some_unnamed = bool((targets < 0).any())  # asked of the targets in a batch, it would be a wait for the GPU
 
     @property
     def reads(self) -> frozenset[str]:
         """What the objective takes beside embeddings and labels."""
         return frozenset() if self.objective is None else self.objective.reads
 
-    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and what it ``reads`` of each face (B,).
 
         The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
@@ -57,12 +58,12 @@ class Distillation(nn.Module):
             wanted = self.teacher[rows].to(torch.promote_types(embeddings.dtype, torch.float32))
             cosines = (F.normalize(embeddings.to(wanted.dtype)) * wanted).sum(1)
             distant = weighted_mean_over_ranks(1 - cosines, None)
-        stats = {"teacher_cosine": 1 - distant.item()}
+        stats = {"teacher_cosine": 1 - distant.detach().double()}
         if self.objective is None:
             return distant, stats
         labels = self.targets[rows]
-        named = labels >= 0
-        if not named.all():
+        if self.some_unnamed:
+            named = labels >= 0
             embeddings, labels = embeddings[named], labels[named]
             more = {name: values[named] for name, values in more.items()}
         loss, figures = self.objective(embeddings, labels, **more)
