@@ -128,6 +128,8 @@ def _step(state: TrainingState, parts: list[Tensor], buffers: "_BufferCopy") -> 
     """One optimiser step; its figures are added to the state's sums. None where loss or gradient were not finite:
 
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
+    The engine waits for the GPU once a step, between backward and the optimiser: it may not step on what is not finite.
+    Mining and sampled heads wait on their own, as the sizes of what they pick are not known before.
     """
     buffers.keep()
     scaler = state.precision.scaler
@@ -138,29 +140,32 @@ def _step(state: TrainingState, parts: list[Tensor], buffers: "_BufferCopy") -> 
     scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     norm = clip_gradients(parameters, state.settings.clip_grad_norm or math.inf)
-    # One wait for the GPU, before the optimiser's step: that and the next forward pass are queued without another.
-    loss_value, norm_value = torch.stack([loss.detach().double(), norm.double()]).tolist()
-    finite = math.isfinite(loss_value) and math.isfinite(norm_value)
-    searching = scaler.is_enabled() and math.isfinite(loss_value) and scaler.get_scale() > 1
-    if finite:
-        scaler.step(state.optimiser)
-    scaler.update()  # after infinite gradients to a smaller scale
-    if not finite:
+    stats = _read({"loss": loss, "gradient_norm": norm, **stats})
+    if not (math.isfinite(stats["loss"]) and math.isfinite(stats["gradient_norm"])):
+        searching = scaler.is_enabled() and math.isfinite(stats["loss"]) and scaler.get_scale() > 1
+        scaler.update()  # to a smaller scale
         buffers.restore()
         state.sums.skipped += 1
         state.sums.skipped_in_a_row += not searching
         return None
+    state.optimiser.step()  # not through the scaler, which would wait for the GPU to look for infinite gradients again
+    scaler.update()
     state.scheduler.step()
     if state.ema:
         state.ema.update()
-    stats = {"loss": loss_value, "gradient_norm": norm_value, **stats}
     state.sums.add(stats, *gather_rows(embeddings.detach()))
     return stats
 
 
+def _read(figures: dict[str, float | Tensor]) -> dict[str, float]:
+    """The values of all scalars among the figures, with one wait for the GPU."""
+    scalars = {name: figure.detach().double() for name, figure in figures.items() if isinstance(figure, Tensor)}
+    return figures | dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
+
+
 def _forward(
     state: TrainingState, images: Tensor, labels: Tensor, masked: Tensor
-) -> tuple[Tensor, dict[str, float], Tensor]:
+) -> tuple[Tensor, dict[str, float | Tensor], Tensor]:
     """Loss, figures and embeddings (B, D) of images uint8 (B, H, W, 3).
 
     With several ``accumulate_steps`` the network runs on one part of the batch after another, keeps their embeddings

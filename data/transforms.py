@@ -8,6 +8,7 @@ A face on disk is an aligned RGB crop. Two crops exist:
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, get_args
 
 import cv2
@@ -73,8 +74,15 @@ class Preprocessing:
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) RGB → float32 (B, 3, H, W) in channels_last order, on the images' device."""
-        mean, std = (images.new_tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        mean, std = _channels(self.mean, images.device), _channels(self.std, images.device)
         return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+@cache
+def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Float32 (1, 3, 1, 1), made once: each copy from the CPU waits for all that a GPU has queued."""
+    with torch.inference_mode(False):  # for passes with gradients, too
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
 
 NORMALISATIONS = {

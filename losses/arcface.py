@@ -102,12 +102,13 @@ class ArcFaceLoss(ProgressiveLoss):
 
     def forward(
         self, embeddings: Tensor, labels: Tensor, *, lengths: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Loss and figures of a batch: embeddings (B, D), labels (B,) int64 in 0 … C − 1, and with a ``length_rule``
         the embeddings' lengths (B,) before normalising.
 
         With several processes each gives its own part of the batch; loss and figures are those of the whole, and
-        the processes' gradients add up to its gradient. The figures:
+        the processes' gradients add up to its gradient. The figures, numbers or detached scalars that nobody has waited
+        for yet:
 
         - ``train_accuracy``: share of the batch whose nearest class (no margin) is its own, among the sampled
           ones.
@@ -120,7 +121,9 @@ class ArcFaceLoss(ProgressiveLoss):
             embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
             return self._loss(embeddings, labels, None if lengths is None else lengths.to(embeddings.dtype))
 
-    def _loss(self, embeddings: Tensor, labels: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+    def _loss(
+        self, embeddings: Tensor, labels: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
         scale = self._scale_now()
         samples = self._samples(embeddings, labels, lengths, scale)
         weights = None if self.class_factors is None else self.class_factors[samples.labels]
@@ -128,8 +131,8 @@ class ArcFaceLoss(ProgressiveLoss):
         loss = mean(samples.losses, weights)
         angles = samples.own.clamp(-1, 1).acos().rad2deg()
         sums = torch.stack([column.double().sum() for column in (samples.correct, angles, samples.probability)])
-        sums = torch.cat([sums, sums.new_tensor([len(angles)])])
-        *figures, count = (sum_over_ranks(sums) if self.batch_is_spread else sums).tolist()
+        sums = torch.cat([sums, sums.new_full((1,), len(angles))])
+        *figures, count = (sum_over_ranks(sums) if self.batch_is_spread else sums).unbind()
         names = ("train_accuracy", "target_angle", "target_probability")
         stats = {name: figure / count for name, figure in zip(names, figures, strict=True)}
         return loss, stats | {"margin": self.margin * self.ramp(self.margin_warmup), "scale": scale}

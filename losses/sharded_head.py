@@ -55,7 +55,7 @@ class ShardedArcFaceLoss(ArcFaceLoss):
         total = _log_sum_exp(logits)
         even = None
         if self.label_smoothing:
-            even = total - sum_shares(logits.sum(1)) / sum_over_ranks(logits.new_tensor(logits.shape[1]))
+            even = total - sum_shares(logits.sum(1)) / sum_over_ranks(logits.new_full((), logits.shape[1]))
         losses, probability = focal_loss(total - target, even, self.focal_gamma, self.label_smoothing)
         return Samples(labels, self._with_penalty(losses, lengths), own, correct, probability)
 

@@ -61,15 +61,15 @@ class TripletLoss(ProgressiveLoss):
 
     def forward(
         self, embeddings: Tensor, labels: Tensor, *, masked: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Loss and figures of a batch: embeddings (B, D), unit rows; labels (B,) integers; ``masked`` bool (B,) for
         ``self_restrained``.
 
         With several processes each gives its own part of the batch, and triplets are mined over the whole.
 
         A batch without any positive or any negative has loss 0, still with a gradient graph; "triplets" is 0
-        then. A NaN or infinite embedding makes the loss NaN under every rule. The figures (distances always
-        Euclidean, nan where the batch has no such pair):
+        then. A NaN or infinite embedding makes the loss NaN under every rule. The figures, numbers or detached
+        scalars (distances always Euclidean, nan where the batch has no such pair):
 
         - ``active``: share of the rule's triplets that have a positive hinge; 0 without any triplet.
         - ``triplets``: number of triplets that the rule looked at (``distance_weighted``: sum of their
@@ -123,9 +123,10 @@ def _check_batch(embeddings: Tensor, labels: Tensor) -> None:
 
 
 @torch.no_grad()
-def _stats(batch: Batch, mined: Mined) -> dict[str, float]:
+def _stats(batch: Batch, mined: Mined) -> dict[str, Tensor]:
     nearest = batch.negative_distances(missing=torch.inf).amin(1)
-    nearest = nearest[nearest < torch.inf]
+    there = nearest < torch.inf
+    nearest = nearest.where(there, 0)
     positive = batch.positive_distances(missing=0)
     everything = batch.distances
     if batch.squared:
@@ -137,9 +138,8 @@ def _stats(batch: Batch, mined: Mined) -> dict[str, float]:
         "triplets": mined.triplets,
         "positive_distance": pull / batch.is_positive.sum(),
         "negative_distance": push / batch.negative.sum(),
-        "hardest_negative_distance": nearest.mean(),
+        "hardest_negative_distance": nearest.sum() / there.sum(),
     }
     if mined.restrained is not None:
         figures["restrained"] = mined.restrained
-    values = torch.stack([value.double() for value in figures.values()]).tolist()  # one wait for the GPU
-    return dict(zip(figures, values, strict=True))
+    return figures

@@ -40,7 +40,7 @@ class Distillation(nn.Module):
             )
         self.objective = objective if share < 1 else None
         self.share = share
-        self._all_named = bool((targets >= 0).all())
+        self._all_named = bool((targets >= 0).all())  # asked of each batch, it would be a wait for the GPU
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
 
@@ -49,7 +49,7 @@ class Distillation(nn.Module):
         """What the objective takes beside embeddings and labels."""
         return frozenset() if self.objective is None else self.objective.reads
 
-    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, embeddings: Tensor, rows: Tensor, **more: Tensor) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Loss and figures of a batch: unit embeddings (B, D), rows (B,), and what it ``reads`` of each face (B,).
 
         The figures are the objective's, and ``teacher_cosine``: mean cosine to the teacher's embeddings, 1 where
@@ -59,7 +59,7 @@ class Distillation(nn.Module):
             wanted = self.teacher[rows].to(torch.promote_types(embeddings.dtype, torch.float32))
             cosines = (F.normalize(embeddings.to(wanted.dtype)) * wanted).sum(1)
             distant = weighted_mean_over_ranks(1 - cosines, None)
-        stats = {"teacher_cosine": 1 - distant.item()}
+        stats = {"teacher_cosine": 1 - distant.detach().double()}
         if self.objective is None:
             return distant, stats
         labels = self.targets[rows]

@@ -43,7 +43,7 @@ class Way:
     fused: bool = False  # the optimiser's step as one kernel
     compiled: str = ""  # mode of torch.compile: default, or CUDA graphs of its kernels; empty: not
     graphs: bool = False  # without compiling: forward and backward pass each recorded and replayed as one CUDA graph
-    figures: bool = True  # of the loss, for the log: they are read from the GPU before the backward pass
+    figures: bool = True  # of the loss, for the log
     deterministic: bool = False
 
 

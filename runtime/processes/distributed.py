@@ -167,13 +167,13 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
     """
     if ranks() == 1:
         return tensors
-    sizes = sizes_of_all(len(tensors[0]), tensors[0].device)
+    sizes = sizes_of_all(len(tensors[0]))
     return tuple(_GatherRows.apply(tensor, sizes) for tensor in tensors)
 
 
-def sizes_of_all(size: int, device: torch.device) -> list[int]:
-    """Every process's ``size``."""
-    sizes = torch.zeros(ranks(), dtype=torch.int64, device=device)
+def sizes_of_all(size: int) -> list[int]:
+    """Every process's ``size``, exchanged between CPUs: nobody waits for a GPU."""
+    sizes = torch.zeros(ranks(), dtype=torch.int64)
     sizes[rank()] = size
     return _reduced(sizes, dist.ReduceOp.SUM).tolist()
 

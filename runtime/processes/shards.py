@@ -135,7 +135,7 @@ def _whole(part: Tensor) -> Tensor:
     """
     if ranks() == 1:
         return part
-    sizes = sizes_of_all(len(part), part.device)
+    sizes = sizes_of_all(len(part))
     if not is_first():
         dist.send(part.contiguous(), dst=0)
         return part

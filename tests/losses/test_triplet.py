@@ -258,7 +258,7 @@ def test_a_hinge_at_exactly_zero_is_inactive():
 def test_stats_are_euclidean_with_squared_distances_too():
     plain = TripletLoss("batch_hard", 0.5)(LINE, TWO_AND_TWO)[1]
     squared = TripletLoss("batch_hard", 0.5, squared=True)(LINE, TWO_AND_TWO)[1]
-    assert squared == pytest.approx(plain)
+    assert squared == pytest.approx({name: float(figure) for name, figure in plain.items()})
 
 
 @pytest.mark.parametrize("rule", MINING_RULES)

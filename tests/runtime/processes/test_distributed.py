@@ -74,7 +74,7 @@ def step(case: str, dtype: torch.dtype, single: bool) -> dict:
     gradients = [parameter.grad for parameter in model.parameters()]
     return {
         "loss": loss.detach(),
-        "stats": stats,
+        "stats": {name: float(figure) for name, figure in stats.items()},
         "norm": norm,
         "model": torch.cat([gradient.flatten() for gradient in gradients]),
         "criterion": shards.whole_state(criterion).get("weight"),
