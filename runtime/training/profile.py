@@ -120,7 +120,7 @@ class Profile:
             return ["nothing waits; smaller images, a smaller network or --compile shorten a step"]
         if busy >= BUSY:
             return ["the GPU is busy; bf16, smaller images, a smaller network or --compile shorten a step"]
-        return ["the GPU waits for the processor to launch its kernels; a larger batch, --compile, --no-deterministic"]
+        return ["the GPU waits for its kernels to be launched; larger batches or --compile --cuda-graphs launch fewer"]
 
 
 class StepProfile:

@@ -1,0 +1,17 @@
+from statistics import median
+
+from benchmarks import engine
+
+
+def test_a_machine_that_gets_busier_all_the_time_slows_down_neither(monkeypatch):
+    calls = iter(range(100, 200))
+    monkeypatch.setattr(engine, "times", lambda run: (next(calls) * run(), 1.0))
+    pairs = engine.rounds_of(lambda: 1.0, lambda: 0.5, most=9)
+    assert len(pairs) == 9
+    assert abs(median(theirs[0] / ours[0] for ours, theirs in pairs) - 0.5) < 0.005
+
+
+def test_a_slow_network_gets_fewer_rounds_but_never_less_than_the_fewest(monkeypatch):
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(engine.time, "monotonic", lambda: next(clock))
+    assert len(engine.rounds_of(lambda: None, lambda: None, most=99)) == engine.FEWEST_ROUNDS
