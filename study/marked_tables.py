@@ -9,7 +9,7 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.files import write_file
 
-_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- table ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def percent(values: list[float], digits: int = 2) -> str:

@@ -1,6 +1,7 @@
 """Make the tables and plots of results/STUDY.md from results/published/study: ``python -m study.page``.
 
-The page's text is written by hand; this command fills in what is between ``<!-- table NAME -->`` and ``<!-- end -->``.
+The page's text is written by hand; this command fills in what is between ``<!-- table QUESTION -->`` or ``<!-- table
+QUESTION by mask -->`` and ``<!-- end -->``.
 It also makes the README's table of results.
 """
 
@@ -20,6 +21,8 @@ from study.summary import AT_A_GLANCE, all_arms, fill_readme
 
 # The row of the network that fine-tuning starts from.
 PRETRAINED = "pretrained, no fine-tuning"
+# Behind the name of a table: accuracy by mask, which most questions do not need.
+BY_MASK = " by mask"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 
 
@@ -42,10 +45,12 @@ def fill(text: str, answers: Path) -> str:
     def table(name: str) -> str:
         if name == AT_A_GLANCE:
             return all_arms(answers)
+        if name.endswith(BY_MASK):
+            return mask_table(read_answer(answers, name.removesuffix(BY_MASK)))
         answer = read_answer(answers, name)
         save(draw_answer(answer), answers / f"{name}.png")
-        tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}{mask_table(answer)}"
-        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{tables}"
+        tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}"
+        return f"![{answer['asks']}]({ANSWERS / name}.png)\n\n{tables.rstrip()}\n"
 
     return fill_tables(text, table)
 
