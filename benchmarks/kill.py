@@ -54,6 +54,8 @@ CALLS = {
 }
 MOMENTS = ("anywhere", *CALLS)
 TIMES = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
+# The scripts, and what they import once they run.
+PRELOADED = ("main_arcface", "main_triplet", "torch._dynamo", "timm", "sklearn.metrics")
 LATEST_CALL = 3  # of the chosen kind that a kill waits for, so that the run gets on between two kills
 LONGEST_INSIDE = 0.1  # seconds from the beginning of the call to the kill
 LONGEST = 3.0  # seconds from the start to a kill that waits for no call
@@ -90,8 +92,8 @@ def run_in_peace(script: str, options: list[str], folder: Path) -> None:
 
 def run_killed(script: str, options: list[str], folder: Path, kills: int, rng: random.Random, tally: Tally) -> None:
     """Start, kill, start again, until the run has ended; after ``kills`` of them it is left alone."""
-    context = multiprocessing.get_context("forkserver")  # new processes find torch and the scripts' modules imported
-    context.set_forkserver_preload(["main_arcface", "main_triplet"])
+    context = multiprocessing.get_context("forkserver")  # new processes find all modules imported
+    context.set_forkserver_preload([*PRELOADED])
     left = kills
     while True:
         moment, begun = MOMENTS[left % len(MOMENTS)], context.Event()

@@ -39,7 +39,8 @@ def script_in_processes(ranks: int, script: Path, *options: object) -> str:
 
 def _run(ranks: int, body: Callable[..., Any], *arguments: Any) -> list:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["losses"])  # torch is imported once, for every process
+    # Imported once, for every process; optimisers bring torch._dynamo, which takes as long as torch itself.
+    context.set_forkserver_preload(["main_arcface", "torch._dynamo", "timm"])
     with contextlib.chdir(ROOT):
         forkserver.ensure_running()
     pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
