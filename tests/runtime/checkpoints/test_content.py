@@ -45,6 +45,7 @@ WRONG = {
     "std of nothing": lambda c: c["preprocessing"].update(std=[0.2, 0.0, 0.2]),
     "an epoch before the first": lambda c: c.update(epoch=-1),
     "a backbone by number": lambda c: c["settings"].update(backbone=3),
+    "an unknown precision": lambda c: c.update(precision="int3"),
     "weights in a list": lambda c: c.update(model=[torch.zeros(3)]),
     "weights in words": lambda c: c["model"].update(x="heavy"),
     "a sparse tensor": lambda c: c["model"].update(x=torch.eye(3).to_sparse()),
