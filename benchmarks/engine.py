@@ -155,6 +155,7 @@ def main(options: Options) -> int:
             engine, bare = engine_epoch(setup), bare_steps(setup)
             ratio = add_row(report, backbone, "the same, bare", setup, engine, bare, most)
             report.at_least(f"{backbone}: images a second, in the bare loop's", ratio, LEAST)
+            report.write(options)
         if device.type == "cpu":
             compare_bf16(report, Path(scratch), most)
     report.note(
