@@ -309,7 +309,7 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(start, tmp_path)
         trial.set_user_attr("run", "trial_000")
         storage._retry_after_death(study, study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL))
     (record,) = records(study)
-    assert (record.state, record.reason) == ("failed", "its process died again and again")
+    assert (record.state, record.reason) == ("failed", "its process died repeatedly")
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat")
