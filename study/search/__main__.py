@@ -9,8 +9,8 @@ the same number of epochs. Optuna chooses the values (TPE). Once five trials are
 its lowest IOU so far is above the median IOU of the complete trials at the same epoch (median pruning).
 
 The same command resumes a search that was stopped or killed. If you start it several times, on one machine or on
-several that share the folder, the processes share the trials. At the end, the search prints a table, which it also writes to
-trials.csv and trials.md in its folder, and the command of the best trial.
+several that share the folder, the processes share the trials. At the end, the search prints a table, which it
+also writes to trials.csv and trials.md in its folder, and the command of the best trial.
 
 The search selects on the evaluation pairs, so the IOU of the best trial is optimistic; it never looks at the test
 pairs. Train with the best settings, and test on other people.
@@ -76,16 +76,17 @@ def search(settings: SearchSettings, options: list[str]) -> None:
 def _result(best: Record | None, script: str, options: list[str]) -> str:
     if best is None:
         return "no trial was completed, so there are no best settings"
+    command = command_of(script, options, best.settings)
     return (
         f"best: trial {best.number}, IOU {number(best.iou, 4)} on the evaluation pairs. It was selected on these pairs, "
-        f"so this is optimistic: test on other people. The command:\n{command_of(script, options, best.settings)}"
+        f"so its IOU is optimistic: test on other people. The command:\n{command}"
     )
 
 
 def main() -> None:
     """The command."""
     arguments, options = split_at_dashes(sys.argv[1:])
-    search(tyro.cli(SearchSettings, description=__doc__, args=arguments), options)
+    search(tyro.cli(SearchSettings, prog="python -m study.search", description=__doc__, args=arguments), options)
 
 
 if __name__ == "__main__":
