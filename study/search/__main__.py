@@ -78,8 +78,8 @@ def _result(best: Record | None, script: str, options: list[str]) -> str:
         return "no trial was completed, so there are no best settings"
     command = command_of(script, options, best.settings)
     return (
-        f"best: trial {best.number}, IOU {number(best.iou, 4)} on the evaluation pairs. It was selected on these pairs, "
-        f"so its IOU is optimistic: test on other people. The command:\n{command}"
+        f"best: trial {best.number}, IOU {number(best.iou, 4)} on the evaluation pairs. It was selected on these "
+        f"pairs, so its IOU is optimistic: test on other people. The command:\n{command}"
     )
 
 
