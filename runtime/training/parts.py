@@ -1,4 +1,4 @@
-"""Where a step's time goes: waiting for data, forward, loss, backward, optimiser, and what lies between."""
+"""Where a step's time goes: waiting for data, forward, loss, backward, optimiser, and between steps."""
 
 import time
 from collections import defaultdict
@@ -13,17 +13,17 @@ from torch.optim import Optimizer
 from torch.profiler import record_function
 
 PARTS = ("data", "forward", "loss", "backward", "optimiser", "between")
-STEP = "step "  # what the range of a whole step is called in a trace, before its number
+STEP = "step "  # name of a whole step's range in a trace, followed by its number
 
 T = TypeVar("T")
 
 
 class PartTimer:
-    """Marks of time where a part of a step begins, in a loop that knows nothing of them.
+    """Marks the time at which each part of a step begins, without changes to the training loop.
 
-    Nothing hangs on the network, which may be compiled: forward is all from a batch's arrival to the loss, backward all
-    from the loss to the optimiser. On a GPU a mark is an event in its stream: it holds nothing up, and says when the
-    GPU was there. In a trace of torch's profiler each part is a range of its name.
+    The network, which may be compiled, gets no hooks: forward is everything from a batch's arrival to the loss,
+    backward everything from the loss to the optimiser. On a GPU a mark is an event in its stream, which delays nothing
+    and records when the GPU got there. In a trace of torch's profiler each part is a range with its name.
     """
 
     def __init__(self, device: torch.device):
@@ -33,7 +33,7 @@ class PartTimer:
 
     @contextmanager
     def attached(self, criterion: nn.Module, optimiser: Optimizer) -> Iterator[None]:
-        """Inside, their steps are marked: loss, backward, optimiser, between."""
+        """Within this context, loss, backward, optimiser and between are marked."""
         hooks = [
             criterion.register_forward_pre_hook(lambda *_: self.begin("loss")),
             criterion.register_forward_hook(lambda *_: self.begin("backward")),
@@ -47,7 +47,7 @@ class PartTimer:
                 hook.remove()
 
     def over(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches, none of them None: until one is there it is data, from then on forward."""
+        """The batches, none of them None. Waiting for one counts as data; after that, forward begins."""
         batches = iter(batches)
         for number in count(1):
             self.begin("data")
@@ -61,26 +61,26 @@ class PartTimer:
                 self.end()
 
     def begin(self, part: str) -> None:
-        """Here the part under way ends, and another begins."""
+        """End the current part and begin another."""
         self._mark(part)
         self._range = record_function(part)
         self._range.__enter__()
 
     def end(self) -> None:
-        """Here the part under way ends."""
+        """End the current part."""
         self._mark("")
 
     def restart(self) -> None:
-        """Forget what was marked so far."""
+        """Discard all marks so far."""
         self._marks.clear()
 
     @property
     def steps(self) -> int:
-        """How many were begun."""
+        """Number of steps begun."""
         return sum(name == "forward" for name, _ in self._marks)
 
     def milliseconds(self) -> dict[str, float]:
-        """Of each part in a step, on average. The GPU must have finished."""
+        """Mean time of each part in a step. The GPU must have finished."""
         sums = defaultdict(float)
         for (name, earlier), (_, later) in zip(self._marks, self._marks[1:], strict=False):
             sums[name] += earlier.elapsed_time(later) if self._on_gpu else 1000 * (later - earlier)

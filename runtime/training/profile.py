@@ -1,4 +1,4 @@
-"""Where the time of a few steps goes: torch's profiler, a trace to open, and about ten lines of words."""
+"""Where the time of a few steps goes: torch's profiler, a trace to open, and a summary of about ten lines."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ from runtime.files import copy_file, write_file
 from runtime.training.parts import PARTS, STEP, PartTimer
 from runtime.training.state import TrainingState
 
-# Kinds of work by what the names of torch's operators contain; the first that fits.
+# Kinds of operations by what the names of torch's operators contain; the first match counts.
 KINDS = {
     "optimiser": ("optimizer", "_fused_sgd", "_fused_adam", "_foreach"),
     "reading data": ("dataloader",),
@@ -33,15 +33,15 @@ KINDS = {
     "element by element": ("add", "mul", "div", "sub", "where", "index"),
 }
 KINDS_SHOWN = 5
-BUSY = 0.9  # share of the time in which a GPU that has enough to do computes
-# Parts that should be small: from which share of a step on something can be done, and what.
+BUSY = 0.9  # a GPU that computes for this share of the time has enough to do
+# Parts that should be small: above which share of a step something should be done, and what.
 REMEDIES = {
     "data": (0.1, "a pack (data.pack), --cache memory, fewer fresh masks, or --workers if cores are idle"),
     "loss": (0.25, "--sampled-share 0.1 --optimiser sgd, if there are many identities"),
     "optimiser": (0.25, "larger batches, or --optimiser sgd"),
     "between": (0.1, "--checkpoint-minutes and --collapse-check-steps, both higher"),
 }
-# Steps that are not profiled: they fill caches, choose kernels, compile.
+# Steps before the profiled ones: they fill caches, choose kernels, compile.
 WARM_UP = 3
 
 T = TypeVar("T")
@@ -53,17 +53,17 @@ class Profile:
     def __init__(self, device: torch.device):
         self._on_gpu = device.type == "cuda"
         if not self._on_gpu:
-            os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would complain that there is no GPU
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise it warns that there is no GPU
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
         self._profiler = profile(activities=activities)
 
     def start(self) -> None:
-        """From here on."""
+        """Start profiling."""
         self._profiler.start()
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        """Until here."""
+        """Stop profiling, once the GPU has finished."""
         if self._on_gpu:
             torch.cuda.synchronize()
         self.seconds = time.perf_counter() - self._started
@@ -77,7 +77,7 @@ class Profile:
             copy_file(trace, path)
 
     def words(self, timer: PartTimer) -> list[str]:
-        """About ten lines: where the time of the steps went that ``timer`` has marked, and what to change."""
+        """About ten lines: where the time of the steps marked by ``timer`` went, and what to change."""
         steps, averages = timer.steps, [e for e in self._profiler.key_averages() if not _is_range(e.key)]
         step = 1000 * self.seconds / steps
         parts = {name: spent / step for name, spent in timer.milliseconds().items()}
@@ -89,18 +89,18 @@ class Profile:
             kernels = sum(e.count for e in averages if e.device_type == DeviceType.CUDA)
             reads = sum(e.count for e in averages if e.key in ("aten::_local_scalar_dense", "cudaStreamSynchronize"))
             lines.append(
-                f"the GPU computes {total / self.seconds:.0%} of the time: {kernels / steps:,.0f} kernels and "
-                f"{reads / steps:.0f} reads or waits a step"
+                f"the GPU is busy {total / self.seconds:.0%} of the time; per step: {kernels / steps:,.0f} kernels, "
+                f"{reads / steps:.0f} reads and synchronisations"
             )
-        lines += [f"to change: {advice}" for advice in self._advice(parts, total / self.seconds)]
-        lines.append(f"what {'the GPU' if self._on_gpu else 'the processor'} computes:")
+        lines += [f"advice: {advice}" for advice in self._advice(parts, total / self.seconds)]
+        lines.append(f"time on the {'GPU' if self._on_gpu else 'processor'}, by kind of operation:")
         shares = sorted(kinds.items(), key=lambda kind: -kind[1])[:KINDS_SHOWN]
         return lines + [
             f"  {share / total:4.0%}  {kind}, {1000 * share / steps:.2f} ms a step" for kind, share in shares
         ]
 
     def _kinds(self, averages: list) -> dict[str, float]:
-        """Seconds of each kind of work."""
+        """Seconds of each kind of operation."""
         spent = defaultdict(float)
         for event in averages:
             if event.device_type == DeviceType.CPU:
@@ -110,7 +110,7 @@ class Profile:
         return spent
 
     def _advice(self, parts: dict[str, float], busy: float) -> list[str]:
-        """What would shorten the parts that are too long; else what limits the rest."""
+        """How to shorten the parts that take too long; if none does, what limits the step."""
         advice = [
             f"{part} ({parts[part]:.0%}): {remedy}" for part, (most, remedy) in REMEDIES.items() if parts[part] > most
         ]
@@ -120,13 +120,13 @@ class Profile:
             return ["nothing waits; smaller images, a smaller network or --compile shorten a step"]
         if busy >= BUSY:
             return ["the GPU is busy; bf16, smaller images, a smaller network or --compile shorten a step"]
-        return ["the GPU waits for its kernels to be launched; larger batches or --compile --cuda-graphs launch fewer"]
+        return ["the GPU waits for kernel launches; larger batches or --compile --cuda-graphs help"]
 
 
 class StepProfile:
-    """The first steps of a run, or of a resumed one, under torch's profiler; it trains to the same bits.
+    """The first steps of a run, or of a resumed one, under torch's profiler; the weights stay bit-identical.
 
-    The run folder gets profile.json.gz, the trace, and profile.txt, the words, which are also printed.
+    The run folder gets the trace (profile.json.gz) and the summary (profile.txt), which is also printed.
     """
 
     def __init__(self, state: TrainingState, folder: Path, steps: int):
@@ -134,7 +134,8 @@ class StepProfile:
         self._warm_up, self._steps = WARM_UP, steps
 
     def over(self, batches: Iterator[T]) -> Iterator[T]:
-        """A pass's batches: a step is what is done between one and the next. Where the pass ends, the profile ends."""
+        """The batches of an epoch: a step is what is done between one and the next. If the epoch ends, so does the
+        profile."""
         for batch in islice(batches, self._warm_up):
             self._warm_up -= 1
             yield batch
@@ -167,7 +168,7 @@ class StepProfile:
 
 
 def _is_range(name: str) -> bool:
-    """Whether this is no operator but one of our own marks."""
+    """Whether this is one of our own marks, not an operator."""
     return name in PARTS or name.startswith(STEP)
 
 

@@ -1,4 +1,4 @@
-"""A profiled run trains to the same bits, and says where its time goes."""
+"""A profiled run gives bit-identical weights, and says where its time goes."""
 
 import gzip
 import json
@@ -88,7 +88,7 @@ def test_the_words_name_what_takes_the_time(tmp_path, parts, culprit, remedy):
     said = (run.path / "profile.txt").read_text()
     shares = dict(part.rsplit(" ", 1) for part in said.splitlines()[1].removeprefix("of a step: ").split(", "))
     assert max(shares, key=lambda name: int(shares[name].rstrip("%"))) == culprit
-    assert remedy in next(line for line in said.splitlines() if line.startswith("to change: "))
+    assert remedy in next(line for line in said.splitlines() if line.startswith("advice: "))
 
 
 def _with_sleep(network):
