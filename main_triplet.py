@@ -96,7 +96,7 @@ SETTINGS = TripletSettings(
     gpus=(),  # numbers; empty: all visible
     precision="auto",  # auto | float32 | bf16 | fp16
     compile=False,  # torch.compile
-    cuda_graphs=False,  # with compile: a step's kernels are launched at once
+    cuda_graphs=False,  # with compile: kernels are recorded and launched all at once
     activation_checkpointing=False,  # less memory, slower
     workers=-1,  # -1: by the number of cores
     data_timeout_minutes=0.0,  # minutes without data until a run ends, 0: it waits
@@ -110,7 +110,7 @@ SETTINGS = TripletSettings(
     on_collapse="stop",  # stop | warn | recover
     collapse_check_steps=50,  # steps
     tensorboard=False,
-    profile=0,  # steps, 0: none
+    profile=0,  # steps to profile, 0: none
 )
 
 

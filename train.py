@@ -128,8 +128,8 @@ def _step(state: TrainingState, parts: list[Tensor], buffers: "_BufferCopy") -> 
     """One optimiser step; its figures are added to the state's sums. None where loss or gradient were not finite:
 
     then nothing was changed but the fp16 scale. A too large scale is the scaler's own search and counts for nothing.
-    The engine waits for the GPU once a step, between backward and the optimiser: it may not step on what is not finite.
-    Mining and sampled heads wait on their own, as the sizes of what they pick are not known before.
+    The engine waits for the GPU once per step, between backward pass and optimiser: gradients that are not finite must
+    not reach the weights. Mining and sampled heads wait on their own, as the sizes of their results depend on the data.
     """
     buffers.keep()
     scaler = state.precision.scaler
@@ -148,7 +148,7 @@ def _step(state: TrainingState, parts: list[Tensor], buffers: "_BufferCopy") -> 
         state.sums.skipped += 1
         state.sums.skipped_in_a_row += not searching
         return None
-    state.optimiser.step()  # not through the scaler, which would wait for the GPU to look for infinite gradients again
+    state.optimiser.step()  # not by the scaler, which would wait for the GPU to look for infinite gradients again
     scaler.update()
     state.scheduler.step()
     if state.ema:

@@ -4,9 +4,9 @@
 
 The engine reads, decodes and flips built-in faces from a pack, normalises, steps, watches and logs as in a run; the
 bare loop has the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of
-random numbers. A round does a few steps of each, in turns; the ratio is the median of the rounds'. On a processor with
-instructions for bf16 the demo's network is also trained in bf16 beside float32. What a whole step costs, and against
-whom, is the question of benchmarks.throughput.
+random numbers. A round runs a few steps of each; the ratio is the median over the rounds. On a processor with bf16
+instructions, bf16 is also compared with float32, on the demo's network. For the cost of a whole step, compared with
+other projects' loops, see benchmarks.throughput.
 """
 
 import sys
@@ -33,12 +33,12 @@ from runtime.training.watch import Watch
 from train import train_one_epoch
 
 DEMO = "inception_resnet_v1"
-# The only size that a network takes, or the demo's: the smaller the faces, the more weighs all that is not the network.
+# The only size that a network accepts, or the demo's: with small faces, all that is not the network weighs most.
 SIZES = {"mobilefacenet": 112, DEMO: 80, "iresnet18": 112, "efficientnet_b0": 80, "seresnext101": 80}
 BATCHES = {"cpu": 16, "cuda": 128}
-STEPS = 4  # of a round, which is an epoch of the engine
+STEPS = 4  # per round, which is an epoch of the engine
 ROUNDS = 15
-FEWEST_ROUNDS, SECONDS = 5, 60  # after so many seconds no new round of a network is begun
+FEWEST_ROUNDS, SECONDS = 5, 60  # after so many seconds a network gets no new round
 PEOPLE = 32
 LEAST, LEAST_BF16 = 0.95, 1.25
 WAY = Way("auto", channels_last=True, fused=True, deterministic=True)
@@ -123,7 +123,7 @@ def add_row(
 
 
 def rounds_of(engine: Callable, other: Callable, most: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """The times of both in each round; who begins changes, so that a machine that gets busier slows down neither."""
+    """The times of both in each round. They take turns in going first, so that a busier machine slows both alike."""
     times(other), times(engine)  # caches fill
     pairs, started = [], time.monotonic()
     while len(pairs) < most and (len(pairs) < FEWEST_ROUNDS or time.monotonic() - started < SECONDS):
@@ -136,13 +136,13 @@ def rounds_of(engine: Callable, other: Callable, most: int) -> list[tuple[tuple[
 
 
 def compare_bf16(report: Report, scratch: Path, most: int) -> None:
-    """The engine in bf16 beside itself in float32, on a processor with instructions for bf16."""
+    """Compare the engine in bf16 with itself in float32, on a processor with bf16 instructions."""
     if not cpu_has_bf16():
-        report.note("bf16 beside float32: not measured, as this processor has no instructions for bf16")
+        report.note("bf16 compared with float32: not measured, as this processor has no bf16 instructions")
         return
     bf16, float32 = (set_up(DEMO, scratch, replace(WAY, precision=name)) for name in ("bf16", "float32"))
     ratio = add_row(report, f"{DEMO}, bf16", "float32", bf16, engine_epoch(bf16), engine_epoch(float32), most)
-    report.at_least(f"{DEMO}: images a second in bf16, in float32's", ratio, LEAST_BF16)
+    report.at_least(f"{DEMO}: images/s in bf16, relative to float32", ratio, LEAST_BF16)
 
 
 def main(options: Options) -> int:
@@ -154,13 +154,13 @@ def main(options: Options) -> int:
             setup = set_up(backbone, Path(scratch))
             engine, bare = engine_epoch(setup), bare_steps(setup)
             ratio = add_row(report, backbone, "the same, bare", setup, engine, bare, most)
-            report.at_least(f"{backbone}: images a second, in the bare loop's", ratio, LEAST)
+            report.at_least(f"{backbone}: images/s, relative to the bare loop", ratio, LEAST)
             report.write(options)
         if device.type == "cpu":
             compare_bf16(report, Path(scratch), most)
     report.note(
-        f"{device_name(device)}; a round is {STEPS} steps of {BATCHES[device.type]} images each way; the engine's "
-        "include reading and decoding the files"
+        f"{device_name(device)}; a round is {STEPS} steps of {BATCHES[device.type]} images for each; the "
+        "engine's include reading and decoding the files"
     )
     return report.finish(options)
 

@@ -148,13 +148,13 @@ class Settings:
     gpus: tuple[int, ...]
     """Numbers of the GPUs to use; empty: all visible."""
     precision: Literal["auto", "float32", "bf16", "fp16"]
-    """auto: bf16 or fp16 on a GPU; on a CPU bf16 if it has instructions for it and the backbone is known to gain, else
-    float32. A resumed run keeps what it started with."""
+    """auto: bf16 or fp16 on a GPU; on a CPU bf16 if it has the instructions and the backbone is known to gain, else
+    float32. With auto, a resumed run keeps the precision that it started with."""
     compile: bool
     """Compile the network with torch.compile: minutes at the start, faster steps; needs a C++ compiler."""
     cuda_graphs: bool = False
-    """With compile, on a GPU: record the network's kernels and launch them all at once, for networks of many small ones
-    (InceptionResNetV1)."""
+    """With compile, on a GPU: record the network's kernels and launch them all at once; for networks with many small
+    kernels (InceptionResNetV1)."""
     activation_checkpointing: bool
     """Recompute the network's blocks in the backward pass: less memory, about a third slower."""
     workers: int
@@ -182,7 +182,7 @@ class Settings:
     tensorboard: bool
     """Also write curves, distance histograms and a batch of faces for TensorBoard to the run folder."""
     profile: int = 0
-    """Steps to run under torch's profiler, about 5: where their time goes is printed and saved in the run folder; 0:
+    """Steps to run under torch's profiler, such as 5; where their time goes is printed and saved in the run folder. 0:
     none."""
     preset: str = ""
     """Start from a preset of configs/presets instead of the script's constants; other options still count."""
@@ -246,9 +246,9 @@ class Settings:
                 "decide"
             )
         if self.cuda_graphs and not self.compile:
-            raise InputError("cuda_graphs are made of a compiled network; set compile, or leave cuda_graphs off")
+            raise InputError("cuda_graphs works only with a compiled network; set compile, or leave cuda_graphs off")
         if self.cuda_graphs and self.accumulate_steps > 1:
-            raise InputError("cuda_graphs need a batch in one part; set accumulate_steps 1, or leave cuda_graphs off")
+            raise InputError("cuda_graphs needs a batch in one part; set accumulate_steps 1, or leave cuda_graphs off")
         if self.freeze and self.pretrained == "none":
             raise InputError("freeze would keep random weights; set pretrained, or leave freeze empty")
         if self.tensorboard:

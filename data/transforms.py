@@ -80,8 +80,8 @@ class Preprocessing:
 
 @cache
 def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """Float32 (1, 3, 1, 1), made once: each copy from the CPU waits for all that a GPU has queued."""
-    with torch.inference_mode(False):  # for passes with gradients, too
+    """Float32 (1, 3, 1, 1), made once: each copy from the CPU waits for the GPU to finish all queued work."""
+    with torch.inference_mode(False):  # so that passes with gradients can use it, too
         return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
 

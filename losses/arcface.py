@@ -107,8 +107,7 @@ class ArcFaceLoss(ProgressiveLoss):
         the embeddings' lengths (B,) before normalising.
 
         With several processes each gives its own part of the batch; loss and figures are those of the whole, and
-        the processes' gradients add up to its gradient. The figures, numbers or detached scalars that nobody has waited
-        for yet:
+        the processes' gradients add up to its gradient. The figures, floats or detached scalars still on the device:
 
         - ``train_accuracy``: share of the batch whose nearest class (no margin) is its own, among the sampled
           ones.

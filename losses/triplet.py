@@ -68,8 +68,8 @@ class TripletLoss(ProgressiveLoss):
         With several processes each gives its own part of the batch, and triplets are mined over the whole.
 
         A batch without any positive or any negative has loss 0, still with a gradient graph; "triplets" is 0
-        then. A NaN or infinite embedding makes the loss NaN under every rule. The figures, numbers or detached
-        scalars (distances always Euclidean, nan where the batch has no such pair):
+        then. A NaN or infinite embedding makes the loss NaN under every rule. The figures, floats or
+        detached scalars (distances always Euclidean, nan where the batch has no such pair):
 
         - ``active``: share of the rule's triplets that have a positive hinge; 0 without any triplet.
         - ``triplets``: number of triplets that the rule looked at (``distance_weighted``: sum of their

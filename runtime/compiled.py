@@ -7,22 +7,22 @@ from torch import Tensor, nn
 
 from runtime.errors import InputError
 
-# torch's name for kernels that are recorded and launched together.
+# torch's name for the mode in which kernels are recorded and launched together.
 CUDA_GRAPHS = "reduce-overhead"
 
 
 def compile_training(network: nn.Module, *, cuda_graphs: bool, recompute: bool) -> None:
-    """Compile the network's passes in training mode; in evaluation mode it runs as ever, and nothing is compiled.
+    """Compile the network's passes in training mode; in evaluation mode it runs uncompiled.
 
-    ``cuda_graphs``: on a GPU the kernels of a pass are recorded and launched at once. One training pass must then end
-    with its backward pass before the next begins. ``recompute``: whether blocks of it are recomputed. Names and weights
-    stay as they are. DistributedDataParallel comes around a compiled network, not into it.
+    ``cuda_graphs``: on a GPU the kernels of a pass are recorded and launched all at once. Each training pass must then
+    finish its backward pass before the next begins. ``recompute``: whether some of its blocks are recomputed. Names and
+    weights do not change. Compile first, then wrap in DistributedDataParallel.
 
-    Each size of batch is compiled for itself: with one for all sizes, which kernels a batch gets would depend on the
-    batches before it, and a resumed run would end otherwise.
+    Each batch size is compiled separately. If one compiled version served all sizes, a batch's kernels would depend on
+    the batches before it, and a resumed run would differ from an uninterrupted one.
     """
-    # As DistributedDataParallel exchanges gradients during the backward pass, torch cuts what it wraps into parts.
-    # Neither recomputed blocks nor graphs are known to survive that: they are exchanged after the backward pass.
+    # DistributedDataParallel exchanges gradients during the backward pass; for that, torch cuts the network into parts.
+    # Neither recomputed blocks nor graphs are known to survive this: with them, it exchanges after the backward pass.
     torch._dynamo.config.optimize_ddp = not (recompute or cuda_graphs)
     kind = type(network)
     compiled = torch.compile(kind.forward, mode=CUDA_GRAPHS if cuda_graphs else None, dynamic=False)
@@ -32,10 +32,10 @@ def compile_training(network: nn.Module, *, cuda_graphs: bool, recompute: bool) 
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compiles a sum, before a network's minutes. Raises InputError if there is no compiler that works."""
+    """Compile a sum, as a network would take minutes. Raises InputError if no compiler works."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(3, device=device))
-    except Exception as error:  # of the compiler's many layers, each has its own
+    except Exception as error:  # each of the compiler's many layers has its own kind
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"torch.compile does not work here ({reason[:150]}); install a C++ compiler, or set compile off"
@@ -43,7 +43,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def replayed(compiled: Callable) -> Callable:
-    """The function, whose graph writes each result into the same memory: what it gives is copied out of it."""
+    """The function with its results copied: a graph writes all its results into the same memory."""
 
     def forward(*arguments: object, **options: object) -> Tensor | tuple[Tensor, ...]:
         torch.compiler.cudagraph_mark_step_begin()

@@ -58,15 +58,15 @@ def to_device(
     """Move to the device in channels_last order, split over ``gpus`` (empty: all visible) where there are several;
     with several processes their gradients are summed.
 
-    ``compiled``: torch.compile makes kernels of its training passes; with ``cuda_graphs`` these are launched all at
-    once. ``recompute``: its blocks compute their inside again in the backward pass. Raises InputError if compiling does
-    not work here, or not with several GPUs in one process, and for a network without blocks to recompute.
+    ``compiled``: torch.compile compiles the training passes; with ``cuda_graphs`` their kernels are launched all at
+    once. ``recompute``: the backward pass recomputes the inside of each block. Raises InputError if compiling does not
+    work here, if it would have to work with several GPUs in one process, and for a network without blocks to recompute.
     """
     model = model.to(device, memory_format=torch.channels_last)
     several = device.type == "cuda" and gpu_count(gpus) > 1 and ranks() == 1
     if compiled and several:
         raise InputError(
-            "compile does not go together with several GPUs in one process; start a process for each "
+            "compile does not work with several GPUs in one process; start one process per GPU "
             f"(torchrun --nproc-per-node {gpu_count(gpus)}), or choose one GPU with gpus"
         )
     if recompute and not recompute_blocks(model):

@@ -1,4 +1,4 @@
-"""How long something takes, for people."""
+"""Durations in words."""
 
 
 def in_words(seconds: float) -> str:

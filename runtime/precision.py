@@ -25,7 +25,7 @@ class Precision:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what autocast computes."""
+        """The type that autocast computes in."""
         return DTYPES[self.name]
 
     def autocast(self) -> contextlib.AbstractContextManager:
@@ -36,8 +36,8 @@ class Precision:
 
 
 def make_precision(name: str, device: torch.device, backbone: str = "") -> Precision:
-    """``auto`` is bf16 on GPUs that have it, fp16 on older ones; on a CPU bf16 if the processor has instructions for it
-    and the backbone is known to gain (``BF16_ON_CPU``), else float32."""
+    """``auto`` is bf16 on GPUs that support it, fp16 on older ones; on a CPU it is bf16 if the processor has the
+    instructions and the backbone is known to gain (``BF16_ON_CPU``), else float32."""
     if name == "auto" and device.type == "cuda":
         name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     elif name == "auto":
@@ -48,9 +48,9 @@ def make_precision(name: str, device: torch.device, backbone: str = "") -> Preci
 
 
 def precision_of_resumed(chosen: Precision, setting: str, stored: str | None, run: Path) -> Precision:
-    """What a resumed run computes in: as its settings say; with ``auto`` in what its checkpoint has ``stored``.
+    """The precision of a resumed run: that of its settings; with ``auto`` the one ``stored`` in its checkpoint.
 
-    A checkpoint from before that was stored (None) means float32 on a CPU, and on a GPU what is ``chosen`` there today.
+    Older checkpoints store none (None); this means float32 on a CPU, and on a GPU what ``auto`` has ``chosen`` today.
     Raises InputError if this machine has no instructions for it.
     """
     device = chosen.device
@@ -60,8 +60,8 @@ def precision_of_resumed(chosen: Precision, setting: str, stored: str | None, ru
         return chosen
     if not _computes_in(stored, device):
         raise InputError(
-            f"{run} has been trained in {stored}, for which this {_IN_WORDS[device.type]} has no instructions; resume "
-            f"it on one that has them, or continue in float32 with --resume {run} --precision float32"
+            f"{run} was trained in {stored}, for which this {_IN_WORDS[device.type]} has no instructions; resume it on "
+            f"one that has them, or continue in float32 with --resume {run} --precision float32"
         )
     return make_precision(stored, device)
 
@@ -70,7 +70,7 @@ _IN_WORDS = {"cpu": "processor", "cuda": "GPU"}
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies in bf16 itself (AVX512-BF16, AMX); without, bf16 is slower than float32."""
+    """Whether the processor has bf16 instructions (AVX512-BF16, AMX); without them bf16 is slower than float32."""
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     capabilities = torch.cpu.get_capabilities()
@@ -85,7 +85,7 @@ def _computes_in(name: str, device: torch.device) -> bool:
 
 
 def _scaler_type() -> type[torch.amp.GradScaler]:
-    """With several processes all must pass over a step where one has infinite gradients."""
+    """With several processes, all must skip a step in which one has infinite gradients."""
     if ranks() == 1:
         return torch.amp.GradScaler
     # Imported where it is needed: it brings all of FSDP, a second or so of a script's start.

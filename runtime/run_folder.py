@@ -111,8 +111,8 @@ class RunFolder:
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
     def mark_start(self, start: dict | None, precision: str) -> None:
-        """Note in config.json the precision that the run computes in, and what weights it starts from, unless it starts
-        from scratch or is resumed."""
+        """Note in config.json the run's precision and, unless it starts from scratch or is resumed, the weights that it
+        starts from."""
         config = {**_config(self.path), "precision": precision}
         if start is not None:
             config.setdefault("started_from", start)
@@ -237,7 +237,7 @@ def read_config(run: Path) -> dict:
 
 
 def read_ended(run: Path) -> str | None:
-    """Why training stopped early; None if it has not ended, or finished. Raises InputError as ``read_config`` does."""
+    """Why training stopped early; None if it finished or has not ended. Raises InputError as ``read_config`` does."""
     reason = _config(run).get("ended")
     return None if reason == "finished" else reason
 

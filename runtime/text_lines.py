@@ -1,4 +1,4 @@
-"""Lists that people write and others publish, line by line."""
+"""Text files that hold lists, line by line."""
 
 import unicodedata
 from pathlib import Path
@@ -7,7 +7,7 @@ from runtime.errors import InputError
 
 
 def text_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of each line that is not empty, accents as part of their letters (NFC), with or without a byte
+    """Number (from 1) and text of each line that is not empty, in Unicode's NFC form, of a file with or without a byte
     order mark. Raises InputError if it can't be read as text."""
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -82,7 +82,7 @@ def _tested(folder: Path, pairs: pd.DataFrame) -> FinishedRun:
 
 
 def _trained(folder: Path, untouched: pd.DataFrame) -> FinishedRun:
-    """A run folder, or what was published of it: distances, which belong to the pairs of ``untouched``."""
+    """A run from its run folder or its published files, whose distances are those of the pairs of ``untouched``."""
     whole = (folder / PAIRS_FILE).is_file()
     pairs = read_pair_file(folder, PAIRS_FILE) if whole else read_distances(folder, untouched)
     settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")

@@ -1,4 +1,4 @@
-"""Commands that train: their words, and the settings that they stand for."""
+"""Training commands: their options, and the settings that they stand for."""
 
 import runpy
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from runtime.errors import InputError
 
 
 def split_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before ``--``, and behind it."""
+    """The arguments before ``--``, and those after it."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:at], arguments[at + 1 :]
 
@@ -27,7 +27,7 @@ def settings_of(command: list[str]) -> Settings:
 
 
 def option_words(options: Mapping[str, object]) -> list[str]:
-    """The words of a command, from setting → value."""
+    """The options of a command, from setting → value."""
     return [word for name, value in options.items() for word in _words(name.replace("_", "-"), value)]
 
 

@@ -1,7 +1,6 @@
-"""The distances of a finished run, as numbers alone, so that a table can get another arm without training anew.
+"""The distances of a finished run, without pictures or names, so that a table can get another arm without retraining.
 
-Pictures and their names stay with whoever has them. Who has the same evaluation faces has the same pairs, and can put
-the distances beside them.
+Whoever has the same evaluation faces has the same pairs, and can match the distances to them.
 """
 
 import hashlib
@@ -16,20 +15,20 @@ from runtime.errors import InputError
 from runtime.files import replace_file
 
 FILE = "distances.npz"
-# Machines compute the same network's distances a little differently; another alignment of the faces moves them more.
+# The same network's distances differ less than this between machines; with other alignment they differ more.
 _NOISE = 0.02
 
 
 def write_distances(folder: Path, pairs: pd.DataFrame, untouched: pd.DataFrame) -> None:
-    """Write FILE: the distances of ``pairs``; also those of the untouched network, by which its reader knows that the
-    faces are the same. Both as ``read_pair_file`` gives them. Raises InputError if it can't be written."""
+    """Write FILE: the distances of ``pairs``, and those of the untouched network, which show its reader whether the
+    faces are the same. Both are as ``read_pair_file`` gives them. Raises InputError if it can't be written."""
     distances = {"distances": pairs["distance"].to_numpy(np.float32), "untouched": _of(untouched).astype(np.float16)}
     with replace_file(folder / FILE) as part, part.open("wb") as file:
         np.savez_compressed(file, pairs=_digest(pairs), **distances)
 
 
 def read_distances(folder: Path, untouched: pd.DataFrame) -> pd.DataFrame:
-    """The pairs of ``untouched``, with the distances that the published run in ``folder`` gives them.
+    """The pairs of ``untouched``, with their distances in the published run in ``folder``.
 
     Raises InputError if the file is damaged, or was written for other pairs or other faces.
     """
@@ -39,12 +38,12 @@ def read_distances(folder: Path, untouched: pd.DataFrame) -> pd.DataFrame:
             digest, distances, before = (file[name] for name in ("pairs", "distances", "untouched"))
             same_pairs = str(digest) == _digest(untouched) and distances.shape == before.shape == (len(untouched),)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} can't be read ({type(error).__name__}); remove it, and train the run again") from None
+        raise InputError(f"{path} can't be read ({type(error).__name__}); remove it and train the run again") from None
     if not same_pairs or np.abs(_of(untouched) - before).max() > _NOISE:
         thing = "faces" if same_pairs else "pairs"
         raise InputError(
-            f"{path} has the distances of other {thing} than --eval; give the faces it was made with, or another "
-            "folder (--results)"
+            f"{path} has the distances of other {thing} than those of --eval; give the faces it was made with, or "
+            "another folder (--results)"
         )
     return untouched.assign(distance=distances)
 

@@ -21,7 +21,7 @@ from study.summary import AT_A_GLANCE, all_arms, fill_readme
 
 # The row of the network that fine-tuning starts from.
 PRETRAINED = "pretrained, no fine-tuning"
-# Behind the name of a table: accuracy by mask, which most questions do not need.
+# Ending of a table's name: accuracy by mask, which most questions do not need.
 BY_MASK = " by mask"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
 

@@ -66,7 +66,7 @@ SHORTEST = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 1})
 # Of the pilots these two have the lowest IOU, one on each half of the people.
 RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "lr": 3e-4})
 SECOND_RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "teacher_mean_share": 1.0})
-# ArcFace from the weights for one short epoch: the start of the class centres counts most when little is trained.
+# One short epoch of ArcFace from the weights: the initial class centres matter most in short training.
 FROM_CENTRES = {**FINE_TUNED, **MARGIN, "batch_size": 64, "lr": 2e-4, "epochs": 1, "most_images": 4}
 FROM_CENTRES |= {"warmup_epochs": 0.1, "margin_warmup_epochs": 0.25}
 CENTRES = Arm(ARCFACE, {**FROM_CENTRES, "centres_from": "random"})

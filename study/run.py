@@ -8,8 +8,8 @@ halves). The command first prints how many hours are left. Then each arm is trai
 run folder of its own, and tested on both halves of DEV (eval.two_folds). Stopped runs are resumed. Finished runs are
 skipped, even if another question trained them, or if only their published files are here. Options after -- are added
 to every command (--device cuda). Several runs at once keep a large GPU busy (--at-once 20). Small files of finished
-runs, distances without pictures' names among them, are copied to results/published/study, from which study.page makes
-the tables.
+runs, among them the pairs' distances without picture names, are copied to results/published/study, from which
+study.page makes the tables.
 """
 
 import dataclasses
@@ -75,12 +75,12 @@ class Training:
 
     @property
     def published(self) -> Path:
-        """Folder of its small files."""
+        """Folder of its published files."""
         return self.run.path.parent / ANSWERS / self.name
 
     @property
     def result(self) -> Path:
-        """The run folder, or what was published of a run that was trained elsewhere."""
+        """The run folder; of a run that was trained elsewhere, the folder of its published files."""
         elsewhere = not self.run.path.is_dir() and (self.published / DISTANCES_FILE).is_file()
         return self.published if elsewhere else self.run.path
 
@@ -226,7 +226,7 @@ def _publish(training: Training, untouched: Path) -> None:
 def main() -> None:
     """The command."""
     arguments, more = split_at_dashes(sys.argv[1:])
-    run(tyro.cli(StudySettings, description=__doc__, args=arguments), more)
+    run(tyro.cli(StudySettings, prog="python -m study.run", description=__doc__, args=arguments), more)
 
 
 if __name__ == "__main__":

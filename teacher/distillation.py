@@ -19,7 +19,7 @@ class Distillation(nn.Module):
 
     - ``objective``: any criterion of this project, or None if the teacher is all (w = 1).
     - ``targets``: int64 (N,), the identity of each training face: what the objective gets. Below 0: none, and the
-      objective does not see the face. A batch without a single named face has the teacher's share of the loss alone.
+      objective does not see the face. In a batch without any named face, only the teacher's part of the loss counts.
     - ``teacher``: (N, D) unit rows, of any floating type, what each face is to come to; kept out of checkpoints.
     - ``share``: w, above 0 and at most 1.
 
@@ -40,7 +40,7 @@ class Distillation(nn.Module):
             )
         self.objective = objective if share < 1 else None
         self.share = share
-        self._all_named = bool((targets >= 0).all())  # asked of each batch, it would be a wait for the GPU
+        self._all_named = bool((targets >= 0).all())  # checked per batch, this would wait for the GPU
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("teacher", teacher, persistent=False)
 
@@ -65,7 +65,7 @@ class Distillation(nn.Module):
         labels = self.targets[rows]
         if not self._all_named:
             named = labels >= 0
-            if not sum_over_ranks(named.sum()):  # the named ones of this batch could not be read, in any process
+            if not sum_over_ranks(named.sum()):  # in no process could a named face of this batch be read
                 return self.share * distant, stats
             embeddings, labels = embeddings[named], labels[named]
             more = {name: values[named] for name, values in more.items()}

@@ -1,4 +1,4 @@
-"""How often a step waits for the GPU. On a CPU the calls are counted that would: those that bring values to Python."""
+"""How often a step waits for the GPU. On a CPU, counts the calls that would wait: those that bring values to Python."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -14,15 +14,15 @@ from losses import ArcFaceLoss, TripletLoss
 from teacher.distillation import Distillation
 from tests.engine import IMAGES, setup
 
-# Names in Python, which alone tell of these, and operators, which are seen in a backward pass too.
+# Python functions that show only by their names, and operators, which are seen in the backward pass, too.
 CALLS = {"tolist", "cpu", "numpy", "tensor", "new_tensor"}
 OPERATORS = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal"}
-# What mining must know on the way: the size of the largest class, close pairs, equal ones, the triplets.
+# What mining must know in between: the size of the largest class, close pairs, equal ones, the triplets.
 OF_MINING = {"_unique2": 1, "_local_scalar_dense": 1, "nonzero": 2, "boolean index": 1}
 
 
 class Waits:
-    """Counts the calls inside that wait for a GPU."""
+    """Counts the calls in its context that would wait for a GPU."""
 
     def __init__(self):
         self.counts = Counter()
@@ -83,7 +83,7 @@ def test_the_engine_waits_once_a_step(tmp_path, criterion, more, scaled):
     state.precision.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=scaled)
     parts = [IMAGES[:12], torch.arange(12) % 3, torch.zeros(12, dtype=torch.bool)]
     buffers = train._BufferCopy(state.model)
-    train._step(state, parts, buffers)  # what is made once
+    train._step(state, parts, buffers)  # makes what is made only once
     with Waits() as waits:
         assert train._step(state, parts, buffers) is not None
     assert waits.counts == {"tolist": 1, **more}

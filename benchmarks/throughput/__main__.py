@@ -6,16 +6,16 @@
 Rows of one network have the same batch:
 
 - engine: this project's loop at its best settings but compile (bf16, channels_last, cuDNN's autotuning, fused SGD),
-  from a pack of JPEGs through the real loader; also with a fresh mask on every face, and compiled,
-  with CUDA graphs too (reduce-overhead);
+  from a pack of JPEGs through the real loader; also with a fresh mask on every face, compiled,
+  and compiled with CUDA graphs (reduce-overhead);
 - float32: as the 2021 original trained, eager, channels first, its batch ready in memory, without TF32 and with it;
 - plain fp16: a loop in the manner of InsightFace's arcface_torch, its batch ready in memory;
 - bare: forward, backward, step on a batch ready in memory; each row one lever more.
 
 mfu is the share of the card's dense bf16 peak, waiting that of the time in which the loop waits for its loader. The
 parts of a step are read from events in the GPU's stream: "data" until a batch is there, "forward" up to the loss,
-"backward" up to the optimiser, "between" what follows it. Each arm is written to the JSON file as it is done; one that
-fails is a row with its error.
+"backward" up to the optimiser, "between" from the optimiser to the end of the step. Each arm is written to the JSON
+file as soon as it is measured; one that fails becomes a row with its error.
 """
 
 import math
@@ -53,7 +53,7 @@ class ThroughputOptions(Options):
     only: str = ""
     """Measure the arms alone whose network and name contain this."""
     traces: Path | None = None
-    """Also run five steps of the engine under torch's profiler: a trace file each into this folder, and words."""
+    """Also run five steps of the engine under torch's profiler: a trace of each in this folder, and a summary."""
 
 
 def main(options: ThroughputOptions) -> int:

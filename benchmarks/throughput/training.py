@@ -41,9 +41,9 @@ class Way:
     channels_last: bool = False
     autotuned: bool = False  # cuDNN tries its kernels and keeps the fastest
     fused: bool = False  # the optimiser's step as one kernel
-    compiled: str = ""  # mode of torch.compile: default, or CUDA graphs of its kernels; empty: not
+    compiled: str = ""  # mode of torch.compile, such as "default" or reduce-overhead (CUDA graphs); empty: not compiled
     graphs: bool = False  # without compiling: forward and backward pass each recorded and replayed as one CUDA graph
-    figures: bool = True  # of the loss, for the log
+    figures: bool = True  # whether the loss computes figures for the log
     deterministic: bool = False
 
 

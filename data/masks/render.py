@@ -101,8 +101,8 @@ def check_mask_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def numbered_mask(seed: int, number: int) -> tuple[str, np.random.Generator]:
-    """The mask that the picture of that number gets, whatever is done with the others: its kind, and the generator
-    that ``render_mask`` (or ``MaskFit.draw``) takes its fit from."""
+    """The mask of the picture with that number, independent of all others: its kind, and the generator from which
+    ``render_mask`` (or ``MaskFit.draw``) draws its fit."""
     rng = np.random.default_rng([seed, number])
     return random_mask_kind(rng), rng
 

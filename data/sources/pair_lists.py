@@ -174,7 +174,7 @@ def read_flagged_pairs(path: Path) -> list[FlaggedPair]:
     if not rows:
         raise InputError(f"{path} holds no pair")
     if len(rows) % 2:
-        raise InputError(f"{path} has {len(rows)} pictures, an odd number; it needs two a pair, get the list again")
+        raise InputError(f"{path} has {len(rows)} pictures, an odd number; it needs two per pair, get the list again")
     pairs = []
     for number, ((name, flag), (pair_name, other)) in enumerate(zip(rows[::2], rows[1::2], strict=True), 1):
         if flag != other:

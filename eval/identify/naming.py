@@ -15,7 +15,7 @@ _BLOCK = 8_000_000
 @dataclass(frozen=True)
 class NamedFace:
     """``name``: an enrolled person's, or UNKNOWN; ``distance`` to the ``nearest`` person, accepted or not; ``remark``:
-    what to know of it."""
+    reasons for doubt, or empty."""
 
     name: str
     distance: float
@@ -25,8 +25,8 @@ class NamedFace:
 
 @dataclass(frozen=True)
 class Namer:
-    """Puts names to faces: the enrolled ``people`` with their ``templates`` (G, D), and from which distance on
-    (``threshold``), or under how many pixels (``least_face``), a face stays unknown."""
+    """Names faces after the enrolled ``people``, whose ``templates`` are (G, D). A face stays unknown above
+    the distance ``threshold``, or if its shorter side has fewer pixels than ``least_face``."""
 
     people: Sequence[str]
     templates: np.ndarray
@@ -42,8 +42,8 @@ class Namer:
         another: str = "another face of this picture",
         together: Callable[[int, int], bool] = lambda one, other: True,
     ) -> list[NamedFace]:
-        """Faces by their ``embeddings`` (F, D), shorter sides in ``pixels`` and ``remarks``, F of each; ``together`` as
-        in ``accept``, and ``another`` calls a face that is, in words."""
+        """Name F faces by their ``embeddings`` (F, D), shorter sides in ``pixels`` and ``remarks``. ``together`` is as
+        in ``accept``; ``another`` is what a remark calls a face seen together with this one."""
         rows, distances = nearest_people(embeddings, self.templates)
         large = np.asarray(pixels) >= self.least_face
         accepted = accept(rows, np.where(large, distances, np.inf), self.threshold, together)

@@ -53,13 +53,13 @@ def all_distances(embeddings: np.ndarray) -> np.ndarray:
 
 
 def distances_of_cosines(cosines: np.ndarray) -> np.ndarray:
-    """L2 distances in [0, 2] of unit rows, of any shape. Near 0 half the digits are lost."""
-    # Rounding takes cosines past ±1.
+    """L2 distances in [0, 2] from the cosines of unit rows, of any shape. Near 0 half the digits are lost."""
+    # Rounding can push cosines past ±1.
     return np.sqrt(np.clip(2 - 2 * cosines, 0, MAX_DISTANCE**2))
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows (N, D) of length 1; one of zeros stays, as in scikit-learn's ``normalize``."""
+    """The rows (N, D) scaled to length 1; a row of zeros stays zero, as in scikit-learn's ``normalize``."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1)
 

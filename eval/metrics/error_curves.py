@@ -1,4 +1,4 @@
-"""Both error rates along all thresholds, thinned to what a plot can show. NumPy only."""
+"""Both error rates at all thresholds, thinned to what a plot can show. NumPy only."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ def errors_of(name: str, distances: np.ndarray, same: np.ndarray, threshold: flo
 
 
 def errors_along(name: str, pairs: Curve, threshold: float | None) -> Errors | None:
-    """``errors_of`` pairs whose curve is there already."""
+    """``errors_of`` pairs whose curve is already known."""
     if lacks_a_kind(pairs):
         return None
     far, tar = (np.concatenate([[0], kind / kind[-1]]) for kind in (pairs.different, pairs.same))
@@ -43,7 +43,7 @@ def errors_along(name: str, pairs: Curve, threshold: float | None) -> Errors | N
 def errors_by_condition(
     distances: np.ndarray, same: np.ndarray, condition: np.ndarray, threshold: float | None
 ) -> list[Errors]:
-    """All pairs and each condition, but for those with one kind of pairs."""
+    """All pairs and each condition, except those that lack same or different pairs."""
     found = [errors_of(name, distances[rows], same[rows], threshold) for name, rows in parts(condition).items()]
     return [errors for errors in found if errors is not None]
 

@@ -7,10 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Probes:
-    """What is left of the distances of P probes to everybody enrolled. ``own`` (P,): the distance of an enrolled
-    person's probe to that person if nobody is as near, else inf; ``nearest`` (P,): of any probe to whom it is nearest;
-    ``nearest_other`` (P,): the same without the own person, inf if nobody else is enrolled; ``rank`` int (P,): of the
-    own person, 1 if nearest (a tie counts against), 0 for strangers; ``people`` (P,): whose probe it is."""
+    """What the figures need of the distances of P probes to all enrolled people.
+
+    - ``own`` (P,): distance to the probe's own person if nobody else is as near, else inf.
+    - ``nearest`` (P,): distance to the nearest person.
+    - ``nearest_other`` (P,): distance to the nearest other person, inf if nobody else is enrolled.
+    - ``rank`` int (P,): of the own person, 1 if nearest (a tie counts against), 0 for strangers.
+    - ``people`` (P,): whose probe it is.
+    """
 
     own: np.ndarray
     nearest: np.ndarray
@@ -21,7 +25,7 @@ class Probes:
 
     @classmethod
     def of(cls, distances: np.ndarray, truth: np.ndarray, people: np.ndarray) -> "Probes":
-        """From ``distances`` (P, G) and the column of each probe's person, −1 for a stranger, ``truth`` int (P,)."""
+        """From ``distances`` (P, G) and ``truth`` int (P,): the column of each probe's person, −1 for a stranger."""
         enrolled, rows = truth >= 0, np.arange(len(truth))
         own = np.where(enrolled, distances[rows, np.maximum(truth, 0)], np.inf)
         rank = np.where(enrolled, (distances <= own[:, None]).sum(axis=1), 0)
@@ -32,11 +36,11 @@ class Probes:
 
     @property
     def known(self) -> np.ndarray:
-        """Which are of enrolled people, bool (P,); the others are strangers'."""
+        """Which probes show enrolled people, bool (P,); the others show strangers."""
         return self.rank > 0
 
     def part(self, rows: np.ndarray) -> "Probes":
-        """Some of the probes: bool (P,)."""
+        """The probes chosen by ``rows``, bool (P,)."""
         per_probe = ("own", "nearest", "nearest_other", "rank", "people")
         return replace(self, **{name: getattr(self, name)[rows] for name in per_probe})
 

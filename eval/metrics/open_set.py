@@ -15,7 +15,7 @@ from eval.metrics.intervals.resampling import PersonWeights
 from eval.metrics.intervals.spread import Resamples, interval_of_share
 
 FALSE_POSITIVE_RATES = {"FPIR 10 %": 0.1, "FPIR 1 %": 0.01, "FPIR 0.1 %": 0.001}
-# A rate is given only where so many strangers' probes are expected to be let in.
+# A rate is given only if at least this many strangers' probes are expected to be let in.
 _LEAST_ACCEPTS = 10
 
 

@@ -44,7 +44,7 @@ def estimate(
     steps: int,
     warm_up: int = 1,
 ) -> str:
-    """Time and memory of ``steps`` steps, in words; ``warm_up`` are tried before one is timed.
+    """Time and memory of ``steps`` steps, in words; ``warm_up`` steps come before the one that is timed.
 
     ``run_step(images, labels, masked)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
     statistics and the random generators, which are put back here.
@@ -83,7 +83,7 @@ def bytes_to_come(optimiser: Optimizer) -> int:
 def _try(
     loader: WatchedLoader, run_step: Callable, model: nn.Module, precision: Precision, warm_up: int = 1
 ) -> Trial | None:
-    """The step after ``warm_up`` others, which fill caches. Batch and figures are those of the first batch."""
+    """The cost of one step on the first batch, after ``warm_up`` others on it, which fill caches."""
     generators = rng_state()
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 def recomputed(function: Callable[..., T], *arguments: object, module: nn.Module, **options: object) -> T:
     """``function(*arguments, **options)``, of which backward keeps the inputs alone; ``module`` is what it runs."""
     if torch.compiler.is_compiling():
-        # Compiled code computes values again, never what a pass changes.
+        # Compiled code recomputes values only; it does not update BatchNorm's statistics twice.
         return checkpoint(function, *arguments, use_reentrant=False, **options)
     contexts = lambda: (nullcontext(), _statistics_at_rest(module))  # noqa: E731
     return checkpoint(function, *arguments, use_reentrant=False, context_fn=contexts, **options)

@@ -15,8 +15,8 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def stop_with_parent() -> None:
-    """In a forked process of Linux, before its program starts: SIGTERM once the one that started it has ended, however
-    that was."""
+    """In a forked process on Linux, before its program starts: have it sent SIGTERM when its parent ends, in whatever
+    way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -172,7 +172,7 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def sizes_of_all(size: int) -> list[int]:
-    """Every process's ``size``, exchanged between CPUs: nobody waits for a GPU."""
+    """Every process's ``size``, exchanged between the CPUs, so that no process waits for its GPU."""
     sizes = torch.zeros(ranks(), dtype=torch.int64)
     sizes[rank()] = size
     return _reduced(sizes, dist.ReduceOp.SUM).tolist()

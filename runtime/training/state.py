@@ -39,9 +39,9 @@ class EpochSums:
     computed: float = 0.0  # seconds in steps
     lr: float = 0.0  # of the last step
     stats: dict[str, float] = field(default_factory=dict)  # sums over the steps that had the figure
-    counts: dict[str, int] = field(default_factory=dict)  # those steps
-    # (B, D) of the last step: what the network's health is read from. Faces without a name count: one network embeds
-    # all of them, so a collapse shows in them too, and more people make a better sample.
+    counts: dict[str, int] = field(default_factory=dict)  # number of those steps
+    # (B, D) of the last step, which are checked for collapse. Faces without a name count: the same network embeds them,
+    # so a collapse shows in them too, and more people make a better sample.
     embeddings: Tensor | None = None
 
     def add(self, stats: dict[str, float], embeddings: Tensor) -> None:

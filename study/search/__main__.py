@@ -3,16 +3,16 @@
     python -m study.search main_triplet.py --space lr=1e-4..1e-2:log mining=semi_hard,batch_hard --trials 30 \\
         -- --data-root faces --epochs 5
 
-Each trial is a run of the script, with the options after -- and with values from the space: LOW..HIGH, LOW..HIGH:log
-(evenly on a logarithmic scale), LOW..HIGH:STEP, or a list of values (mirror=true,false). All trials are equally long:
-as many epochs of the same faces as the options say. Optuna chooses the values (TPE). Once five trials are complete,
-another ends early if its lowest IOU so far is above the median of theirs at the same epoch (median pruning).
+Each trial is a run of the script, with the options after -- and with values from the space: LOW..HIGH, LOW..HIGH:STEP,
+LOW..HIGH:log (on a logarithmic scale), or a list of values (mirror=true,false). All trials train on the same faces for
+the same number of epochs. Optuna chooses the values (TPE). Once five trials are complete, a trial is stopped early if
+its lowest IOU so far is above the median IOU of the complete trials at the same epoch (median pruning).
 
-The same command resumes a search that was stopped or killed. Given several times, on one machine or on several that
-share the folder, it divides the trials among them. At the end there are a table, also as trials.csv and trials.md in
-the search's folder, and the command of the best trial.
+The same command resumes a search that was stopped or killed. If you start it several times, on one machine or on
+several that share the folder, the processes share the trials. At the end, the search prints a table, which it
+also writes to trials.csv and trials.md in its folder, and the command of the best trial.
 
-The search chooses on the evaluation pairs, so the IOU of its best trial is optimistic; it never looks at the test
+The search selects on the evaluation pairs, so the IOU of the best trial is optimistic; it never looks at the test
 pairs. Train with the best settings, and test on other people.
 """
 
@@ -43,15 +43,15 @@ class SearchSettings:
     space: tuple[str, ...]
     """Settings to vary: SETTING=LOW..HIGH, SETTING=LOW..HIGH:log, SETTING=LOW..HIGH:STEP or SETTING=VALUE,VALUE."""
     trials: int = 30
-    """Number of trials, those of earlier starts and of other processes included."""
+    """Number of trials, including those of earlier starts and of other processes."""
     out: Path | None = None
-    """Folder of the search; otherwise results/search_ and the script's name."""
+    """Folder of the search; None: results/search_ and the script's name, such as results/search_main_triplet."""
     seed: int = 0
-    """Seed of the values that are drawn; the trainings have their own (--seed after --)."""
+    """Seed for drawing the values; the runs have their own (--seed after --)."""
 
 
 def search(settings: SearchSettings, options: list[str]) -> None:
-    """Do what is left of the search, and show the result.
+    """Run the trials that are left, and show the result.
 
     Raises InputError: no such script, a space that does not fit its settings, the folder of another search, several
     failures in a row.
@@ -75,17 +75,18 @@ def search(settings: SearchSettings, options: list[str]) -> None:
 
 def _result(best: Record | None, script: str, options: list[str]) -> str:
     if best is None:
-        return "no trial came to its end, so there are no best settings"
+        return "no trial was completed, so there are no best settings"
+    command = command_of(script, options, best.settings)
     return (
-        f"best: trial {best.number}, IOU {number(best.iou, 4)} on the evaluation pairs. It was chosen on these pairs, "
-        f"so this is optimistic: test on other people. The command:\n{command_of(script, options, best.settings)}"
+        f"best: trial {best.number}, IOU {number(best.iou, 4)} on the evaluation pairs. It was selected on these "
+        f"pairs, so its IOU is optimistic: test on other people. The command:\n{command}"
     )
 
 
 def main() -> None:
     """The command."""
     arguments, options = split_at_dashes(sys.argv[1:])
-    search(tyro.cli(SearchSettings, description=__doc__, args=arguments), options)
+    search(tyro.cli(SearchSettings, prog="python -m study.search", description=__doc__, args=arguments), options)
 
 
 if __name__ == "__main__":

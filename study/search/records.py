@@ -18,14 +18,14 @@ from study.commands import option_words
 if TYPE_CHECKING:
     import optuna
 
-# Optuna's states, but for those that the trial's own notes say better.
+# Optuna's states. The trial's own notes tell more about some of them.
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 COLUMNS = ("trial", "IOU", "state", "epochs", "images seen")
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A trial; of one that was retried, its last try."""
+    """A trial; if it was retried, its last attempt."""
 
     number: int
     run: str  # name of the run folder
@@ -34,12 +34,12 @@ class Record:
     iou: float | None  # lowest so far
     epochs: int
     images_seen: int
-    seconds: float  # of the last try
+    seconds: float  # of the last attempt
     reason: str  # why it collapsed or failed
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the trial has ended."""
         return self.state not in ("running", "waiting")
 
 
@@ -50,7 +50,7 @@ def records(study: "optuna.Study") -> list[Record]:
 
 
 def best_of(found: Sequence[Record]) -> Record | None:
-    """The trial with the lowest IOU among those that are complete, the first of equals."""
+    """The complete trial with the lowest IOU; the first, if several are equal."""
     return min((r for r in found if r.state == "complete"), key=lambda r: r.iou, default=None)
 
 
@@ -74,7 +74,7 @@ def progress(found: Sequence[Record], wanted: int) -> str:
 
 
 def print_table(found: Sequence[Record]) -> None:
-    """The table on the terminal, and how many images were seen."""
+    """Print the table, and how many images were seen."""
     names = _names(found)
     print(aligned_table([*COLUMNS, *names], [_cells(r, names) for r in _in_order(found)], left=(2,)))
     states = {state: sum(r.state == state for r in found) for state in dict.fromkeys(r.state for r in found)}
@@ -112,7 +112,7 @@ def _record(run: str, trial: "optuna.trial.FrozenTrial") -> Record:
     seconds = 0.0
     if trial.datetime_start:
         seconds = ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
-    reason = collapsed or notes.get("failed", "its process died again and again" if trial.state.name == "FAIL" else "")
+    reason = collapsed or notes.get("failed", "its process died repeatedly" if trial.state.name == "FAIL" else "")
     return Record(
         number=int(run.rpartition("_")[2]),
         run=run,

@@ -1,4 +1,4 @@
-"""One trial: a run of the script, followed through the log of its run folder and stopped in an orderly way."""
+"""One trial: a run of the script, followed in the log of its run folder and stopped cleanly."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ class TrialFailed(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class TrialRun:
-    """A run of ``epochs`` epochs in the run folder ``path``, which it resumes if it is there.
+    """A run of ``epochs`` epochs in the run folder ``path``, which it resumes if it exists.
 
     Its output goes to a text file beside the folder.
     """
@@ -47,9 +47,9 @@ class TrialRun:
     def epochs_logged(self, signals: StopSignals) -> Iterator[dict]:
         """The log's lines, from the first one; the script is started if some are missing, and stopped at the end.
 
-        Whoever leaves earlier closes the iterator. The script does not get as far as its test: nobody may look at the
-        test pairs in a search. Fewer lines than ``epochs`` come from a run that ``stopped`` early. Raises TrialFailed
-        if it ended without them for another reason, and Stopped if a signal came, to this process or to the script.
+        To leave earlier, close the iterator. The script is stopped before its test, as a search must not look at the
+        test pairs. A run that ``stopped`` early gives fewer lines than ``epochs``. Raises TrialFailed if it ended
+        without them for another reason, and Stopped if a signal came, to this process or to the script.
         """
         logged = self._log()
         yield from logged
@@ -59,7 +59,7 @@ class TrialRun:
         with _started(self.command, self.text) as process:
             ended = False
             while len(logged) < self.epochs and not ended:
-                ended = process.poll() is not None  # asked first: the last line may come in between
+                ended = process.poll() is not None  # checked first: the last line may be written in between
                 new = self._log()[len(logged) :]
                 logged += new
                 yield from new
@@ -74,11 +74,11 @@ class TrialRun:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def _wait_until_free(self, signals: StopSignals) -> None:
-        """Until no script holds the run folder: that of a search that was killed may still be saving."""
+        """Wait until no script holds the run folder: the script of a killed search may still be saving."""
         said = False
-        while self.path.is_dir() and not RunFolder(self.path).lock():  # let go at once, as nobody keeps it
+        while self.path.is_dir() and not RunFolder(self.path).lock():  # released at once, as nothing keeps it
             if not said:
-                print(f"{self.path}: waiting for the process that still trains there", flush=True)
+                print(f"{self.path}: waiting for the process that is still training there", flush=True)
             said = True
             _obey(signals)
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -88,7 +88,7 @@ class TrialRun:
             raise Stopped(_STOPPED[code])
         lines = self.text.read_text(errors="replace").replace("\r", "\n").split("\n")
         said = [line for line in lines if line.strip()]
-        raise TrialFailed(in_one_line(said[-1] if said else f"it ended with code {code} and said nothing"))
+        raise TrialFailed(in_one_line(said[-1] if said else f"it ended with code {code} and no output"))
 
 
 def _obey(signals: StopSignals) -> None:
@@ -115,7 +115,7 @@ def _started(command: list[str], text: Path) -> Iterator[subprocess.Popen]:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Let it finish its step and save; a second Ctrl-C ends it at once."""
+    """Let it finish its step and save; a second Ctrl-C kills it at once."""
     if process.poll() is None:
         process.terminate()
     try:

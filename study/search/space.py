@@ -24,8 +24,8 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """All numbers between ``low`` and ``high``, both included, or those in steps from ``low``; ``log``: drawn evenly
-    on a logarithmic scale."""
+    """All numbers from ``low`` to ``high``, both included, or those in steps of ``step`` from ``low``; ``log``: drawn
+    uniformly on a logarithmic scale."""
 
     name: str
     text: str
@@ -35,7 +35,7 @@ class Range:
     log: bool
 
     def suggest(self, trial: "optuna.Trial") -> float:
-        """A value for the trial; to four digits, which makes commands readable."""
+        """A value for the trial, rounded to four digits to keep commands readable."""
         if isinstance(self.low, int):
             return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
         return float(f"{trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log):.4g}")
@@ -71,7 +71,7 @@ def parse_space(words: Sequence[str], settings: Settings) -> list[Dimension]:
     """The space that ``words`` describe, one setting each, of a script with these ``settings``.
 
     Raises InputError for the first word that is not ``SETTING=VALUES``, names no setting or one that must be the same
-    in all trials, has values that the setting does not take, or comes twice.
+    in all trials, has values that the setting does not accept, or names a setting again.
     """
     space = {}
     for word in words:
@@ -94,7 +94,7 @@ def _dimension(word: str, settings: Settings) -> Dimension:
         dimension = _range(name, text, hint) if hint in (int, float) and ".." in text else _choice(name, text, hint)
         for value in dimension.ends:
             dataclasses.replace(settings, **{name: value})
-    except ValueError as error:  # of which InputError is one
+    except ValueError as error:  # InputError is one, too
         raise InputError(f"--space {word}: {error}") from None
     return dimension
 
@@ -107,10 +107,10 @@ def _type_of(name: str, settings: Settings) -> Any:
     if name in OF_THE_SEARCH:
         raise InputError(f"--space: {name} can't vary, as the search sets it for each trial")
     if name in SAME_FOR_ALL:
-        raise InputError(f"--space: {name} must be the same in all trials, for a fair comparison; set it behind --")
+        raise InputError(f"--space: {name} must be the same in all trials, for a fair comparison; set it after --")
     hint = get_type_hints(type(settings))[name]
     if get_origin(hint) is tuple:
-        raise InputError(f"--space: {name} is a list, which can't vary; set it behind --")
+        raise InputError(f"--space: {name} is a list, which can't vary; set it after --")
     return hint
 
 
@@ -142,7 +142,7 @@ def _choice(name: str, text: str, hint: Any) -> Choice:
     if len(set(values)) < len(values):
         raise ValueError("a value comes twice")
     if len(values) < 2:
-        raise ValueError("one value leaves nothing to search; set it behind --")
+        raise ValueError("one value leaves nothing to search; set it after --")
     return Choice(name, text, values)
 
 

@@ -1,4 +1,4 @@
-"""A search on disk: trials.sqlite in its folder, which processes and machines share and a later start resumes."""
+"""A search on disk: trials.sqlite in its folder, shared by processes and machines, and resumed by a later start."""
 
 import dataclasses
 import shutil
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 FILE = "trials.sqlite"
 NAME = "search"
-# A process that gives no sign of life for the second number of seconds is dead, and its trial is another's.
+# Seconds between a process's signs of life, and after how many without one it counts as dead: another takes its trial.
 HEARTBEAT, GRACE = 10, 60
-# For another process that writes.
+# Seconds to wait for another process that is writing.
 SECONDS_TO_WAIT = 60
-# A trial whose process dies again and again may be the reason.
+# A trial whose process dies more often may be the cause of it.
 MOST_DEATHS = 3
 _MACHINE = WITHOUT_EFFECT | {"run_name", "device", "gpus"}
 
@@ -78,10 +78,10 @@ def open_study(folder: Path, plan: Plan, seed: int) -> "optuna.Study":
 
 
 def retry(study: "optuna.Study", stopped: "optuna.trial.FrozenTrial", deaths: int = 0) -> None:
-    """Put a trial that was stopped back: whoever is free takes it, and resumes its run folder."""
+    """Put a stopped trial back into the queue: the next free process resumes its run folder."""
     optuna = extra("optuna")
     if "run" not in stopped.user_attrs:
-        return  # it had not begun
+        return  # it had not started
     again = optuna.create_trial(
         state=optuna.trial.TrialState.WAITING,
         params=stopped.params,
@@ -97,7 +97,7 @@ def _retry_after_death(study: "optuna.Study", dead: "optuna.trial.FrozenTrial") 
 
 
 def _create(folder: Path, plan: Plan) -> None:
-    """A new search; its folder appears with the file or not at all, as several processes may start at once."""
+    """Create a search. Its folder appears complete or not at all, as several processes may start at once."""
     optuna = extra("optuna")
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.making")
     try:
@@ -127,8 +127,8 @@ def _storage(path: Path) -> "optuna.storages.RDBStorage":
 
 def _sampler(seed: int) -> "optuna.samplers.TPESampler":
     class Sampler(extra("optuna").samplers.TPESampler):
-        """Its random numbers come from the seed and the trial's number: a resumed search draws none twice, and no two
-        processes draw the same."""
+        """Random numbers derive from the seed and the trial's number: neither a resumed search nor several processes
+        draw the same ones twice."""
 
         def before_trial(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
             self.__init__(seed=int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0]))

@@ -1,4 +1,4 @@
-"""The trials of a search, one after another, until there are as many as asked for."""
+"""The trials of a search, one after another, until there are as many as requested."""
 
 import dataclasses
 import shutil
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
 MOST_FAILURES_IN_A_ROW = 3
-# The IOU of equal histograms: what a network has that sees all faces alike.
+# The IOU of equal histograms, as of a network that has collapsed.
 WORST = 1.0
 
 
@@ -40,7 +40,7 @@ class Trials:
     signals: StopSignals
 
     def run(self) -> None:
-        """Until all are done, by this process or others, whose trials it takes over if they die.
+        """Run until all are done, by this process or by others, whose trials it takes over if they die.
 
         Raises InputError after some failures in a row, with the last one's reason, and Stopped if a signal came.
         """
@@ -58,13 +58,13 @@ class Trials:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _states_to_come(self) -> set[str]:
-        """Of the trials that are not done; "new" of those that nobody has begun."""
+        """The states of the trials that are not done; "new" if some have not been started by any process."""
         found = records(self.study)
         new = {"new"} if len(found) < self.wanted else set()
         return new | {record.state for record in found if not record.done}
 
     def _next(self) -> None:
-        """The next trial, to its end."""
+        """Run the next trial to its end."""
         self.study.optimize(self._try, n_trials=1, catch=(TrialFailed,))
         found = records(self.study)
         self._remove_checkpoints(found)
@@ -72,7 +72,7 @@ class Trials:
         print(progress(found, self.wanted), flush=True)
 
     def _try(self, trial: "optuna.Trial") -> float:
-        """The lowest IOU of a trial. Raises TrialFailed and TrialPruned, which Optuna takes, and Stopped."""
+        """The lowest IOU of a trial. Raises TrialFailed and TrialPruned, which Optuna handles, and Stopped."""
         run = trial.user_attrs.get("run") or self._claim(trial)
         settings = {dimension.name: dimension.suggest(trial) for dimension in self.space}
         trial.set_user_attr("settings", settings)
@@ -88,11 +88,11 @@ class Trials:
         except (Stopped, KeyboardInterrupt) as reason:
             retry(self.study, self.study.tell(trial, state=extra("optuna").trial.TrialState.FAIL))
             print(f"{self.folder}: stopped; the same command resumes the search", flush=True)
-            # Of a second Ctrl-C Optuna would make a failure.
+            # Optuna would record a second Ctrl-C as a failure.
             raise reason if isinstance(reason, Stopped) else Stopped(signal.SIGINT) from None
 
     def _claim(self, trial: "optuna.Trial") -> str:
-        """The name of a new trial's run. Raises TrialFailed if other processes were faster and have begun the last."""
+        """The name of a new trial's run. Raises TrialFailed if other processes have already started the last one."""
         earlier = [t for t in self.study.get_trials(deepcopy=False) if t.number < trial.number]
         named = {t.user_attrs["run"] for t in earlier if "run" in t.user_attrs}
         unnamed = [t for t in earlier if "run" not in t.user_attrs and not t.state.is_finished()]
@@ -103,7 +103,7 @@ class Trials:
         return run
 
     def _follow(self, trial: "optuna.Trial", run: TrialRun) -> float:
-        """Report the IOU of each epoch as it ends. Raises TrialPruned if others were better at this point."""
+        """Report the IOU of each epoch as it ends. Raises TrialPruned if other trials were better at this epoch."""
         lowest = WORST
         with closing(run.epochs_logged(self.signals)) as lines:
             for line in lines:
@@ -125,7 +125,7 @@ class Trials:
             )
 
     def _remove_checkpoints(self, found: list[Record]) -> None:
-        """Of trials that are done they are not needed any more, but for best.pt of the best."""
+        """Remove the checkpoints of ended trials, except best.pt of the best one."""
         best = best_of(found)
         for record in found:
             if record.done:
@@ -136,7 +136,7 @@ class Trials:
 
 
 def _report(trial: "optuna.Trial", line: dict) -> None:
-    """The IOU of an epoch to Optuna, with the images seen so far."""
+    """Report the IOU of an epoch to Optuna, and the images seen so far."""
     try:
         trial.report(line["iou"], line["epoch"])
         trial.set_user_attr("images_seen", line["images_seen"])

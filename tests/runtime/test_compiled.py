@@ -14,7 +14,7 @@ from tests.processes import in_processes
 from tests.runtime.memory.test_recompute import Blocks, step
 
 CPU = torch.device("cpu")
-in_process = functools.partial(torch.compile, backend="aot_eager")  # all but the C++ compiler's minutes
+in_process = functools.partial(torch.compile, backend="aot_eager")  # without the C++ compiler, which takes minutes
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_compiled_blocks_are_recomputed_and_give_the_same_gradients_and_statisti
 
 
 class Wide(nn.Module):
-    """Blocks of more parameters than DistributedDataParallel exchanges at once: torch compiles them in parts."""
+    """Blocks with more parameters than DistributedDataParallel exchanges at once: torch compiles them in parts."""
 
     def __init__(self):
         super().__init__()

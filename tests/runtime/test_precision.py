@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def processor(monkeypatch):
-    """``processor(has_bf16)``: from here on it has the instructions, or not."""
+    """``processor(has_bf16)``: from then on it has the instructions, or not."""
     return lambda has: monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has)
 
 
@@ -52,7 +52,7 @@ def test_the_processor_is_believed_as_the_kernel_describes_it():
 
 
 def _trained(tmp_path, name, chosen="bf16", setting="auto", epochs=1, resumed=False):
-    """The run, and the name of the precision that it computes in, where ``chosen`` is what a new one would have."""
+    """The run, and the name of its precision; ``chosen`` is what a new run would have."""
     state, loader, run = setup(tmp_path, name, network=Float32)
     state.precision = make_precision(chosen, CPU)
     state.settings = dataclasses.replace(state.settings, precision=setting)

@@ -145,7 +145,7 @@ def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, unt
 
 
 def test_a_run_of_which_only_the_published_files_are_left_gives_the_same_answer(tmp_path, untouched):
-    """So that a table can get another arm where nobody has the earlier runs."""
+    """So that a table can get another arm without the earlier runs."""
     some, more = ({(half, "masked-masked"): set(range(most)) for half in (0, 1)} for most in (4, 7))
     one, two = _write_run(tmp_path / "one_s0", wrong=some), _write_run(tmp_path / "two_s0", wrong=more)
     whole = _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched)

@@ -1,4 +1,4 @@
-"""Published distances, beside the pairs of whoever has the faces."""
+"""Published distances, matched to the pairs of whoever has the faces."""
 
 import numpy as np
 import pandas as pd

@@ -140,7 +140,7 @@ def steps_of_parts() -> dict:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_batch_without_a_named_face_has_the_teachers_loss_alone(name):
-    """Where those that have one could not be read: the mean over nobody would be NaN, and the step skipped."""
+    """If all named faces were unreadable, the objective's mean over nobody would be NaN, and the step skipped."""
     loss, gradient, figures = step_of_part(name, NOBODY)
     cosine = (unit(8, 6, seed=1) * unit(9, 6, seed=2)[:8]).sum(1).mean().item()
     assert loss.item() == pytest.approx(0.25 * (1 - cosine), abs=1e-12)

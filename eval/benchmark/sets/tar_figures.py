@@ -13,8 +13,8 @@ def tar_name(rate: str) -> str:
 
 
 def tar_figures(pairs: Curve, rates: Mapping[str, float], near: Callable[[float], NearPairs] | None) -> list[Figure]:
-    """TAR at each of ``rates``, by name, that ``pairs`` are enough for. ``near``: the pairs that intervals at FARs up
-    to a rate rest on; None if the people are not known."""
+    """TAR at each of ``rates`` (by name), if there are enough ``pairs`` for it. ``near`` gives the pairs for intervals
+    at FARs up to a rate; None if the people are not known."""
     tars = {name: tar_at_far(pairs, rate) for name, rate in rates.items()}
     given = {name: rates[name] for name, tar in tars.items() if tar is not None}
     ends = {}

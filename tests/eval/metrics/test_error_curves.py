@@ -1,4 +1,4 @@
-"""Error curves: the rates are those that a loop over thresholds counts, and thinning keeps to them."""
+"""Error curves: the rates are those that a loop over thresholds counts, and thinning does not move them."""
 
 import numpy as np
 

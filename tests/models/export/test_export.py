@@ -51,7 +51,7 @@ def expected(run: Path, images: torch.Tensor) -> np.ndarray:
 
 
 def without_repeats(network: nn.Module) -> nn.Module:
-    """Of equal blocks in a row the first alone: a trace takes as long as there are layers, and sees no new ones."""
+    """Keep only the first of equal blocks in a row: tracing takes time for each layer, and the others add nothing."""
     for row in [module for module in network.modules() if isinstance(module, nn.Sequential | nn.ModuleList)]:
         before = ""
         for name, block in list(row.named_children()):

@@ -1,4 +1,4 @@
-"""Searches with a small program in place of a script: it writes a run folder as one does, without a network."""
+"""Searches with a small program in place of a script: it writes a run folder as a script does, without a network."""
 
 import contextlib
 import json
@@ -88,7 +88,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def fork(start, tmp_path):
-    """The same in a process of its own, which says what it says in a file."""
+    """The same in a process of its own, whose output goes to a file."""
     children = []
 
     def child(arguments, options):
@@ -111,7 +111,7 @@ def table(tmp_path):
 
 
 def starts(tmp_path):
-    """Run → the command lines of its starts, without the process's number."""
+    """Run → the command line of each of its starts, without the process's number."""
     found = sorted((tmp_path / "search").glob("trial_*/starts"))
     return {p.parent.name: [line.split(" ", 1)[1] for line in p.read_text().splitlines()] for p in found}
 
@@ -309,7 +309,7 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(start, tmp_path)
         trial.set_user_attr("run", "trial_000")
         storage._retry_after_death(study, study.tell(trial, state=storage.extra("optuna").trial.TrialState.FAIL))
     (record,) = records(study)
-    assert (record.state, record.reason) == ("failed", "its process died again and again")
+    assert (record.state, record.reason) == ("failed", "its process died repeatedly")
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat")
