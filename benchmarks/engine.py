@@ -35,8 +35,8 @@ from train import train_one_epoch
 DEMO = "inception_resnet_v1"
 # The only size that a network accepts, or the demo's: with small faces, all that is not the network weighs most.
 SIZES = {"mobilefacenet": 112, DEMO: 80, "iresnet18": 112, "efficientnet_b0": 80, "seresnext101": 80}
-BATCHES = {"cpu": 16, "cuda": 128}
-STEPS = 4  # per round, which is an epoch of the engine
+BATCHES = {"cpu": 32, "cuda": 128}  # the demo's, and the original's
+STEPS = 3  # per round, which is an epoch of the engine
 ROUNDS = 15
 FEWEST_ROUNDS, SECONDS = 5, 60  # after so many seconds a network gets no new round
 PEOPLE = 32

@@ -39,7 +39,7 @@ def make_precision(name: str, device: torch.device, backbone: str = "") -> Preci
     """``auto`` is bf16 on GPUs that support it, fp16 on older ones; on a CPU it is bf16 if the processor has the
     instructions and the backbone is known to gain (``BF16_ON_CPU``), else float32."""
     if name == "auto" and device.type == "cuda":
-        name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        name = "bf16" if _gpu_has_bf16() else "fp16"
     elif name == "auto":
         name = "bf16" if backbone in BF16_ON_CPU and cpu_has_bf16() else "float32"
     if name == "fp16" and device.type == "cpu":
@@ -77,10 +77,15 @@ def cpu_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def _gpu_has_bf16() -> bool:
+    """Whether the GPU multiplies in bf16 itself; older ones emulate it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _computes_in(name: str, device: torch.device) -> bool:
     on_gpu = device.type == "cuda"
     if name == "bf16":
-        return torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bf16()
+        return _gpu_has_bf16() if on_gpu else cpu_has_bf16()
     return on_gpu or name == "float32"
 
 

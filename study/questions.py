@@ -220,7 +220,7 @@ QUESTIONS: dict[str, Question] = {
         ),
     ),
     "centres": Question(
-        "ArcFace from a pretrained network: class centres at random, or at the means of its embeddings?",
+        "ArcFace from a pretrained network: class centres at random or at the means?",
         ("centres_random", "centres_means"),
     ),
     "alignment": Question(

@@ -34,7 +34,7 @@ from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
 from study.commands import option_words, settings_of, split_at_dashes
 from study.distances import FILE as DISTANCES_FILE
-from study.distances import write_distances
+from study.distances import read_distances, write_distances
 from study.hours import hours_left
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 
@@ -145,6 +145,7 @@ def run(settings: StudySettings, more: list[str]) -> None:
     for training in todo:
         if training.result.is_dir():
             _refuse_other_settings(training)
+    _refuse_other_faces(todo, untouched)
     train_all(left, settings.at_once, settings.question)
     for training in todo:
         if training.run.path.is_dir():
@@ -175,6 +176,15 @@ def _refuse_other_settings(training: Training) -> None:
             raise InputError(
                 f"{path} was trained with {name} {found.get(name)}, not {wanted[name]}; set --results to another folder"
             )
+
+
+def _refuse_other_faces(todo: list[Training], untouched: Path) -> None:
+    """Published distances must belong to the pairs at hand; the answer would say so only once all is trained."""
+    published = [training.result for training in todo if training.result == training.published]
+    if published:
+        pairs = read_pair_file(untouched, PAIRS_FILE)
+        for folder in published:
+            read_distances(folder, pairs)
 
 
 def _by_arm(finished: list[Training]) -> list[ArmRuns]:

@@ -167,7 +167,8 @@ class TrainingState:
             self.ema.load_state_dict(state["model"], state.get("ema_updates", 0))
         self.optimiser.load_state_dict(own_optimiser_state(self.optimiser, state["optimiser"]))
         self.scheduler.load_state_dict(state["scheduler"])
-        self.precision.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty if the run was not in fp16 before
+            self.precision.scaler.load_state_dict(state["scaler"])
         self.epoch, self.images_seen = state["epoch"], state["images_seen"]
         self.history = state["history"]
         sums = state["sums"]  # without counts in older checkpoints, where each step had all figures

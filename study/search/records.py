@@ -67,7 +67,7 @@ def progress(found: Sequence[Record], wanted: int) -> str:
         text += f", best IOU {number(best.iou)} (trial {best.number})"
     left = wanted - len(done)
     if done and left > 0:
-        at_once = max(1, sum(r.state == "running" for r in found))
+        at_once = 1 + sum(r.state == "running" for r in found)  # this process is between two
         minutes = sum(r.seconds for r in done) / len(done) * left / at_once / 60
         text += f", about {minutes:.0f} minutes left" if minutes >= 1 else ", less than a minute left"
     return text

@@ -40,6 +40,11 @@ class TrialRun:
         return self.path.with_name(f"{self.path.name}.txt")
 
     @property
+    def words(self) -> list[str]:
+        """The command; a run that has begun is named, as on another device it would not be known by its settings."""
+        return [*self.command, "--resume", str(self.path) if self.path.is_dir() else "auto"]
+
+    @property
     def stopped(self) -> str | None:
         """Why the script stopped early, if it did: a collapse or a loss that is not finite."""
         return read_ended(self.path) if self.path.is_dir() else None
@@ -56,7 +61,7 @@ class TrialRun:
         if len(logged) == self.epochs or self.stopped:
             return
         self._wait_until_free(signals)
-        with _started(self.command, self.text) as process:
+        with _started(self.words, self.text) as process:
             ended = False
             while len(logged) < self.epochs and not ended:
                 ended = process.poll() is not None  # checked first: the last line may be written in between

@@ -9,7 +9,7 @@ import torch
 
 from runtime import precision
 from runtime.errors import InputError
-from runtime.precision import cpu_has_bf16, make_precision
+from runtime.precision import Precision, cpu_has_bf16, make_precision, precision_of_resumed
 from runtime.training.state import resume
 from tests.engine import FOUR, Float32, evaluation, fit, lines, setup
 
@@ -39,6 +39,15 @@ def test_auto_is_bf16_where_the_processor_has_it_and_the_backbone_gains(processo
     assert (chosen.name, chosen.scaler.is_enabled()) == (name, False)
     with chosen.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, {"bf16": "bfloat16"}.get(name, name))
+
+
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled")
+def test_auto_is_fp16_on_a_gpu_that_only_emulates_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    older = make_precision("auto", torch.device("cuda"))
+    assert older.name == "fp16"
+    with pytest.raises(InputError, match="trained in bf16, for which this GPU has no instructions"):
+        precision_of_resumed(older, "auto", "bf16", Path("run"))
 
 
 def test_every_backbone_in_the_table_gains_enough_to_be_worth_it():
@@ -89,6 +98,15 @@ def test_a_run_from_before_the_precision_was_stored_stays_at_float32(tmp_path, m
     run, _ = _trained(tmp_path, "run", "float32")
     assert "precision" not in torch.load(run.last, weights_only=True)
     assert _trained(tmp_path, "run", "bf16", epochs=2, resumed=True)[1] == "float32"
+
+
+def test_a_run_that_continues_in_fp16_starts_with_a_new_scaler(tmp_path):
+    run, _ = _trained(tmp_path, "run", "float32")
+    state, _, _ = setup(tmp_path, "run", network=Float32)
+    state.precision = Precision("fp16", CPU, torch.amp.GradScaler("cpu"))
+    state.settings = dataclasses.replace(state.settings, precision="fp16")
+    resume(state, run)
+    assert state.epoch == 1 and state.precision.scaler.get_scale() == torch.amp.GradScaler("cpu").get_scale()
 
 
 def _without_precision(content):

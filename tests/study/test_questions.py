@@ -6,13 +6,17 @@ import sys
 import threading
 import time
 
+import pandas as pd
 import pytest
 
 from configs.cli import parse_settings
+from eval.finished_run import PAIR_COLUMNS
+from eval.two_folds.halves import FIGURES_FILE
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from study import run
 from study.commands import settings_of
+from study.distances import write_distances
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
 
@@ -135,3 +139,20 @@ def test_a_run_of_other_settings_does_not_pass_for_an_arm(tmp_path, monkeypatch)
     monkeypatch.setattr(run, "train_all", lambda *_: None)
     monkeypatch.setattr(run, "write_answer", lambda *_: None)
     run.run(study, ["--epochs", "1"])
+
+
+def test_published_distances_of_other_faces_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0", "masks_on_25"), results=tmp_path / "results")
+    own = pd.DataFrame([[0.5] * len(PAIR_COLUMNS)], columns=PAIR_COLUMNS)
+    published = trainings(study, [])[0].published
+    published.mkdir(parents=True)
+    (published / FIGURES_FILE).write_text("{}")
+    write_distances(published, own, own.assign(distance=0.9))
+    monkeypatch.setattr(run, "import_file", lambda *_: None)
+    monkeypatch.setattr(run, "_test_untouched", lambda *_: None)
+    monkeypatch.setattr(run, "_refuse_other_settings", lambda *_: None)
+    monkeypatch.setattr(run, "read_pair_file", lambda *_: own)
+    monkeypatch.setattr(run, "hours_left", lambda *_: "")
+    monkeypatch.setattr(run, "train_all", lambda *_: pytest.fail("hours later"))
+    with pytest.raises(InputError, match="distances of other faces than --eval"):
+        run.run(study, [])

@@ -15,6 +15,7 @@ import pytest
 
 from configs.cli import parse_settings
 from main_triplet import SETTINGS
+from runtime.run_folder import open_run
 from study.search import script, storage
 from study.search.__main__ import SearchSettings, search
 from study.search.records import records
@@ -188,12 +189,23 @@ def test_a_search_that_is_killed_is_resumed_and_so_is_its_run(start, fork, tmp_p
     runs = starts(tmp_path)
     assert sorted(map(len, runs.values())) == [1, 2], "one run was begun and resumed, no other trial took its place"
     first, second = runs["trial_000"]
-    assert first == second
+    assert second == first.replace("--resume auto", f"--resume {tmp_path / 'search/trial_000'}")
     found = table(tmp_path)
     assert set(found["state"]) == {"complete"} and len(found) == 2 and found["margin"].nunique() == 2
     if sys.platform == "linux":
         with pytest.raises(ProcessLookupError):
             os.kill(script_pid, 0)  # it did not outlive its search
+
+
+@pytest.mark.parametrize("options", [["--device", "cpu"], ["--gpus", "1"], ["--resume", "never"]])
+def test_a_trial_is_resumed_on_another_device(tmp_path, options):
+    own = ["--results-dir", str(tmp_path), "--run-name", "trial_000"]
+
+    def opened(options):
+        run = script.TrialRun(["python", "main_triplet.py", *options, *own], tmp_path / "trial_000", epochs=1)
+        return open_run(parse_settings(SETTINGS, "", run.words[2:])).path
+
+    assert opened(["--device", "cuda", "--gpus", "0"]) == opened(options) == tmp_path / "trial_000"
 
 
 def test_a_signal_stops_the_script_in_order_and_the_same_command_resumes(start, fork, tmp_path):
