@@ -42,8 +42,8 @@ def read_distances(folder: Path, untouched: pd.DataFrame) -> pd.DataFrame:
     if not same_pairs or np.abs(_of(untouched) - before).max() > _NOISE:
         thing = "faces" if same_pairs else "pairs"
         raise InputError(
-            f"{path} has the distances of other {thing} than those of --eval; give the faces it was made with, or "
-            "another folder (--results)"
+            f"{path} has the distances of other {thing} than --eval; give the faces it was made with, or another "
+            "folder (--results)"
         )
     return untouched.assign(distance=distances)
 
