@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ _STOPPED = {128 + number: number for number in STOPPING}  # exit codes
 
 
 class TrialFailed(Exception):
-    """The script ended with an error; the message is its last line."""
+    """The script was killed, or ended with an error, whose message is its last line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,9 @@ class TrialRun:
     def _fail(self, code: int) -> None:
         if code in _STOPPED:
             raise Stopped(_STOPPED[code])
+        if code < 0:
+            name = signal.Signals(-code).name
+            raise TrialFailed(f"killed by {name}" + (", as for lack of memory" if name == "SIGKILL" else ""))
         lines = self.text.read_text(errors="replace").replace("\r", "\n").split("\n")
         said = [line for line in lines if line.strip()]
         raise TrialFailed(in_one_line(said[-1] if said else f"it ended with code {code} and no output"))

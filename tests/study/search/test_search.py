@@ -9,6 +9,7 @@ import signal
 import statistics
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -206,6 +207,14 @@ def test_a_trial_is_resumed_on_another_device(tmp_path, options):
         return open_run(parse_settings(SETTINGS, "", run.words[2:])).path
 
     assert opened(["--device", "cuda", "--gpus", "0"]) == opened(options) == tmp_path / "trial_000"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals that kill")
+def test_a_script_that_is_killed_says_so_and_not_how_far_it_was(tmp_path):
+    program = "import os, signal; print('epoch 1/5:  34%', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    run = script.TrialRun([sys.executable, "-c", program], tmp_path / "trial_000", epochs=1)
+    with pytest.raises(script.TrialFailed, match=r"^killed by SIGKILL, as for lack of memory$"):
+        list(run.epochs_logged(SimpleNamespace(received=None)))
 
 
 def test_a_signal_stops_the_script_in_order_and_the_same_command_resumes(start, fork, tmp_path):
