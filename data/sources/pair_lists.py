@@ -79,7 +79,7 @@ def list_folds(path: Path, pairs: Sequence[SourcePair]) -> np.ndarray | None:
     None without such a line. Raises InputError if the list is not what that line says.
     """
     head = text_lines(path)[0][1].split()
-    if len(head) != 2 or not all(number.isdigit() for number in head):
+    if len(head) != 2 or not all(number.isdecimal() for number in head):
         return None
     sets, each = map(int, head)
     if sets != FOLDS or len(pairs) != 2 * sets * each:
@@ -122,9 +122,9 @@ def _fields(line: str) -> list[str]:
 
 def _is_head(fields: list[str]) -> bool:
     """Counts of pairs, or the columns' names."""
-    if len(fields) <= 2 and all(field.isdigit() for field in fields):
+    if len(fields) <= 2 and all(field.isdecimal() for field in fields):
         return True
-    return not any(field.isdigit() or _is_path(field) for field in fields) and len(fields) > 1
+    return not any(field.isdecimal() or _is_path(field) for field in fields) and len(fields) > 1
 
 
 def _is_path(field: str) -> bool:
@@ -136,7 +136,7 @@ def _have_labels(rows: list[list[str]]) -> bool:
     if any(fields[-1] not in ("0", "1") for fields in rows):
         return False
     return any(len(fields) == 5 or _is_path(fields[0]) for fields in rows) or all(
-        len(fields) == 4 and fields[2].isdigit() and fields[3] == "1" for fields in rows
+        len(fields) == 4 and fields[2].isdecimal() and fields[3] == "1" for fields in rows
     )
 
 
@@ -147,9 +147,9 @@ def _pair(fields: list[str], labelled: bool, where: str) -> SourcePair:
         one, other = (PurePosixPath(column.replace("\\", "/")) for column in columns)
         same = one.parent.name == other.parent.name if said is None else said
         return SourcePair(f"{one.parent.name}/{one.stem}.", f"{other.parent.name}/{other.stem}.", same)
-    if len(columns) == 3 and columns[1].isdigit() and columns[2].isdigit():
+    if len(columns) == 3 and columns[1].isdecimal() and columns[2].isdecimal():
         columns = [*columns[:2], columns[0], columns[2]]
-    if len(columns) != 4 or not (columns[1].isdigit() and columns[3].isdigit()):
+    if len(columns) != 4 or not (columns[1].isdecimal() and columns[3].isdecimal()):
         raise InputError(
             f"{where}: {' '.join(fields)[:60]!r} is neither 'name n m', 'name n name m', nor two paths of pictures"
         )
@@ -185,7 +185,7 @@ def read_flagged_pairs(path: Path) -> list[FlaggedPair]:
 
 def _file_and_flag(line: str, where: str) -> tuple[str, int]:
     fields = line.rsplit(maxsplit=1)
-    if len(fields) != 2 or not fields[1].isdigit():
+    if len(fields) != 2 or not fields[1].isdecimal():
         raise InputError(f"{where}: {line[:60]!r} is not 'file flag'")
     return fields[0].strip(), int(fields[1])
 
@@ -195,7 +195,7 @@ def read_mask_labels(path: Path) -> dict[str, str]:
     labels = {}
     for number, line in text_lines(path):
         fields = [field.strip() for field in line.split(",")]
-        if len(fields) != 3 or not fields[1].isdigit():
+        if len(fields) != 3 or not fields[1].isdecimal():
             raise InputError(f"{path}, line {number}: {line[:60]!r} is not 'name, number, mask type'")
         labels[_key(fields[0], fields[1])] = fields[2]
     if not labels:
@@ -230,7 +230,7 @@ def _key_of(person: str, stem: str) -> str | None:
     match = _FIRST_FACE.search(stem) or (None if _MASKS_NUMBER.search(stem) else _NUMBER.search(stem))
     if match:
         return _key(person, match[1])
-    numbers = [part for part in re.split(r"[\W_]+", stem) if part.isdigit()]
+    numbers = [part for part in re.split(r"[\W_]+", stem) if part.isdecimal()]
     return _key(person, numbers[-1]) if numbers else None
 
 

@@ -58,7 +58,9 @@ def test_other_heads_and_blanks(tmp_path):
     assert spaces == [SourcePair("Ann of Cleves/1", "Ann of Cleves/2", True)]
 
 
-@pytest.mark.parametrize("text", ["", "10\t300\n", "Ann 1\n", "Ann 1 two\n", PAIRS + "Ann\t1\tBob\n", PAIRS + "3\t4\n"])
+@pytest.mark.parametrize(
+    "text", ["", "Ann\t1\t²\n", "10\t300\n", "Ann 1\n", "Ann 1 two\n", PAIRS + "Ann\t1\tBob\n", PAIRS + "3\t4\n"]
+)
 def test_a_line_that_is_no_pair_is_named(tmp_path, text):
     with pytest.raises(InputError, match=r"no pair|line \d"):
         read_pairs_file(write(tmp_path / "pairs.txt", text))
