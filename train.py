@@ -300,10 +300,11 @@ def _start_line(state: TrainingState, loader: WatchedLoader, run: RunFolder) -> 
     steps = (state.settings.epochs - state.epoch) * len(loader.batch_sampler) - state.sums.batches
     parameters = sum(p.numel() for p in state.model.parameters())
     device = f"{state.precision.device.type} in {state.precision.name}"
+    threads = torch.get_num_threads()
     warm_up = STEPS_UNTIL_GRAPHS_REPLAY if state.settings.cuda_graphs else 1
     return (
         f"{run.path}: {_faces(loader)} of {len(state.identities):,} people{_unnamed(loader)}, "
-        f"{parameters / 1e6:.1f} M parameters, on {device} with {torch.get_num_threads()} threads"
+        f"{parameters / 1e6:.1f} M parameters, on {device} with {threads} thread{'s' * (threads != 1)}"
         f"{_price_of_repeating(state)}; "
         f"{estimate(loader, trial, state.model, state.optimiser, state.precision, steps, warm_up)}"
     )

@@ -131,7 +131,7 @@ def step_of_part(name: str, targets: torch.Tensor) -> tuple[torch.Tensor, torch.
     embeddings = unit(8, 6, seed=1)[part].requires_grad_()
     loss, figures = sum_parameter_gradients(criterion)(embeddings, torch.arange(8)[part])
     loss.backward()
-    return loss.detach(), embeddings.grad, figures
+    return loss.detach(), embeddings.grad, {name: float(value) for name, value in figures.items()}
 
 
 def steps_of_parts() -> dict:
