@@ -1,6 +1,5 @@
-"""Memory that a process has freed stays with it, as the next batch needs the same again; until it is given back."""
+"""Memory that a process has freed stays with it: the next batch needs the same again."""
 
-import contextlib
 import ctypes
 
 # From glibc's malloc.h.
@@ -16,22 +15,9 @@ def keep_freed_memory() -> None:
     images trained on with MobileFaceNet, 1.1 × and 1.2 × with InceptionResNetV1, for 13 to 18 % more memory at the
     peak.
     """
-    with _if_glibc():
+    try:
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, _NEVER)
-
-
-def give_back_freed_memory() -> None:
-    """Give what has been freed back to the system once, wherever it lies in the heap; elsewhere nothing happens.
-
-    For a process whose blocks are never twice of the same size, such as the faces of thousands of photographs: gaps
-    between them add up. It takes a tenth of a second.
-    """
-    with _if_glibc():
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _if_glibc() -> contextlib.AbstractContextManager:
-    """Pass over what macOS, Windows and musl lack."""
-    return contextlib.suppress(OSError, TypeError, AttributeError)
+    except (OSError, TypeError, AttributeError):  # macOS, Windows, musl
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, _NEVER)

@@ -7,7 +7,7 @@ import numpy as np
 
 from data.alignment.detectors.cascade import THRESHOLDS, Cascade
 from data.alignment.detectors.detection import Detection, is_beside, is_plausible, lay
-from runtime.memory.allocator import give_back_freed_memory, keep_freed_memory
+from runtime.memory.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,6 @@ THOROUGH = Search(inner=640, canvas=800, min_face=48, factor=0.709)
 
 SEARCHES = (QUICK, PADDED, THOROUGH)
 
-# Of a batch each. No two have as many candidates, so that the heap gets gaps: 10,000 photographs without giving
-# memory back took a process from 1.7 to 2.4 GB.
-SEARCHES_BETWEEN_GIVING_BACK = 64
-
 # Masked faces that all of these miss: the cascade is not sure of them. It also takes 3 in 100 backgrounds for a face
 # here, so that this comes last.
 FAINT = Search(inner=200, canvas=400, min_face=40, factor=0.79, thresholds=(0.4, 0.4, 0.3), least=0.3)
@@ -50,7 +46,6 @@ class FaceDetector:
     def __init__(self, searches: tuple[Search, ...] = SEARCHES) -> None:
         """``searches``: the ways to look, each for what those before it missed."""
         keep_freed_memory()
-        self._searches_done = 0
         self.searches = searches
         self._cascade = Cascade()
 
@@ -91,9 +86,6 @@ class FaceDetector:
         """The faces of each image that one search finds, the nearest to the centre first."""
         canvases, places = zip(*(lay(image, search.inner, search.canvas) for image in images), strict=True)
         found = self._cascade(canvases, search.min_face, search.factor, search.thresholds)
-        self._searches_done += 1
-        if self._searches_done % SEARCHES_BETWEEN_GIVING_BACK == 0:
-            give_back_freed_memory()
         return [_nearest_first(*faces, place, search) for faces, place in zip(found, places, strict=True)]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from data.alignment import every_face
 from data.alignment.align import align_face
+from data.alignment.detectors import cascade
 from data.alignment.detectors.detection import Detection
 from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.every_face import EveryFaceReader, turned_back
@@ -91,3 +92,12 @@ def test_mtcnn_finds_a_crowd(group):
         middle, side = guest.box.reshape(2, 2).mean(0), guest.box[2] - guest.box[0]
         assert np.linalg.norm(centres - middle, axis=1).min() < side / 3
     assert len(found) == 3
+
+
+def test_candidates_in_small_pieces_are_the_same_crowd(group, monkeypatch):
+    whole = FaceDetector().crowds([group.image])[0]
+    monkeypatch.setattr(cascade, "_CHUNK", 7)
+    pieces = FaceDetector().crowds([group.image])[0]
+    assert len(whole) == len(pieces) >= 3
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.01)

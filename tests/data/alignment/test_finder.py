@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data.alignment.alignment import Alignment
-from data.alignment.detectors import mtcnn, yunet
+from data.alignment.detectors import yunet
 from data.alignment.detectors.detection import Detection
 from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.detectors.yunet import SEARCHES, YuNet
@@ -188,14 +188,3 @@ def test_what_says_nothing_was_found_by_mtcnn_and_masked_after_alignment():
     assert Alignment.of({"alignment": other.to_dict()}) == other
     # The landmark network has learned MTCNN's points, whatever found the face.
     assert other.finds_as(before) and not Alignment("yunet").finds_as(before)
-
-
-def test_freed_memory_is_given_back_now_and_then(monkeypatch):
-    """No two batches of photographs have as many candidates: the gaps in the heap would grow with the photographs."""
-    given_back = []
-    monkeypatch.setattr(mtcnn, "give_back_freed_memory", lambda: given_back.append(len(searched)))
-    monkeypatch.setattr(mtcnn, "SEARCHES_BETWEEN_GIVING_BACK", 3)
-    detector, searched = mtcnn.FaceDetector(), []
-    for _ in range(7):
-        searched.append(detector.search([np.zeros((40, 40, 3), np.uint8)], mtcnn.QUICK))
-    assert given_back == [2, 5]

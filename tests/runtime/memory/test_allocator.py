@@ -29,29 +29,3 @@ def fresh_pages(mode: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="counts glibc's pages")
 def test_a_tensor_in_the_place_of_a_freed_one_needs_no_fresh_pages():
     assert fresh_pages("keep") < fresh_pages("give back") / 4
-
-
-GAPS = """
-from pathlib import Path
-import mmap, torch
-from runtime.memory.allocator import give_back_freed_memory, keep_freed_memory
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE // 2**20
-
-keep_freed_memory()
-blocks = [torch.ones(2**18) for _ in range(400)]  # of 1 MiB
-kept = blocks[::2]
-before = resident()
-del blocks
-print(before - resident())
-give_back_freed_memory()
-print(before - resident())
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="counts glibc's pages")
-def test_gaps_between_blocks_in_use_are_given_back():
-    done = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
-    kept, given_back = map(int, done.stdout.split())
-    assert kept < 50 and given_back > 150
