@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from runtime.compiled import check_compiler, compile_training
 from runtime.errors import InputError
 from runtime.memory.allocator import keep_freed_memory
 from runtime.memory.recompute import recompute_blocks
 from runtime.processes.distributed import distribute, local_rank, local_ranks, ranks
+from runtime.training.compiled import check_compiler, compile_training
 
 
 def available_cores() -> int:

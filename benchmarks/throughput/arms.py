@@ -15,7 +15,7 @@ from benchmarks.throughput.measure import (
     measure_sampled_head,
 )
 from benchmarks.throughput.training import Way
-from runtime.compiled import CUDA_GRAPHS
+from runtime.training.compiled import CUDA_GRAPHS
 from runtime.training.profile import Profile
 
 BATCHES = {"cuda": 256, "cpu": 4}

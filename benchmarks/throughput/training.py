@@ -9,10 +9,10 @@ from benchmarks.fresh_network import fresh_network
 from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
 from main_arcface import SETTINGS
-from runtime.compiled import CUDA_GRAPHS
 from runtime.devices import to_device
 from runtime.precision import make_precision
 from runtime.seeds import seed_everything
+from runtime.training.compiled import CUDA_GRAPHS
 from runtime.training.optim import optimiser_for, scheduler_for
 from runtime.training.state import TrainingState
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.compiled import compile_training, replayed
 from runtime.devices import to_device
 from runtime.processes import distributed
+from runtime.training.compiled import compile_training, replayed
 from runtime.training.state import resume
 from tests.engine import FOUR, Network, evaluation, fit, lines, setup
 from tests.processes import in_processes
