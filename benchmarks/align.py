@@ -11,7 +11,7 @@ MobileFaceNet, to which a lost face is nobody's.
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from data.alignment.detectors.detection import Detection
 from data.alignment.detectors.mtcnn import FaceDetector
 from data.alignment.finder import MTCNN, open_finder
 from data.masks.pose import fit_pose
-from data.masks.render import MASK_KINDS, render_mask
+from data.masks.render import MASK_KINDS, check_mask_kinds, render_mask
 from data.sources.folders import list_folder
 from data.sources.read_image import read_image
 from data.transforms import Preprocessing
@@ -62,6 +62,8 @@ class AlignOptions(Options):
     """YuNet's file; without it mtcnn alone is measured."""
     photos: int = 0
     """Most photographs of either kind; 0: all."""
+    mask_kinds: tuple[str, ...] = MASK_KINDS
+    """Masks that the photographs get in turn."""
 
 
 Door = Callable[[list[np.ndarray]], list[Detection | None]]
@@ -98,14 +100,14 @@ def open_doors(yunet: Path | None) -> dict[str, Door]:
     return doors
 
 
-def bare_photos(paths: list[Path], detector: Door) -> list[Photo]:
-    """The photographs in which today's detector finds the bare face, kinds of masks in turn."""
+def bare_photos(paths: list[Path], detector: Door, kinds: Sequence[str] = MASK_KINDS) -> list[Photo]:
+    """The photographs in which today's detector finds the bare face, ``kinds`` of masks in turn."""
     photos = []
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
         for path, found in zip(batch, detector([read_image(path) for path in batch]), strict=True):
             if found is not None:
-                photos.append(Photo(path, found, MASK_KINDS[len(photos) % len(MASK_KINDS)], len(photos)))
+                photos.append(Photo(path, found, kinds[len(photos) % len(kinds)], len(photos)))
     return photos
 
 
@@ -153,7 +155,7 @@ def report_landmarks(report: Report, name: str, photos: list[Photo], seen: Seen)
     own = np.array([found is not None and not found.refined for found in seen.found])
     kinds = np.array([photo.kind for photo in photos])
     turned = np.array([photo.turned for photo in photos])
-    parts = {"all": np.ones(len(photos), bool)} | {kind: kinds == kind for kind in MASK_KINDS}
+    parts = {"all": np.ones(len(photos), bool)} | {kind: kinds == kind for kind in dict.fromkeys(kinds.tolist())}
     for what, rows in (parts | {"turned": turned, "frontal": ~turned}).items():
         report.add(
             door=name,
@@ -271,6 +273,7 @@ def _some(paths: list[Path], most: int) -> list[Path]:
 
 def main(options: AlignOptions) -> int:
     """Run all of it and print the table."""
+    check_mask_kinds(options.mask_kinds)
     report = Report("align")
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -280,9 +283,10 @@ def main(options: AlignOptions) -> int:
     # Whole pairs, so that there is something to judge.
     pairs = pairs.iloc[np.unique(np.linspace(0, len(pairs) - 1, most // 2 or len(pairs)).astype(int))]
     listed = [options.faces / "dev" / name for name in pd.unique(pd.concat([pairs["path"], pairs["pair_path"]]))]
-    photos = bare_photos(listed, doors[TODAY])
+    photos = bare_photos(listed, doors[TODAY], options.mask_kinds)
     train = [options.faces / "train" / file.path for file in list_folder(options.faces / "train").pictures]
-    tight = bare_photos(_some([path for path in _some(train, 4 * most) if _is_tight(path)], most), doors[TODAY])
+    crops = _some([path for path in _some(train, 4 * most) if _is_tight(path)], most)
+    tight = bare_photos(crops, doors[TODAY], options.mask_kinds)
     seen = measure_landmarks(report, photos, tight, doors)
     if options.judge:
         opened = open_model(str(options.judge), "mobilefacenet")

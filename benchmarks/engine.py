@@ -4,7 +4,7 @@
 
 The engine reads, decodes and flips built-in faces from a pack, normalises, steps, watches and logs as in a run; the
 bare loop has the same network, ArcFace head and optimiser and nothing else: forward, backward, step on one batch of
-random numbers. A round runs a few steps of each; the ratio is the median over the rounds. On a processor with bf16
+random numbers. A round runs a step or a few of each; the ratio is the median over the rounds. On a processor with bf16
 instructions, bf16 is also compared with float32, on the demo's network. For the cost of a whole step, compared with
 other projects' loops, see benchmarks.throughput.
 """
@@ -36,9 +36,11 @@ DEMO = "inception_resnet_v1"
 # The only size that a network accepts, or the demo's: with small faces, all that is not the network weighs most.
 SIZES = {"mobilefacenet": 112, DEMO: 80, "iresnet18": 112, "efficientnet_b0": 80, "seresnext101": 80}
 BATCHES = {"cpu": 32, "cuda": 128}  # the demo's, and the original's
-STEPS = 3  # per round, which is an epoch of the engine
-ROUNDS = 15
-FEWEST_ROUNDS, SECONDS = 5, 60  # after so many seconds a network gets no new round
+# Per round, which is an epoch of the engine. A CPU's other guests come and go within seconds: in a short round they
+# disturb both alike.
+STEPS = {"cpu": 1, "cuda": 3}
+ROUNDS, QUICK_ROUNDS = 45, 15
+FEWEST_ROUNDS, SECONDS = 9, 120  # after so many seconds a network gets no new round
 PEOPLE = 32
 LEAST, LEAST_BF16 = 0.95, 1.25
 WAY = Way("auto", channels_last=True, fused=True, deterministic=True)
@@ -52,22 +54,23 @@ class Setup:
     loader: DataLoader
     watch: Watch
     batch: int
+    steps: int  # per round
 
 
 def set_up(backbone: str, scratch: Path, way: Way = WAY) -> Setup:
     """A network on built-in faces of its size."""
     device = pick_device("auto")
-    size, batch, on_gpu = SIZES[backbone], BATCHES[device.type], device.type == "cuda"
+    size, batch, steps, on_gpu = SIZES[backbone], BATCHES[device.type], STEPS[device.type], device.type == "cuda"
     pack = pack_faces(scratch / f"faces{size}", size, PEOPLE)
     workers = loader_workers(-1, device, one_gpu(device))
     reading = {"batch": batch, "masked": False, "workers": workers, "pin_memory": on_gpu}
-    loader = pack_loader(pack, size, rows=batch * STEPS, **reading)
+    loader = pack_loader(pack, size, rows=batch * steps, **reading)
     state = assemble(backbone, size, way, device)
-    return Setup(state, loader, Watch(state, RunFolder(scratch / backbone)), batch)
+    return Setup(state, loader, Watch(state, RunFolder(scratch / backbone)), batch, steps)
 
 
 def engine_epoch(setup: Setup) -> Callable[[], None]:
-    """STEPS steps through the engine, data and all."""
+    """A round of steps through the engine, data and all."""
 
     def run() -> None:
         setup.state.sums = EpochSums()
@@ -78,13 +81,13 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 
 
 def bare_steps(setup: Setup) -> Callable[[], None]:
-    """STEPS steps with nothing around them, on images of the setup's size and number."""
+    """A round of steps with nothing around them, on images of the setup's size and number."""
     device = setup.state.precision.device
     images, labels = random_batch(setup.batch, setup.state.preprocessing.size, WAY, device)
 
     def run() -> None:
         setup.state.model.train()
-        for _ in range(STEPS):
+        for _ in range(setup.steps):
             bare_step(setup.state, images, labels)
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -106,7 +109,7 @@ def add_row(
     print(f"measuring {name} …", file=sys.stderr, flush=True)
     pairs = rounds_of(engine, other, most)
     ratios, processor_ratios = ([theirs[i] / ours[i] for ours, theirs in pairs] for i in range(2))
-    images = setup.batch * STEPS
+    images = setup.batch * setup.steps
     report.add(
         backbone=name,
         px=setup.state.preprocessing.size,
@@ -148,7 +151,7 @@ def compare_bf16(report: Report, scratch: Path, most: int) -> None:
 def main(options: Options) -> int:
     """All networks, or the smallest, to which everything around it weighs most."""
     report, device = Report("engine"), pick_device("auto")
-    most = FEWEST_ROUNDS if options.quick else ROUNDS
+    most = QUICK_ROUNDS if options.quick else ROUNDS
     with tempfile.TemporaryDirectory() as scratch:
         for backbone in ["mobilefacenet"] if options.quick else SIZES:
             setup = set_up(backbone, Path(scratch))
@@ -159,7 +162,7 @@ def main(options: Options) -> int:
         if device.type == "cpu":
             compare_bf16(report, Path(scratch), most)
     report.note(
-        f"{device_name(device)}; a round is {STEPS} steps of {BATCHES[device.type]} images for each; the "
+        f"{device_name(device)}; steps of {BATCHES[device.type]} images, {STEPS[device.type]} a round; the "
         "engine's include reading and decoding the files"
     )
     return report.finish(options)

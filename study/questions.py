@@ -59,7 +59,8 @@ SMALL_TRIPLET = Arm(TRIPLET, {**FROM_SCRATCH, **SMALL, **MINING})
 # Triplets of hard positives and negatives, and a teacher whose target is halfway between a face and its person's mean.
 HARD = {"mining": "batch_hard", "margin": 0.3, "people_per_batch": 16, "images_per_person": 4}
 TAUGHT_HALF = {"teacher": WEIGHTS, "teacher_share": 0.5, "teacher_mean_share": 0.5}
-FROM_WEIGHTS = {**FINE_TUNED, **HARD, **TAUGHT_HALF, "lr": 1e-3, "mask_probability": 0.75, "jitter": True}
+FROM_TEACHER = {**FINE_TUNED, **TAUGHT_HALF, "lr": 1e-3, "mask_probability": 0.75, "jitter": True}
+FROM_WEIGHTS = {**FROM_TEACHER, **HARD}
 PILOT = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 5})
 SHORT = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 2})
 SHORTEST = Arm(TRIPLET, {**FROM_WEIGHTS, "epochs": 1})
@@ -70,6 +71,11 @@ SECOND_RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "teacher_mean_share": 1.0})
 FROM_CENTRES = {**FINE_TUNED, **MARGIN, "batch_size": 64, "lr": 2e-4, "epochs": 1, "most_images": 4}
 FROM_CENTRES |= {"warmup_epochs": 0.1, "margin_warmup_epochs": 0.25}
 CENTRES = Arm(ARCFACE, {**FROM_CENTRES, "centres_from": "random"})
+# The first five stages of MobileFaceNet: what faces have in common long before they are told apart.
+FIRST_STAGES = ("conv_1", "conv_2_dw", "dconv_23", *(f"res_3_block{i}" for i in range(4)))
+ADAFACE = {"margin_kind": "adaface", "margin": 0.4, "scale": 32.0, "batch_size": 64, "centres_from": "means"}
+# Of a train CSV with unnamed faces; the others leave those out.
+NAMED = {"unnamed_share": 0.0}
 WITHOUT_CLOTH_AND_BLUE = {"mask_kinds": ("surgical_green", "n95", "kn95")}
 
 # The original's settings, with its faults if they are what is asked. It cut its rate tenfold four times in 25 epochs.
@@ -155,9 +161,15 @@ ARMS: dict[str, Arm] = {
             *("cloth:#b03050", "cloth:#d8c8a0", "cloth:#304878", "surgical:#e8e8f0", "n95:#303030"),
         ),
     ),
-    # The same, for faces that data.prepare masked before it aligned them.
+    # ---- for faces that data.prepare masked before it aligned them ----
     "aligned_as_bare": SHORTEST,
     "aligned_with_errors": _changed(SHORTEST, alignment_errors=True),
+    "masked_first": _changed(SHORT, **NAMED),
+    "masked_first_unnamed": _changed(SHORT, unnamed_share=0.25),
+    "masked_first_with_errors": _changed(SHORT, **NAMED, alignment_errors=True),
+    "masked_first_adaface": Arm(ARCFACE, {**FROM_TEACHER, **ADAFACE, **NAMED, "epochs": 2}),
+    "masked_first_restrained": _changed(SHORT, **NAMED, mining="self_restrained"),
+    "masked_first_frozen": _changed(SHORT, **NAMED, freeze=FIRST_STAGES),
 }
 
 QUESTIONS: dict[str, Question] = {
@@ -226,5 +238,13 @@ QUESTIONS: dict[str, Question] = {
     "alignment": Question(
         "Should training repeat the alignment errors that masks cause?",
         ("aligned_as_bare", "aligned_with_errors"),
+    ),
+    # FACES as for "alignment", prepared with --unnamed.
+    "masked_first": Question(
+        "What improves on the recipe when the mask comes before the alignment?",
+        (
+            *("masked_first", "masked_first_unnamed", "masked_first_with_errors", "masked_first_adaface"),
+            *("masked_first_restrained", "masked_first_frozen"),
+        ),
     ),
 }

@@ -47,7 +47,7 @@ class StudySettings:
 
     question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
     """losses, backbones, seresnext, balance, masks, fresh_masks, scratch, recipe, fine_tuning, simulation,
-    centres or alignment."""
+    centres, alignment or masked_first."""
     train: Path
     """Folder of the training faces."""
     eval: Path
