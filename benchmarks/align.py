@@ -1,11 +1,11 @@
 """What masks do to alignment: points that move, faces that are lost, and what that costs a network that stays as it is.
 
-    python -m benchmarks.align --faces FOLDER [--judge WEIGHTS.safetensors] [--yunet FILE.onnx] [--check] [--json FILE]
+    python -m benchmarks.align --faces FOLDER [--judge WEIGHTS.safetensors RUN …] [--yunet FILE.onnx] [--check]
 
 FOLDER holds raw photos: dev/<person>/ with dev_pairs.csv (path,pair_path,same), and train/<person>/ with tight crops
 among them (all that are not 250×250 pixels). Masks are put on the photographs first; then each door finds and aligns
-what it sees. "bare" is what no door has: the masked photograph, aligned by the bare one's landmarks. The judge is
-MobileFaceNet, to which a lost face is nobody's.
+what it sees. "bare" is what no door has: the masked photograph, aligned by the bare one's landmarks. To a judge, which
+is a trained network, a lost face is nobody's.
 """
 
 import itertools
@@ -35,14 +35,14 @@ from data.sources.read_image import read_image
 from data.transforms import Preprocessing
 from eval.embed import embed
 from eval.metrics.accuracy import fold_accuracies
-from models.trained_model import TrainedModel, open_model
+from models.trained_model import open_model
 from runtime.errors import one_line_errors
 
 # MTCNN's three searches alone, as all faces were found before there was a choice; what a command does unless it is told
 # otherwise; and the same with --detector yunet.
 TODAY, DEFAULT, YUNET = "mtcnn of old", "default", "yunet"
 BARE = "bare"
-_BATCH, _SIZE, _LFW_SIZE = 32, 112, 250
+_BATCH, _LFW_SIZE = 32, 250
 # Degrees of yaw from which a head is turned.
 _TURNED = 25.0
 # A face that is lost is as far from everybody as faces can be.
@@ -56,8 +56,8 @@ class AlignOptions(Options):
 
     faces: Path = tyro.MISSING
     """Folder of raw photos."""
-    judge: Path | None = None
-    """Weights of MobileFaceNet."""
+    judge: tuple[Path, ...] = ()
+    """Trained networks: run folders, or weights of MobileFaceNet. The first one's results must pass."""
     yunet: Path | None = None
     """YuNet's file; without it mtcnn alone is measured."""
     photos: int = 0
@@ -190,10 +190,13 @@ def measure_landmarks(
 
 
 class Judge:
-    """An untouched network's distances of pairs of photographs."""
+    """A trained network's distances of pairs of photographs."""
 
-    def __init__(self, opened: TrainedModel, photos: list[Photo], pairs: pd.DataFrame, root: Path) -> None:
-        self._opened, self._photos = opened, photos
+    def __init__(self, path: Path, photos: list[Photo], pairs: pd.DataFrame, root: Path) -> None:
+        opened = open_model(str(path), "mobilefacenet")
+        self.name, self._photos = path.stem, photos
+        self._model = opened.model.to(memory_format=torch.channels_last)
+        self._preprocessing = Preprocessing.from_dict(opened.preprocessing)
         rows = {str(photo.path.relative_to(root)): row for row, photo in enumerate(photos)}
         whole = pairs[pairs["path"].isin(rows) & pairs["pair_path"].isin(rows)]
         self._left = whole["path"].map(rows).to_numpy()
@@ -205,11 +208,9 @@ class Judge:
 
     def embeddings(self, found: list[Detection | None], masked: bool) -> np.ndarray:
         """(N, D), NaN for lost faces."""
-        self._opened.model.to(memory_format=torch.channels_last)
         there = [row for row, face in enumerate(found) if face is not None]
-        normalise = Preprocessing.from_dict(self._opened.preprocessing).normalise
         batches = self._crops([(self._photos[row], found[row]) for row in there], masked)
-        known = embed(self._opened.model, batches, device="cpu", normalise=normalise, mirror=True)
+        known = embed(self._model, batches, device="cpu", normalise=self._preprocessing.normalise, mirror=True)
         rows = np.full((len(found), known.shape[1]), np.nan, np.float32)
         rows[there] = known
         return rows
@@ -222,35 +223,38 @@ class Judge:
     def _crops(self, faces: list[tuple[Photo, Detection]], masked: bool) -> Iterator[torch.Tensor]:
         for start in range(0, len(faces), _BATCH):
             crops = [
-                align_face(photo.masked() if masked else read_image(photo.path), found, _SIZE)[0]
+                align_face(photo.masked() if masked else read_image(photo.path), found, self._preprocessing.size)[0]
                 for photo, found in faces[start : start + _BATCH]
             ]
             yield torch.from_numpy(np.stack(crops))
 
 
 def measure_judge(
-    report: Report, judge: Judge, photos: list[Photo], seen: dict[str, Seen], doors: dict[str, Door]
+    report: Report, judge: Judge, bare: list[Detection], seen: dict[str, Seen], seen_plain: dict[str, list], bars: bool
 ) -> None:
-    """Accuracy by door, and what share of today's loss each wins back."""
-    plain = {BARE: judge.embeddings([photo.bare for photo in photos], masked=False)}
-    masked = {BARE: judge.embeddings([photo.bare for photo in photos], masked=True)}
+    """Accuracy by door, and what share of today's loss each wins back; ``bars``: whether that must pass."""
+    plain = {BARE: judge.embeddings(bare, masked=False)}
+    masked = {BARE: judge.embeddings(bare, masked=True)}
     for name, saw in seen.items():
         masked[name] = judge.embeddings(saw.found, masked=True)
-        plain[name] = plain[BARE] if name == TODAY else judge.embeddings(_plain(photos, doors[name]), masked=False)
+        plain[name] = plain[BARE] if name == TODAY else judge.embeddings(seen_plain[name], masked=False)
     both = {name: judge.accuracy(rows, rows) for name, rows in masked.items()}
     bare_pairs = {name: judge.accuracy(rows, rows) for name, rows in plain.items()}
     for name in masked:
-        won = None if name in (BARE, TODAY) else 100 * (both[name] - both[TODAY]) / (both[BARE] - both[TODAY])
+        lost = both[BARE] - both[TODAY]
+        won = None if name in (BARE, TODAY) or not lost else 100 * (both[name] - both[TODAY]) / lost
         report.add(
             door=name,
-            faces=f"judge, {len(judge)} pairs, %",
+            faces=f"judge {judge.name}, {len(judge)} pairs, %",
             masked_masked=both[name],
             masked_plain=judge.accuracy(masked[name], plain[name]),
             plain_plain=bare_pairs[name],
             won_back=won,
         )
-        if bar := {DEFAULT: 70, YUNET: 80}.get(name):
-            report.at_least(f"{name}: masked–masked won back of today's loss, %", won, bar)
+        bar = {DEFAULT: 70, YUNET: 80}.get(name)
+        if bars and bar:
+            if won is not None:
+                report.at_least(f"{name}: masked–masked won back of today's loss, %", won, bar)
             report.at_least(f"{name}: plain–plain over today's, points", bare_pairs[name] - bare_pairs[TODAY], -0.15)
 
 
@@ -289,8 +293,11 @@ def main(options: AlignOptions) -> int:
     tight = bare_photos(crops, doors[TODAY], options.mask_kinds)
     seen = measure_landmarks(report, photos, tight, doors)
     if options.judge:
-        opened = open_model(str(options.judge), "mobilefacenet")
-        measure_judge(report, Judge(opened, photos, pairs, options.faces / "dev"), photos, seen, doors)
+        bare = [photo.bare for photo in photos]
+        seen_plain = {name: _plain(photos, door) for name, door in doors.items() if name != TODAY}
+        for path in options.judge:
+            judge = Judge(path, photos, pairs, options.faces / "dev")
+            measure_judge(report, judge, bare, seen, seen_plain, bars=path == options.judge[0])
     report.note("lost, failed (lost, or off by more than half the eyes' distance on the mean), own: % of the faces;")
     report.note("eyes, nose, mouth: median error, % of the eyes' distance; own: aligned by the detector's own points")
     report.note(f"points of the default: the {LANDMARKS}'s")
