@@ -51,7 +51,7 @@ class Settings:
     normalisation: Literal["auto", "imagenet", "symmetric"]
     """Mean and std of the input; auto: those of the pre-trained weights, else ImageNet's."""
     most_images: int
-    """Most training images per identity, the first in the CSV; 0: all."""
+    """Maximum number of training images per identity, the first in the CSV; 0: all."""
     least_images: int = 0
     """Identities with fewer training faces (after train_faces and most_images) are left out; 0: none."""
     mask_probability: float

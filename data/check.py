@@ -3,8 +3,7 @@
 Any train CSVs (path,target) and pair CSVs (path,pair_path, and targets or same), or packs of them. The train CSVs
 together are one part, unless there are train CSVs alone; ``X_same.csv`` and ``X_diff.csv`` together are one part; every
 other CSV is its own. Training and any other part, and an evaluation (a name with eval) and a test, may share no person,
-by name in any spelling, and no image, by content; two test lists may. Exits with code 1 where parts share what they
-must not.
+by name in any spelling, and no image, by content; two test lists may. Exits with code 1 if parts overlap that must not.
 """
 
 import hashlib

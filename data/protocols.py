@@ -1,6 +1,6 @@
 """Published lists of pairs as pair CSVs: ``python -m data.protocols pairs.txt --root DIR --out pairs.csv``.
 
-Read are LFW's ``pairs.txt`` (a head line of counts; then ``name n m`` for a same pair and ``name n name m`` for a
+Reads LFW's ``pairs.txt`` (a head line of counts; then ``name n m`` for a same pair and ``name n name m`` for a
 different one), lists of two paths a line, both also with a last column 1 (same) or 0, and the same beside a file of
 labels, one line ``name, number, mask type`` a picture, as MFR2 has it.
 DIR is a folder made by data.prepare, or any folder with one sub-folder per person. Faces that DIR lacks are counted,

@@ -69,7 +69,7 @@ class AuditSettings:
     out: Path = Path("audit")
     """Folder for proposals.csv and the sheets."""
     most: int = 200
-    """Most findings of a kind, the surest first."""
+    """Maximum number of findings of a kind, the surest first."""
     backbone: str = ""
     """For weights by name (vggface2, casia-webface): their network, inception_resnet_v1."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -2,8 +2,9 @@
 
     python main_arcface.py --preset model1 --data-root FOLDER
 
-FOLDER holds masked CASIA-WebFace or VGGFace2 faces, cropped by the detector's box at 128 px as the weights were
-(python -m data.prepare SOURCE --out FOLDER --crop mtcnn_box --size 128). Trained in 2021 on 4 GPUs of 11 GB, 25 epochs.
+FOLDER holds masked CASIA-WebFace or VGGFace2 faces, cropped by the detector's box (python -m data.prepare SOURCE --out
+FOLDER --crop mtcnn_box --size 128); the weights themselves were trained at 160 px. Trained in 2021 on 4 GPUs of 11 GB,
+25 epochs.
 
 The original's settings, with its faults corrected: frequency weights apply to each sample's loss before the mean (they
 had no effect), the input is normalised as it was for the weights (it was ImageNet's), embeddings are unit vectors.

@@ -1,4 +1,4 @@
-"""Model 2 of the original: InceptionResNetV1 from VGGFace2 weights, online triplet mining. 94.xx % on masked LFW.
+"""Model 2 of the original: InceptionResNetV1 from VGGFace2 weights, online triplet mining. About 94 % on masked LFW.
 
     python main_triplet.py --preset model2 --data-root FOLDER
 

@@ -1,4 +1,4 @@
-"""Model 3 of the original: SE-ResNeXt-101 32x4d from scratch, ArcFace + focal loss. 93.xx % on masked LFW.
+"""Model 3 of the original: SE-ResNeXt-101 32x4d from scratch, ArcFace + focal loss. About 93 % on masked LFW.
 
     python main_arcface.py --preset model3 --data-root FOLDER
 

@@ -72,11 +72,12 @@ class PrepareSettings:
     eval_share: float = 0.5
     """Share of the remaining people for evaluation, 0 to 1; the others are for the test."""
     eval_pairs: int = 3_000
-    """Most evaluation pairs, half of them same-person."""
+    """Maximum number of evaluation pairs; half are same-person pairs."""
     test_pairs: int = 6_000
-    """Most test pairs, half of them same-person."""
+    """Maximum number of test pairs; half are same-person pairs."""
     pairs_per_person: int = 24
-    """Most same-person pairs per person; twice as many different-person pairs, as each of these has two people."""
+    """Maximum number of same-person pairs per person, and half the maximum of different-person pairs: each of these has
+    two people."""
     proposals: Path | None = None
     """CSV of corrections from eval.audit: people merged, pictures moved or left out; only the CSVs change."""
     jobs: int = 0

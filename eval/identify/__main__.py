@@ -10,8 +10,8 @@ PLAIN and MASKED hold one sub-folder per person: photos, or faces made by data.p
 People of MASKED who are not in PLAIN are not enrolled: they count for the false accepts. The enrolment is kept in a
 file (--people), is extended by each --gallery, and is never touched by --probe and --photos. A picture is known by its
 content, whatever its file is called. PARTY holds photographs of any number of people, and no names: each comes out with
-boxes and names, and faces.csv has a row for each face. Of a film tracks.csv has a row for each person from when they
-are seen to when they are not, and their best face is kept as a picture.
+boxes and names, and faces.csv has a row for each face. For a film, tracks.csv has one row for each uninterrupted
+appearance of a person, and the best face of each is kept as a picture.
 """
 
 import dataclasses

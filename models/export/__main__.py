@@ -66,7 +66,7 @@ class ExportSettings:
     int8: bool = False
     """8-bit integers in place of floats (onnx alone)."""
     pairs: Path | None = None
-    """Pair CSV on which float and int8 are compared; leave it away to skip that."""
+    """Pair CSV on which float and int8 are compared; omit it to skip the comparison."""
     root: Path | None = None
     """Folder that the paths of pairs start from."""
 
