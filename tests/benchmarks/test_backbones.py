@@ -41,4 +41,5 @@ def test_multiply_adds_of_an_iresnet50_are_those_that_are_published():
 def test_weights_that_have_a_name_or_a_home_are_listed():
     assert backbones.published_weights("inception_resnet_v1") == "`vggface2`, `casia-webface`"
     assert backbones.published_weights("iresnet100") == "InsightFace, arcface_torch"
-    assert backbones.published_weights("ir_101_se") == "AdaFace, CVLface, CurricularFace"
+    assert backbones.published_weights("ir_101_se") == "AdaFace, CVLface"
+    assert backbones.published_weights("ir_101_se_curricular") == "CurricularFace"
