@@ -1,10 +1,8 @@
 """The whole training: the teacher's faces, the steps, the figures on held-out people, the trained file and its card."""
 
-import json
-
 import cv2
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from data.alignment.landmark_network import LandmarkNetwork
 from data.landmarks.figures import held_out_errors
@@ -13,7 +11,7 @@ from data.landmarks.settings import LandmarkSettings
 from data.landmarks.teacher import Taught, teach
 from runtime.devices import available_cores
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import write_file, write_json
 
 LICENCE = (
     "For research only, not under the project's MIT licence: trained on photographs of people who did not agree to it. "
@@ -40,8 +38,8 @@ def write_trained(network: LandmarkNetwork, taught: Taught, settings: LandmarkSe
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    with replace_file(settings.out) as temporary:
-        save_file(halves, temporary)
+    # By way of bytes: the library's own files can be read by their owner alone.
+    write_file(settings.out, save(halves))
     network.load_state_dict(halves, strict=False)
     people = [folder.resolve().name for folder in settings.faces]
     card = {
@@ -56,7 +54,6 @@ def write_trained(network: LandmarkNetwork, taught: Taught, settings: LandmarkSe
         "teacher": "MTCNN's points on the bare photographs",
         "licence": LICENCE,
     }
-    with replace_file(settings.out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n")
+    write_json(settings.out.with_suffix(".json"), card)
     print(f"{settings.out}: {card['parameters']} parameters; figures in {settings.out.with_suffix('.json')}")
     return card

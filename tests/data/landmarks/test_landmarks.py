@@ -125,6 +125,7 @@ def test_the_file_is_small_comes_back_and_has_a_card(taught, tmp_path):
     card = write_trained(LandmarkNetwork().eval(), taught, settings(tmp_path))
     file = tmp_path / "points.safetensors"
     assert file.stat().st_size < 2_000_000 and card["parameters"] < 650_000
+    assert file.stat().st_mode == file.with_suffix(".json").stat().st_mode  # whoever may read one may read the other
     assert json.loads(file.with_suffix(".json").read_text()) == card and "research only" in card["licence"]
     assert set(card["median_error_of_eye_distance"]) == {"bare", *MASK_KINDS}
     # A network that knows nothing says the mean face.
