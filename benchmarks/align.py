@@ -144,6 +144,12 @@ def errors(photos: list[Photo], seen: Seen) -> np.ndarray:
     return off
 
 
+def _poses(photos: list[Photo]) -> dict[str, np.ndarray]:
+    """Name → whether each photograph (N,) belongs to it."""
+    turned = np.array([photo.turned for photo in photos])
+    return {"all": np.ones(len(photos), bool), "turned": turned, "frontal": ~turned}
+
+
 def failed(off: np.ndarray) -> np.ndarray:
     """(N,): lost, or off by more than half the eyes' distance on the mean."""
     return off.mean(1) > 0.5
@@ -154,9 +160,7 @@ def report_landmarks(report: Report, name: str, photos: list[Photo], seen: Seen)
     off = errors(photos, seen)
     own = np.array([found is not None and not found.refined for found in seen.found])
     kinds = np.array([photo.kind for photo in photos])
-    turned = np.array([photo.turned for photo in photos])
-    parts = {"all": np.ones(len(photos), bool)} | {kind: kinds == kind for kind in dict.fromkeys(kinds.tolist())}
-    for what, rows in (parts | {"turned": turned, "frontal": ~turned}).items():
+    for what, rows in (_poses(photos) | {kind: kinds == kind for kind in dict.fromkeys(kinds.tolist())}).items():
         report.add(
             door=name,
             faces=f"{what} ({rows.sum()})",
@@ -179,10 +183,12 @@ def measure_landmarks(
         if bar:
             report.at_most(f"{name}: lost, or off by half the eyes, %", 100 * failed(errors(photos, saw)).mean(), bar)
         if tight:
-            share = 100 * failed(errors(tight, look(tight, doors[name]))).mean()
-            report.add(door=name, faces=f"tight crops ({len(tight)})", failed=share)
+            wrong = failed(errors(tight, look(tight, doors[name])))
+            for what, rows in _poses(tight).items():
+                share = 100 * float(wrong[rows].mean()) if rows.any() else None
+                report.add(door=name, faces=f"tight crops, {what} ({rows.sum()})", failed=share)
             if name in (DEFAULT, YUNET):
-                report.at_most(f"{name}: tight crops lost, or off by half the eyes, %", share, 3)
+                report.at_most(f"{name}: tight crops lost, or off by half the eyes, %", 100 * float(wrong.mean()), 3)
     return seen
 
 
