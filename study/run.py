@@ -103,6 +103,8 @@ class Training:
 
 def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
     """All runs of the question, seed by seed. Raises InputError if there is no such question or arm."""
+    if min(settings.seeds, settings.at_once) < 1:
+        raise InputError(f"seeds is {settings.seeds} and at_once is {settings.at_once}; choose at least 1 of each")
     if settings.question not in QUESTIONS:
         raise InputError(f"there is no question {settings.question}; ask one of {', '.join(QUESTIONS)}")
     arms = QUESTIONS[settings.question].arms

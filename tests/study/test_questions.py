@@ -57,6 +57,12 @@ def test_unknown_questions_and_arms_are_named(tmp_path):
     assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("masks_on_0",)), [])} == {"masks_on_0"}
 
 
+@pytest.mark.parametrize("options", [{"seeds": 0}, {"at_once": 0}])
+def test_no_seed_and_no_run_at_a_time_are_refused(tmp_path, options):
+    with pytest.raises(InputError, match="choose at least 1 of each"):
+        trainings(_study(tmp_path, "masks", **options), [])
+
+
 def test_a_training_that_collapsed_before_it_had_an_epoch_is_finished_and_one_that_was_stopped_is_not(tmp_path):
     """As the scripts leave them: an ended run without a test, and one that is not ended."""
     study = _study(tmp_path, "backbones", seeds=2, only=("efficientnet_b0_original",), results=tmp_path / "results")
