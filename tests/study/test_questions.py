@@ -1,6 +1,7 @@
 """The study's trainings are commands that the scripts understand."""
 
 import dataclasses
+import hashlib
 import runpy
 import sys
 import threading
@@ -145,6 +146,16 @@ def test_a_run_of_other_settings_does_not_pass_for_an_arm(tmp_path, monkeypatch)
     monkeypatch.setattr(run, "train_all", lambda *_: None)
     monkeypatch.setattr(run, "write_answer", lambda *_: None)
     run.run(study, ["--epochs", "1"])
+
+
+def test_other_weights_of_the_same_name_do_not_pass_for_the_imported_ones(tmp_path, monkeypatch):
+    study = _study(tmp_path, "masks", seeds=1, results=tmp_path / "results")
+    study.weights.write_bytes(b"those of today")
+    made_from = {"sha256": hashlib.sha256(b"those of yesterday").hexdigest()}
+    RunFolder.create(study.results, "w", {"imported_from": made_from})
+    monkeypatch.setattr(run, "_test_untouched", lambda *_: pytest.fail("hours later"))
+    with pytest.raises(InputError, match=r"results/w was not made from .*w.pt, but has its name; set --results"):
+        run.run(study, [])
 
 
 def test_published_distances_of_other_faces_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
