@@ -56,6 +56,15 @@ def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_fac
     assert torch.equal(taught(run, drawn_faces), first)
 
 
+def test_faces_that_were_made_anew_under_the_same_names_are_computed_again(run, drawn_faces, tmp_path):
+    root = shutil.copytree(drawn_faces, tmp_path / "faces")
+    before = taught(run, root)
+    for path in root.rglob("*.jpg"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_180).save(path)
+    found, from_elsewhere = taught(run, root), taught(run, shutil.copytree(root, tmp_path / "elsewhere"))
+    assert torch.equal(found, from_elsewhere) and not torch.equal(found, before)
+
+
 def test_what_a_teacher_can_not_teach_is_one_clear_line(run, drawn_faces, tmp_path):
     with pytest.raises(InputError, match="needs arcface5 crops, but the faces are mtcnn_box crops"):
         taught(run, drawn_faces, crop="mtcnn_box")
