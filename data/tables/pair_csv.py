@@ -173,7 +173,7 @@ def _side(frame: pd.DataFrame, name: str, path: Path) -> pd.Series | float:
     wrong = given & ~(np.isfinite(sides) & (sides > 0))
     if wrong.any():
         row = frame[wrong].iloc[0]
-        raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {row[name]!r}")
+        raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {str(row[name])!r}")
     return sides
 
 
@@ -186,7 +186,7 @@ def _fold(frame: pd.DataFrame, path: Path) -> pd.Series | float:
     if wrong.any():
         row = frame[wrong].iloc[0]
         raise InputError(
-            f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {row[FOLD_COLUMN]!r}; "
+            f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {str(row[FOLD_COLUMN])!r}; "
             "mend it, or rename the column if it holds something else"
         )
     return folds
