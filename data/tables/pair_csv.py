@@ -113,16 +113,17 @@ def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
     """The pairs whose two images lie under ``root``; the others are in ``left_out``, and their images in no list.
 
     Raises InputError with the count and the first ten where there is no such folder, or where more than a tenth of
-    the images are missing: then a setting is wrong, not a file lost.
+    the images are missing, for then a setting is wrong, not a file lost; or where no pair is left.
     """
     require_folder(root)
     missing = missing_files(root, pairs.paths)
     if not missing:
         return pairs
-    if len(missing) > _MOST_MISSING * len(pairs.paths):
-        raise InputError(missing_line(missing, csv, root))
     gone = np.isin(pairs.paths, missing)
-    kept = pairs.without(gone[pairs.left] | gone[pairs.right], MISSING)
+    lost = gone[pairs.left] | gone[pairs.right]
+    if len(missing) > _MOST_MISSING * len(pairs.paths) or lost.all():
+        raise InputError(missing_line(missing, csv, root))
+    kept = pairs.without(lost, MISSING)
     used, rows = np.unique(np.concatenate([kept.left, kept.right]), return_inverse=True)
     left, right = np.split(rows.astype(np.int64), 2)
     return replace(kept, paths=pairs.paths[used], left=left, right=right)
