@@ -15,7 +15,7 @@ from data.tables.images import Images
 from data.tables.train_csv import UNNAMED, FaceTable
 from eval.evaluators import embed_images
 from models.trained_model import TrainedModel, network_digest, open_model
-from runtime.checkpoints.file import find_checkpoint
+from models.weights.known import find_weights
 from runtime.devices import pick_device
 from runtime.errors import InputError
 from runtime.files import write_file
@@ -133,4 +133,4 @@ def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
     digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())
     looked_at = plain[np.linspace(0, len(plain) - 1, min(len(plain), _SIZES_COMPARED)).astype(int)]
     digest.update(np.array([images.size(row) for row in looked_at]).tobytes())
-    return find_checkpoint(Path(name)).parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"
+    return find_weights("", name).parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"
