@@ -81,9 +81,13 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
     Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
-    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, a path that leaves the root, one
-    number as a target in two forms, an image with two targets in one CSV, or a ``same`` that contradicts the targets.
+    named in ``left_out``. Raises InputError: no such file, or none at all, a missing column, no rows, a path that
+    leaves the root, one number as a target in two forms, an image with two targets in one CSV, or a ``same`` that
+    contradicts the targets.
     """
+    paths = list(paths)
+    if not paths:
+        raise InputError("no pair CSV is named; give at least one")
     read = [_read_pair_frame(Path(path), path_prefix) for path in paths]
     targets = pd.unique(np.concatenate([rows[c] for rows, _ in read for c in ("target", "pair_target")]))
     refuse_numbers_in_two_forms(targets, ", ".join(map(str, paths)))

@@ -105,6 +105,11 @@ def test_a_list_of_faults_alone_is_refused(tmp_path):
         read(tmp_path, "path,pair_path,same\na,,1\nb,b,1\n")
 
 
+def test_no_list_at_all_is_refused():
+    with pytest.raises(InputError, match="no pair CSV is named; give at least one"):
+        read_pair_csvs([])
+
+
 def test_lines_of_bad_values_are_those_of_the_file(tmp_path):
     with pytest.raises(InputError, match="line 4: same must be 0 or 1, not 'x'"):
         read(tmp_path, "path,pair_path,same\na,,1\na,b,1\na,c,x\n")
