@@ -63,7 +63,6 @@ def write_answer(
         "figures": _records(model_table(runs, models)),
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, answer, indent=None)
 
 
