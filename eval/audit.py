@@ -166,7 +166,6 @@ def audit(settings: AuditSettings) -> list[Finding]:
         *_two_people(faces, embeddings, centres, level)[: settings.most],
         *twice[: settings.most],
     ]
-    settings.out.mkdir(parents=True, exist_ok=True)
     rows = [{**{name: getattr(f, name) for name in (*COLUMNS, "kind")}, "distance": f.distance} for f in findings]
     write_table(pd.DataFrame(rows, columns=[*COLUMNS, "kind", "distance"]).round(4), settings.out / "proposals.csv")
     for kind, name in _SHEETS.items():

@@ -22,7 +22,7 @@ from eval.metrics.accuracy import balanced_accuracy
 from eval.metrics.choose_threshold import best_threshold, choose_thresholds
 from eval.metrics.evaluation import THRESHOLD_METRIC
 from eval.text import counted
-from models.trained_model import open_model, write_threshold
+from models.trained_model import backbone_of_weights, open_model, write_threshold
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, one_line_errors
 
@@ -59,8 +59,14 @@ class Chosen:
 def store_threshold(settings: ThresholdSettings) -> Chosen:
     """Choose the threshold and store it with the network.
 
-    Raises InputError as ``open_pair_evaluator`` and ``open_model`` do, and if all pairs are of one kind.
+    Raises InputError as ``open_pair_evaluator`` and ``open_model`` do, if all pairs are of one kind, and for a file of
+    weights, which has no place for a threshold.
     """
+    if backbone_of_weights(str(settings.model)):
+        raise InputError(
+            f"{settings.model} holds weights alone, with no place for a threshold; make a run folder of it first: "
+            "python -m models.import_weights"
+        )
     opened = open_model(str(settings.model))
     device = pick_device(settings.device)
     evaluator = open_pair_evaluator(

@@ -70,6 +70,17 @@ def open_model(name: str, backbone: str = "") -> TrainedModel:
     return _of_recognised(name, start)
 
 
+def backbone_of_weights(name: str) -> str:
+    """The backbone of weights whose file says whose they are; "" for all else, such as runs and checkpoints.
+
+    Raises InputError as ``open_model`` does for a name on the Hub.
+    """
+    if name.startswith(PREFIX):
+        return read_network(fetch(name)).settings["backbone"]
+    start = _recognised(name)
+    return start.network.settings["backbone"] if start else ""
+
+
 def is_onnx(name: str | Path) -> bool:
     """Whether a model's name is that of an ONNX file."""
     return Path(name).suffix.lower() == ".onnx"

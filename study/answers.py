@@ -42,8 +42,11 @@ def write_answer(
     """Write ``path``, a JSON file: no pictures and no paths of pictures, so that it can be published.
 
     ``arms`` as of the question, the first being the baseline; ``untouched`` is the run folder of
-    the imported weights; ``chosen`` as of the question. Raises InputError if an arm was tested on other faces.
+    the imported weights; ``chosen`` as of the question: it is left out if one of the two was not tested. Raises
+    InputError if an arm was tested on other faces, or none was tested.
     """
+    if not _folders(arms):
+        raise InputError(f"{path.stem}: all runs collapsed in their first epoch, so there is nothing to compare")
     own = _tested(untouched, read_pair_file(untouched, PAIRS_FILE))
     runs = share_pairs({run.name: run for run in (own, *(_trained(folder, own.pairs) for folder in _folders(arms)))})
     models = {arm.name: [folder.name for folder in arm.folders] for arm in arms if arm.folders}
@@ -56,11 +59,10 @@ def write_answer(
         "people": before.metrics["people"],
         "arms": [_arm(arm, runs, before) if arm.folders else _untested_arm(arm) for arm in arms],
         "lowest_iou": [_lowest_iou(models, runs, half) for half in (0, 1)],
-        "chosen": chosen and _chosen_crosswise(*([runs[n] for n in models[name]] for name in chosen), before),
+        "chosen": chosen and _chosen_crosswise(chosen, _with_the_same_seeds(chosen, models, runs), before),
         "figures": _records(model_table(runs, models)),
         "differences": _records(significance_table(runs, models)) if len(models) > 1 else [],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, answer, indent=None)
 
 
@@ -136,13 +138,25 @@ def _lowest_iou(models: Mapping[str, Sequence[str]], runs: Mapping[str, Finished
     return min(models, key=lambda arm: np.mean([runs[name].metrics["folds"][half]["iou"] for name in models[arm]]))
 
 
-def _chosen_crosswise(of_first: Sequence[FinishedRun], of_second: Sequence[FinishedRun], before: FinishedRun) -> dict:
+def _with_the_same_seeds(
+    chosen: tuple[str, str], models: Mapping[str, Sequence[str]], runs: Mapping[str, FinishedRun]
+) -> list[tuple[FinishedRun, FinishedRun]]:
+    """Runs of the one and of the other chosen arm, a seed of both at a time."""
+    of_first, of_second = ({runs[n].settings["seed"]: runs[n] for n in models.get(name, ())} for name in chosen)
+    return [(run, of_second[seed]) for seed, run in of_first.items() if seed in of_second]
+
+
+def _chosen_crosswise(
+    arms: tuple[str, str], runs: Sequence[tuple[FinishedRun, FinishedRun]], before: FinishedRun
+) -> dict | None:
     """The results of arms on the half they were not selected on: the first's choice on the second, and vice versa."""
-    crossed = [_crossed(*two) for two in zip(of_first, of_second, strict=True)]
+    if not runs:
+        return None
+    crossed = [_crossed(*two) for two in runs]
     conditions = parts(before.pairs["condition"].to_numpy(str))
     samples = {name: [resample(run, rows) for run in crossed] for name, rows in conditions.items()}
     return {
-        "arms": [runs[0].name.rsplit("_s", 1)[0] for runs in (of_first, of_second)],
+        "arms": list(arms),
         "accuracy": {name: [sample.figures["accuracy"] for sample in of_part] for name, of_part in samples.items()},
         "errors_removed": errors_removed(crossed, before),
     }

@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from configs.settings import Settings
+from data.tables.pair_csv import read_pair_csvs
+from data.tables.train_csv import choose_faces, read_train_csv
 from models import build_model
 from runtime.devices import pick_device, to_device
 from runtime.precision import make_precision
@@ -21,7 +22,10 @@ _EVALUATION_SHARE = 1 / 3
 
 
 def hours_left(commands: Sequence[list[str]]) -> str:
-    """ ", about 3.4 hours one after another" for commands ``python SCRIPT OPTION …``; nothing for none."""
+    """ ", about 3.4 hours one after another" for commands ``python SCRIPT OPTION …``; nothing for none.
+
+    Raises InputError if their CSVs can't be read.
+    """
     if not commands:
         return ""
     seconds = sum(_seconds(settings_of(command)) for command in commands)
@@ -35,18 +39,15 @@ def _seconds(settings: Settings) -> float:
 
 
 def _faces(settings: Settings) -> int:
-    frame = pd.read_csv(Path(settings.data_root) / settings.train_csv, usecols=["target", "masked"])
-    if settings.train_faces != "all":
-        frame = frame[frame["masked"] == (settings.train_faces == "masked")]
-    counts = frame["target"].value_counts()
-    return int(counts.clip(upper=settings.most_images or None).sum())
+    table = read_train_csv(Path(settings.data_root) / settings.train_csv, settings.path_prefix)
+    chosen = choose_faces(table, settings.train_faces, settings.most_images, settings.least_images)
+    return len(chosen.named_targets)
 
 
 def _evaluated(settings: Settings) -> int:
     """Distinct images of both halves, once for the run's own evaluation and once for the second fold."""
-    root = Path(settings.eval_root)
-    frames = [pd.read_csv(root / name) for name in (*settings.eval_csvs, settings.test_csv)]
-    return 2 * pd.concat([*(f["path"] for f in frames), *(f["pair_path"] for f in frames)]).nunique()
+    names = (*settings.eval_csvs, settings.test_csv)
+    return 2 * len(read_pair_csvs([Path(settings.eval_root) / name for name in names], settings.path_prefix).paths)
 
 
 _RATES: dict[tuple, float] = {}

@@ -29,7 +29,7 @@ from eval.finished_run import read_pair_file
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
-from runtime.files import copy_file, write_json, writing
+from runtime.files import copy_file, sha256, write_json, writing
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
 from study.commands import option_words, settings_of, split_at_dashes
@@ -103,6 +103,8 @@ class Training:
 
 def trainings(settings: StudySettings, more: list[str]) -> list[Training]:
     """All runs of the question, seed by seed. Raises InputError if there is no such question or arm."""
+    if min(settings.seeds, settings.at_once) < 1:
+        raise InputError(f"seeds is {settings.seeds} and at_once is {settings.at_once}; choose at least 1 of each")
     if settings.question not in QUESTIONS:
         raise InputError(f"there is no question {settings.question}; ask one of {', '.join(QUESTIONS)}")
     arms = QUESTIONS[settings.question].arms
@@ -137,8 +139,7 @@ def run(settings: StudySettings, more: list[str]) -> None:
     """Do what is left of a question. Raises InputError if a run fails other than by a collapse."""
     todo = trainings(settings, more)
     untouched = _weights_run(settings)
-    if not untouched.is_dir():
-        import_file(settings.weights, untouched)
+    _import_weights(settings.weights, untouched)
     _test_untouched(settings, untouched)
     left = [training for training in todo if not training.finished]
     print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
@@ -154,6 +155,16 @@ def run(settings: StudySettings, more: list[str]) -> None:
     answer = settings.results / ANSWERS / f"{settings.question}.json"
     write_answer(answer, question.asks, _by_arm(todo), untouched, question.chosen)
     print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
+
+
+def _import_weights(weights: Path, run: Path) -> None:
+    """A run folder is known by the file's name alone: one made of another file must not pass for it."""
+    if not run.is_dir():
+        import_file(weights, run)
+        return
+    made_from = read_config(run).get("imported_from", {}).get("sha256")
+    if made_from and weights.is_file() and made_from != sha256(weights):
+        raise InputError(f"{run} was not made from {weights}, but has its name; set --results to another folder")
 
 
 def train_all(left: list[Training], at_once: int, title: str) -> None:

@@ -15,12 +15,15 @@ from data.tables.images import Images
 from data.tables.train_csv import UNNAMED, FaceTable
 from eval.evaluators import embed_images
 from models.trained_model import TrainedModel, network_digest, open_model
-from runtime.checkpoints.file import find_checkpoint
+from models.weights.known import find_weights
 from runtime.devices import pick_device
 from runtime.errors import InputError
 from runtime.files import write_file
 from runtime.processes.distributed import from_first, is_first
 from teacher.distillation import Distillation
+
+# Faces whose size in bytes tells whether they are still the same; of all, a network disk would take minutes.
+_SIZES_COMPARED = 1000
 
 
 def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) -> nn.Module:
@@ -64,7 +67,7 @@ def teacher_embeddings(
     plain = np.arange(len(faces.targets)) if faces.masked is None else np.flatnonzero(~faces.masked)
     _refuse_people_without_plain_face(faces, plain)
     _refuse_masked_without_name(faces)
-    kept = _file_for(name, images, plain)
+    kept = from_first(_file_for(name, images, plain) if is_first() else None)
     if not from_first(kept.is_file()):
         found = _embed_plain(teacher, images, plain, device)
         if is_first():
@@ -119,10 +122,15 @@ def _refuse_masked_without_name(faces: FaceTable) -> None:
 
 
 def _file_for(name: str, images: Images, plain: np.ndarray) -> Path:
-    """One file for each teacher and list of faces: it is named after what both are."""
+    """One file for each teacher and list of faces: it is named after what both are.
+
+    Faces that were made anew, with another alignment say, have the same paths, but not the same sizes.
+    """
     digest = hashlib.sha256()
     digest.update(bytes.fromhex(network_digest(name)))
     digest.update(str(images.root.resolve()).encode())
     paths = images.paths.take(plain)
     digest.update("\n".join(paths.distinct.tolist()).encode() + paths.rows.tobytes())
-    return find_checkpoint(Path(name)).parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"
+    looked_at = plain[np.linspace(0, len(plain) - 1, min(len(plain), _SIZES_COMPARED)).astype(int)]
+    digest.update(np.array([images.size(row) for row in looked_at]).tobytes())
+    return find_weights("", name).parent / "taught" / f"{digest.hexdigest()[:16]}.safetensors"

@@ -16,7 +16,7 @@ from data.sources.read_image import UnreadableImage
 from data.sources.source_file import SourceFile
 from data.transforms import template
 from runtime.errors import InputError
-from runtime.files import replace_file
+from runtime.files import replace_file, writing
 
 # A kept crop is 1.75 times as wide as what the network sees of it, so that it can be turned, moved and shrunk.
 KEPT_SIZE = 192
@@ -68,8 +68,9 @@ def _some_of_each(files: list[SourceFile], most: int) -> list[SourceFile]:
 
 
 def _find(files: list[SourceFile], crops: Path, facts: Path) -> None:
-    crops.parent.mkdir(parents=True, exist_ok=True)
-    kept = np.lib.format.open_memmap(crops, "w+", np.uint8, (max(len(files), 1), KEPT_SIZE, KEPT_SIZE, 3))
+    with writing(crops):
+        crops.parent.mkdir(parents=True, exist_ok=True)
+        kept = np.lib.format.open_memmap(crops, "w+", np.uint8, (max(len(files), 1), KEPT_SIZE, KEPT_SIZE, 3))
     landmarks, held_out = [], []
     for person, crop, points in tqdm(_bare_faces(files), total=len(files), desc="faces", unit="img"):
         kept[len(landmarks)] = crop

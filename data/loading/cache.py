@@ -11,6 +11,8 @@ from runtime.errors import InputError
 # The network, the batches and everybody else on the machine need memory too.
 _SHARE_OF_FREE = 0.8
 
+_MACHINE, _CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
 
 class FaceCache:
     """Room for ``images`` faces, uint8 (size, size, 3), filled as they are first decoded.
@@ -55,13 +57,19 @@ class FaceCache:
 def free_memory() -> int:
     """Bytes that this process may still take: of the machine, or of its container where that is less."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except OSError:
+        free = _numbers(_MACHINE)["MemAvailable:"] * 1024
+    except (OSError, KeyError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        return min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+        limit, used = (int((_CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+        files = _numbers(_CONTAINER / "memory.stat")
     except (OSError, ValueError):
         # No container, or one without a limit ("max").
         return free
+    # Files that were read stay in memory until somebody needs it, and count as used here.
+    return min(free, limit - used + files.get("active_file", 0) + files.get("inactive_file", 0))
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The numbers of a file of the system's, by the names before them."""
+    return {name: int(number) for name, number, *_ in map(str.split, path.read_text().splitlines())}

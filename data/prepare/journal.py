@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,9 +39,9 @@ class Journal:
             self._read(folder, settings)
         elif folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files that are not from data.prepare; name a new or an empty folder")
+        self._settings = settings
         # Written anew, so that a line cut off by a crash is gone before others follow it.
-        lines = [json.dumps(settings), *map(_line, self.outcomes.values())]
-        write_file(self._path, "\n".join(lines) + "\n")
+        self._write()
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keep some more outcomes."""
@@ -49,6 +49,16 @@ class Journal:
         with writing(self._path), self._path.open("a") as file:
             file.write("".join(_line(o) + "\n" for o in outcomes))
         self.outcomes.update((o.path, o) for o in outcomes)
+
+    def keep(self, paths: Collection[str]) -> None:
+        """Forget the outcomes of all other inputs, on disk too: their faces may get the names of others'."""
+        if len(paths) < len(self.outcomes):
+            self.outcomes = {path: outcome for path, outcome in self.outcomes.items() if path in paths}
+            self._write()
+
+    def _write(self) -> None:
+        lines = [json.dumps(self._settings), *map(_line, self.outcomes.values())]
+        write_file(self._path, "\n".join(lines) + "\n")
 
     def _read(self, folder: Path, settings: dict) -> None:
         first, *lines = self._path.read_text().splitlines() or [""]

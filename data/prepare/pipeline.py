@@ -128,15 +128,18 @@ def _renamed(pictures: list[SourceFile], source: Source, kind: str) -> list[Sour
 def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
     """Drop outcomes whose input is gone or another one, with their faces, or whose faces are missing. How many stay."""
     wanted = {file.path: file for file in source.pictures}
-    missing = set(missing_files(out, (path for o in journal.outcomes.values() for path in o.files)))
-    for path, outcome in list(journal.outcomes.items()):
-        file = wanted.get(path)
-        if file is None or not _fits(outcome, file):
-            for face in outcome.files:
-                (out / face).unlink(missing_ok=True)
-        elif missing.isdisjoint(outcome.files):
-            continue
-        del journal.outcomes[path]
+    fitting = {
+        path: outcome.files
+        for path, outcome in journal.outcomes.items()
+        if path in wanted and _fits(outcome, wanted[path])
+    }
+    faces = {face for files in fitting.values() for face in files}
+    for path, outcome in journal.outcomes.items():
+        # A picture may have got the name of one that is gone: Ann/1.png as Ann/1.jpg.
+        for face in set(outcome.files) - faces if path not in fitting else ():
+            (out / face).unlink(missing_ok=True)
+    missing = set(missing_files(out, faces))
+    journal.keep({path for path, files in fitting.items() if missing.isdisjoint(files)})
     return len(journal.outcomes)
 
 

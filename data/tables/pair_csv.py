@@ -81,9 +81,13 @@ def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
     Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
-    named in ``left_out``. Raises InputError: no such file, a missing column, no rows, a path that leaves the root, one
-    number as a target in two forms, an image with two targets in one CSV, or a ``same`` that contradicts the targets.
+    named in ``left_out``. Raises InputError: no such file, or none at all, a missing column, no rows, a path that
+    leaves the root, one number as a target in two forms, an image with two targets in one CSV, or a ``same`` that
+    contradicts the targets.
     """
+    paths = list(paths)
+    if not paths:
+        raise InputError("no pair CSV is named; give at least one")
     read = [_read_pair_frame(Path(path), path_prefix) for path in paths]
     targets = pd.unique(np.concatenate([rows[c] for rows, _ in read for c in ("target", "pair_target")]))
     refuse_numbers_in_two_forms(targets, ", ".join(map(str, paths)))
@@ -113,16 +117,17 @@ def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
     """The pairs whose two images lie under ``root``; the others are in ``left_out``, and their images in no list.
 
     Raises InputError with the count and the first ten where there is no such folder, or where more than a tenth of
-    the images are missing: then a setting is wrong, not a file lost.
+    the images are missing, for then a setting is wrong, not a file lost; or where no pair is left.
     """
     require_folder(root)
     missing = missing_files(root, pairs.paths)
     if not missing:
         return pairs
-    if len(missing) > _MOST_MISSING * len(pairs.paths):
-        raise InputError(missing_line(missing, csv, root))
     gone = np.isin(pairs.paths, missing)
-    kept = pairs.without(gone[pairs.left] | gone[pairs.right], MISSING)
+    lost = gone[pairs.left] | gone[pairs.right]
+    if len(missing) > _MOST_MISSING * len(pairs.paths) or lost.all():
+        raise InputError(missing_line(missing, csv, root))
+    kept = pairs.without(lost, MISSING)
     used, rows = np.unique(np.concatenate([kept.left, kept.right]), return_inverse=True)
     left, right = np.split(rows.astype(np.int64), 2)
     return replace(kept, paths=pairs.paths[used], left=left, right=right)
@@ -173,7 +178,7 @@ def _side(frame: pd.DataFrame, name: str, path: Path) -> pd.Series | float:
     wrong = given & ~(np.isfinite(sides) & (sides > 0))
     if wrong.any():
         row = frame[wrong].iloc[0]
-        raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {row[name]!r}")
+        raise InputError(f"{path}, line {row['line']}: {name} must be pixels above 0, or empty, not {str(row[name])!r}")
     return sides
 
 
@@ -186,7 +191,7 @@ def _fold(frame: pd.DataFrame, path: Path) -> pd.Series | float:
     if wrong.any():
         row = frame[wrong].iloc[0]
         raise InputError(
-            f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {row[FOLD_COLUMN]!r}; "
+            f"{path}, line {row['line']}: {FOLD_COLUMN} must be 1 to {FOLDS}, not {str(row[FOLD_COLUMN])!r}; "
             "mend it, or rename the column if it holds something else"
         )
     return folds

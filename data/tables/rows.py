@@ -45,12 +45,24 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         kinds = dict.fromkeys(_TEXT, object)
         _refuse_twins(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0], path)
         frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=missing, low_memory=False)
+        frame = _with_line_numbers(frame, path)
         # Not by the reader, which takes categories that look like numbers for numbers: "007" would be 7.
         return frame.astype({name: "category" for name in categories if name in frame})
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
+
+
+def _with_line_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Where rows have a field more than the header, pandas takes the first for their labels, as R writes them. It does
+    so, too, if each row just ends in a comma, which would move every value to another column."""
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame
+    last = frame.iloc[:, -1]
+    if (last.isna() | (last == "")).all():
+        raise InputError(f"{path}: its rows end in a comma, but its header does not; remove these commas")
+    return frame.reset_index(drop=True)
 
 
 def _refuse_twins(names: pd.Series, path: Path) -> None:
@@ -70,5 +82,5 @@ def read_flags(frame: pd.DataFrame, column: str, csv: Path) -> np.ndarray:
     values = pd.to_numeric(frame[column], errors="coerce")
     if not values.isin([0, 1]).all():
         row = frame.index[~values.isin([0, 1])][0]
-        raise InputError(f"{csv}, line {row + 2}: {column} must be 0 or 1, not {frame[column][row]!r}")
+        raise InputError(f"{csv}, line {row + 2}: {column} must be 0 or 1, not {str(frame[column][row])!r}")
     return values.to_numpy(bool)

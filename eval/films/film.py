@@ -88,7 +88,9 @@ class FilmWriter:
     """An MP4 (MPEG-4 Part 2, no sound) of ``rate`` frames a second, as large as the first frame."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate, self._frames = path, rate, 0
+        # OpenCV writes a rate as a whole number over 1, 10, 100 or 1000. Where the number is above 65535, which MPEG-4
+        # does not hold, it takes another rate in silence: 119.88 for 239.766.
+        self._path, self._rate, self._frames = path, round(rate, 3 if rate < 65 else 2), 0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 

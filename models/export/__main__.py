@@ -35,7 +35,7 @@ from eval.report.figure_tables import figure_rows
 from models.export import formats
 from models.export.hub import Card, write_hub_folder
 from models.export.upstream import UPSTREAM, as_upstream, open_upstream
-from models.trained_model import TrainedModel, is_onnx, open_model
+from models.trained_model import TrainedModel, backbone_of_weights, is_onnx, open_model
 from models.weights.known import NONE
 from models.weights.pretrained import open_pretrained, start_of
 from runtime.checkpoints.file import find_checkpoint, load_network
@@ -59,7 +59,7 @@ class ExportSettings:
     insightface: an IResNet's backbone.pth. adaface (a .ckpt, for BGR) and curricularface: an IR network's.
     hub: a folder for the Hugging Face Hub, with a model card."""
     backbone: str = ""
-    """For published weights alone: the network they belong to (mobilefacenet, inception_resnet_v1)."""
+    """For published weights whose file does not say it: the network they belong to (inception_resnet_v1)."""
     out: Path | None = None
     """File to write; otherwise model.FORMAT (model_int8.onnx, model_adaface.ckpt) in the run folder, or in the working
     folder."""
@@ -82,6 +82,7 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
         raise InputError("pairs and root go together, and with int8 alone: eval.verify tests the float network")
     if is_onnx(settings.model):
         raise InputError(f"{settings.model} is an ONNX file already; export a run, a checkpoint or weights")
+    settings = dataclasses.replace(settings, backbone=settings.backbone or backbone_of_weights(settings.model))
     opened = open_model(settings.model, settings.backbone)
     opened.model.cpu().eval()
     out = _output_file(settings)

@@ -35,10 +35,13 @@ class Range:
     log: bool
 
     def suggest(self, trial: "optuna.Trial") -> float:
-        """A value for the trial, rounded to four digits to keep commands readable."""
+        """A value for the trial. To keep commands readable it is rounded, to four digits or to whole steps, but not
+        beyond the ends."""
         if isinstance(self.low, int):
             return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
-        return float(f"{trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log):.4g}")
+        value = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        rounded = float(f"{value:.12g}" if self.step else f"{value:.4g}")
+        return min(max(rounded, self.low), self.high)
 
     @property
     def ends(self) -> tuple:

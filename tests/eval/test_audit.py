@@ -12,6 +12,7 @@ from eval import audit as command
 from eval.audit import LEAK, RENAMED, TWICE, TWO_NAMES, TWO_PEOPLE, AuditSettings, audit
 from eval.metrics.suspects import near_pairs, same_picture, split_of
 from models.trained_model import TrainedModel
+from runtime.errors import InputError
 
 SIZE = 32
 
@@ -61,6 +62,13 @@ def test_a_clean_set_has_no_findings(world):
     folder, rows = world
     assert run(folder, rows) == []
     assert list(read_proposals(folder / "audit" / "proposals.csv").index) == []
+
+
+def test_a_file_where_the_folder_is_to_be_is_one_line(world):
+    folder, rows = world
+    (folder / "audit").touch()
+    with pytest.raises(InputError, match=r"can't write .*audit/proposals.csv \(File exists"):
+        run(folder, rows)
 
 
 def test_planted_errors_are_found_and_their_proposals_mend_the_table(world):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from eval import threshold as command
+from models.export.__main__ import ExportSettings, export
 from runtime.errors import InputError
 from tests.small_run import write_small_run
 
@@ -41,3 +42,10 @@ def test_pairs_of_one_kind_and_no_readable_pair_are_refused(faces, tmp_path):
         image.write_bytes(b"no image")
     with pytest.raises(InputError, match="not one of 20 pairs has two readable images"):
         command.store_threshold(settings)
+
+
+def test_a_file_of_weights_is_refused_before_anything_is_embedded(faces, tmp_path, monkeypatch):
+    weights, _ = export(ExportSettings(str(write_small_run(tmp_path / "run")), "safetensors"))
+    monkeypatch.setattr(command, "open_pair_evaluator", lambda *_, **__: pytest.fail("hours later"))
+    with pytest.raises(InputError, match="safetensors holds weights alone, .*: python -m models.import_weights"):
+        command.store_threshold(command.ThresholdSettings(weights, (faces / "test.csv",), faces, device="cpu"))

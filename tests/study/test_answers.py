@@ -9,6 +9,7 @@ import pytest
 
 from eval.finished_run import FinishedRun, read_pair_file
 from eval.metrics.figures import figures
+from runtime.errors import InputError
 from study.answers import ArmRuns, errors_removed, write_answer
 from study.distances import write_distances
 
@@ -128,6 +129,24 @@ def test_each_half_is_reported_with_what_the_other_half_chose(tmp_path, untouche
     assert answer["chosen"]["accuracy"]["masked-masked"] == [pytest.approx(1 - 2 / 160)]
     assert answer["chosen"]["errors_removed"]["masked-masked"]["mean"] == pytest.approx(1 - 2 / 20)
     assert answer["arms"][0]["errors_removed"]["masked-masked"]["mean"] == pytest.approx(1 - 9 / 20)
+
+
+def test_chosen_arms_are_compared_by_the_seeds_that_both_have(tmp_path, untouched):
+    """A seed of one may have collapsed, and --only may leave one out."""
+    wrong = {(half, "masked-masked"): set(range(8)) for half in (0, 1)}
+    one = [_write_run(tmp_path / f"one_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (0, 1)]
+    two = [_write_run(tmp_path / f"two_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (1, 2)]
+    both = _answer(tmp_path, [ArmRuns("one", one), ArmRuns("two", two)], untouched, ("one", "two"))
+    assert both["chosen"]["arms"] == ["one", "two"]
+    assert both["chosen"]["errors_removed"]["masked-masked"]["seeds"] == [pytest.approx(1 - 16 / 20)]  # those of seed 1
+    assert _answer(tmp_path, [ArmRuns("one", one)], untouched, ("one", "two"))["chosen"] is None
+    apart = [ArmRuns("one", one[:1]), ArmRuns("two", two)]
+    assert _answer(tmp_path, apart, untouched, ("one", "two"))["chosen"] is None
+
+
+def test_an_answer_of_runs_that_all_collapsed_is_refused(tmp_path, untouched):
+    with pytest.raises(InputError, match="answer: all runs collapsed in their first epoch, so there is nothing to"):
+        _answer(tmp_path, [ArmRuns("all", [], [tmp_path / "all_s0"])], untouched)
 
 
 def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, untouched):

@@ -1,6 +1,7 @@
 """The study's trainings are commands that the scripts understand."""
 
 import dataclasses
+import hashlib
 import runpy
 import sys
 import threading
@@ -55,6 +56,12 @@ def test_unknown_questions_and_arms_are_named(tmp_path):
     with pytest.raises(InputError, match="masks has no arm masks_on_33; it has masks_on_75"):
         trainings(_study(tmp_path, "masks", only=("masks_on_33",)), [])
     assert {t.arm_name for t in trainings(_study(tmp_path, "masks", only=("masks_on_0",)), [])} == {"masks_on_0"}
+
+
+@pytest.mark.parametrize("options", [{"seeds": 0}, {"at_once": 0}])
+def test_no_seed_and_no_run_at_a_time_are_refused(tmp_path, options):
+    with pytest.raises(InputError, match="choose at least 1 of each"):
+        trainings(_study(tmp_path, "masks", **options), [])
 
 
 def test_a_training_that_collapsed_before_it_had_an_epoch_is_finished_and_one_that_was_stopped_is_not(tmp_path):
@@ -139,6 +146,16 @@ def test_a_run_of_other_settings_does_not_pass_for_an_arm(tmp_path, monkeypatch)
     monkeypatch.setattr(run, "train_all", lambda *_: None)
     monkeypatch.setattr(run, "write_answer", lambda *_: None)
     run.run(study, ["--epochs", "1"])
+
+
+def test_other_weights_of_the_same_name_do_not_pass_for_the_imported_ones(tmp_path, monkeypatch):
+    study = _study(tmp_path, "masks", seeds=1, results=tmp_path / "results")
+    study.weights.write_bytes(b"those of today")
+    made_from = {"sha256": hashlib.sha256(b"those of yesterday").hexdigest()}
+    RunFolder.create(study.results, "w", {"imported_from": made_from})
+    monkeypatch.setattr(run, "_test_untouched", lambda *_: pytest.fail("hours later"))
+    with pytest.raises(InputError, match=r"results/w was not made from .*w.pt, but has its name; set --results"):
+        run.run(study, [])
 
 
 def test_published_distances_of_other_faces_are_refused_before_anything_is_trained(tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ from PIL import Image
 from data.tables.images import Images
 from data.tables.train_csv import read_train_csv
 from eval.embed import Embedder
+from models.export.__main__ import ExportSettings, export
+from models.weights.hub import HubFile
 from runtime.errors import InputError
 from teacher import targets as teacher
 from tests.small_run import write_small_run
@@ -24,7 +26,7 @@ def run(tmp_path):
     return write_small_run(tmp_path / "teacher", mirror=True)
 
 
-def taught(run: Path, root: Path, csv: Path | None = None, crop="arcface5", mean_share=0.0) -> torch.Tensor:
+def taught(run: Path | str, root: Path, csv: Path | None = None, crop="arcface5", mean_share=0.0) -> torch.Tensor:
     table = read_train_csv(csv or root / "train.csv")
     options = {"mean_share": mean_share, "crop": crop, "device": "cpu"}
     return teacher.teacher_embeddings(str(run), table, Images(root, table.paths), **options)
@@ -54,6 +56,27 @@ def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_fac
     assert len(taught(run, drawn_faces, shorter)) == len(first) - 2
     monkeypatch.setattr(teacher, "_embed_plain", lambda *_: pytest.fail("computed again"))
     assert torch.equal(taught(run, drawn_faces), first)
+
+
+def test_faces_that_were_made_anew_under_the_same_names_are_computed_again(run, drawn_faces, tmp_path):
+    root = shutil.copytree(drawn_faces, tmp_path / "faces")
+    before = taught(run, root)
+    for path in root.rglob("*.jpg"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_180).save(path)
+    found, from_elsewhere = taught(run, root), taught(run, shutil.copytree(root, tmp_path / "elsewhere"))
+    assert torch.equal(found, from_elsewhere) and not torch.equal(found, before)
+
+
+def test_a_teacher_of_the_hub_keeps_them_beside_its_file(run, drawn_faces, tmp_path, monkeypatch):
+    """Not in a folder hf:me of the working folder."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    exported, _ = export(ExportSettings(str(run), "safetensors"))
+    file = HubFile.named("hf:me/net").put_at
+    file.parent.mkdir(parents=True)
+    shutil.copy(exported, file)
+    monkeypatch.chdir(tmp_path)
+    taught("hf:me/net", drawn_faces)
+    assert list(file.parent.glob("taught/*.safetensors")) and not list(tmp_path.glob("hf:*"))
 
 
 def test_what_a_teacher_can_not_teach_is_one_clear_line(run, drawn_faces, tmp_path):

@@ -16,7 +16,7 @@ from data.landmarks import hide
 from data.landmarks.fit import _Training, fit, loss_of
 from data.landmarks.hide import hard_face, natural_face
 from data.landmarks.settings import LandmarkSettings
-from data.landmarks.teacher import KEPT_SIZE, Taught, is_held_out, kept_template
+from data.landmarks.teacher import KEPT_SIZE, Taught, is_held_out, kept_template, teach
 from data.landmarks.train import write_trained
 from data.masks.render import MASK_KINDS
 from data.synthetic.draw import draw_face
@@ -176,3 +176,11 @@ def test_points_that_can_not_be_the_boxs_are_left_for_the_box():
     for wrong in (good + 90, (good - good.mean(0)) * 3 + good.mean(0), good[[1, 0, 2, 3, 4]]):
         face = coarse_points(Detection(box, wrong, 0.9))
         assert np.abs(face.mean(0) - [140, 156]).max() < 1 and 25 < eye_distance(face) < 50
+
+
+def test_a_file_where_the_cache_is_to_be_is_one_line(tmp_path):
+    (tmp_path / "faces" / "Ann").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "faces" / "Ann" / "1.png"), np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "cache").touch()
+    with pytest.raises(InputError, match=r"can't write .*cache/\w+.npy \(File exists"):
+        teach([tmp_path / "faces"], tmp_path / "cache", 5)

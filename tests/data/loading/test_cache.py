@@ -45,6 +45,23 @@ def test_faces_that_do_not_fit_are_refused_with_both_sizes(monkeypatch):
     assert 10**6 < free_memory() < 10**15
 
 
+def test_a_container_frees_the_files_that_it_has_read(tmp_path, monkeypatch):
+    """A data set that was read once fills the container's memory with its files; they make room for the cache."""
+    monkeypatch.setattr(cache, "_CONTAINER", tmp_path)
+    monkeypatch.setattr(cache, "_MACHINE", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal:  9000000 kB\nMemAvailable:  8000000 kB\nHugePages_Total:  0\n")
+    assert free_memory() == 8_000_000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("3900000000\n")
+    (tmp_path / "memory.stat").write_text("anon 400000000\nfile 3500000000\nshmem 0\ninactive_file 3000000000\n"
+                                          "active_file 500000000\n")  # fmt: skip
+    assert free_memory() == 8_000_000 * 1024
+    (tmp_path / "memory.max").write_text("4000000000\n")
+    assert free_memory() == 3_600_000_000
+    (tmp_path / "meminfo").write_text("MemAvailable:  1000000 kB\n")
+    assert free_memory() == 1_000_000 * 1024
+
+
 def test_a_cache_that_would_be_copied_is_refused():
     with pytest.raises(InputError, match="set cache to none, or workers to 0"):
         pickle.dumps(FaceCache(3, SIZE))

@@ -324,6 +324,28 @@ def test_changed_input_and_lost_output_are_done_again(source, tmp_path, detector
     assert second.seen == 4  # bare and masked
 
 
+@pytest.mark.parametrize("journal", ["of today", "that still names what is gone"])
+def test_a_picture_with_the_name_of_one_that_is_gone_keeps_its_face(source, tmp_path, detector, journal):
+    """Saved again in another format, it gets the same name under plain/ and masked/."""
+    out = tmp_path / "out"
+    before, after = (source / "Pérson 0" / f"again.{suffix}" for suffix in ("png", "jpg"))
+    save(before, picture(99))
+    run(source, out, detector)
+    lines = (out / JOURNAL).read_text().splitlines()
+    before.unlink()
+    save(after, picture(99))
+    run(source, out, detector)
+    if journal != "of today":
+        settings_line, *new = (out / JOURNAL).read_text().splitlines()
+        gone = next(line for line in lines if "again.png" in line)
+        (out / JOURNAL).write_text("\n".join([settings_line, gone, *new]) + "\n")
+    faces = contents(out)
+    assert "plain/Pérson 0/again.jpg" in faces
+    assert run(source, out, detector)["kept_from_before"] == 33
+    assert contents(out) == faces
+    assert "again.png" not in (out / JOURNAL).read_text()
+
+
 def test_other_settings_for_the_same_folder_are_refused(source, tmp_path, detector):
     run(source, tmp_path / "out", detector)
     with pytest.raises(InputError, match="size 112"):

@@ -105,6 +105,11 @@ def test_a_list_of_faults_alone_is_refused(tmp_path):
         read(tmp_path, "path,pair_path,same\na,,1\nb,b,1\n")
 
 
+def test_no_list_at_all_is_refused():
+    with pytest.raises(InputError, match="no pair CSV is named; give at least one"):
+        read_pair_csvs([])
+
+
 def test_lines_of_bad_values_are_those_of_the_file(tmp_path):
     with pytest.raises(InputError, match="line 4: same must be 0 or 1, not 'x'"):
         read(tmp_path, "path,pair_path,same\na,,1\na,b,1\na,c,x\n")
@@ -159,3 +164,12 @@ def test_many_missing_images_are_a_wrong_folder(folder):
         without_missing(chain(folder, 35), folder, "0.csv")
     with pytest.raises(InputError, match="is not there; set data_root"):
         without_missing(chain(folder, 5), folder / "nowhere", "0.csv")
+
+
+def test_a_missing_image_that_all_pairs_have_is_named(tmp_path):
+    """One of twelve, but no pair is left: training would find out after its last epoch."""
+    for number in range(11):
+        (tmp_path / f"{number}.jpg").touch()
+    pairs = read(tmp_path, "path,pair_path,same\n" + "".join(f"gone.jpg,{n}.jpg,{n % 2}\n" for n in range(11)))
+    with pytest.raises(InputError, match=r"0\.csv: 1 images are not under .*: gone\.jpg; mend the CSV or data_root"):
+        without_missing(pairs, tmp_path, "0.csv")

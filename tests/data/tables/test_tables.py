@@ -201,6 +201,27 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
     assert len(read_train_csv(tmp_path / "nameless.csv").targets) == 2, "two indices without names are no harm"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "table",
+    ["path,target,masked\na,p,0,\nb,q,1,\n", "path,target,pair_path,pair_target\na,p,b,q,\na,p,c,p,\n"],
+)
+def test_rows_that_end_in_a_comma_are_refused(tmp_path, table, end):
+    path = tmp_path / "table.csv"
+    path.write_bytes(table.replace("\n", end).encode())
+    with pytest.raises(InputError, match="table.csv: its rows end in a comma, but its header does not; remove these"):
+        (read_pair_csvs([path]) if "pair" in table else read_train_csv(path))
+
+
+def test_rows_with_labels_that_have_no_header_are_read_as_r_writes_them(tmp_path):
+    labelled = _csv(tmp_path, "path,target,masked\none,a,p,0\ntwo,b,q,1\nthree,c,q,1\n")
+    table = read_train_csv(labelled)
+    assert (list(table.paths), table.names, table.masked.tolist()) == (["a", "b", "c"], ["p", "q"], [False, True, True])
+    wrong = _csv(tmp_path, "path,target,masked\none,a,p,0\ntwo,b,q,2\n")
+    with pytest.raises(InputError, match="line 3: masked must be 0 or 1, not '2'"):
+        read_train_csv(wrong)
+
+
 def test_names_that_differ_in_capitals_alone_are_two_people_and_said(tmp_path, capsys):
     table = tmp_path / "pairs.csv"
     table.write_text(

@@ -41,6 +41,14 @@ def test_a_film_that_ends_in_the_middle_gives_what_is_there(tmp_path):
     assert film.seconds == pytest.approx((film.read - 1) / 10)
 
 
+@pytest.mark.parametrize("rate", [23.976023976, 29.97, 66.6666, 100.001, 119.987, 239.766])
+def test_a_copy_is_as_fast_as_its_film(tmp_path, rate):
+    with new_film(tmp_path / "a.mp4", rate) as film:
+        for _ in range(3):
+            film.add(np.zeros((48, 64, 3), np.uint8))
+    assert Film(tmp_path / "a.mp4").rate == pytest.approx(rate, rel=1e-3)
+
+
 @pytest.mark.parametrize("content", [b"", b"no film" * 100, None])
 def test_what_is_no_film_is_one_line(tmp_path, content, capfd):
     path = tmp_path / "a.mp4"

@@ -12,6 +12,7 @@ from data.alignment.alignment import Alignment
 from models import build_model, weights_preprocessing
 from models.export.__main__ import ExportSettings, export
 from models.export.hub import Card, model_card
+from models.weights.hub import HubFile
 from models.weights.read import read_network
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
@@ -53,6 +54,20 @@ def test_the_card_has_the_tests_figures_with_intervals_and_what_it_rests_on(publ
     for text in ("backbone.pth", "revision 0123abc", "ab" * 32, "non-commercial research", "mtcnn", "masked-masked"):
         assert text in card
     assert json.loads((published / "config.json").read_text())["network"]
+
+
+@pytest.mark.parametrize("name", ["a file", "hf:me/net"])
+def test_weights_that_say_whose_they_are_are_exported_as_they_are_tested(published, tmp_path, monkeypatch, name):
+    """Without --backbone, as every other command takes them."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    file = HubFile.named("hf:me/net").put_at if name == "hf:me/net" else tmp_path / "weights.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(published / "model.safetensors", file)
+    out, difference = export(ExportSettings(name if name == "hf:me/net" else str(file), "hub", out=tmp_path / "again"))
+    assert difference == 0 and (out / "model.safetensors").is_file()
+    before, after = (json.loads((folder / "config.json").read_text()) for folder in (published, out))
+    assert after["network"] == before["network"]
+    assert f"started from an export of this project: {file.name}" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

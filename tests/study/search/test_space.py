@@ -89,3 +89,19 @@ def test_whole_numbers_come_in_steps(low, width, step, seed):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     value = one(f"batch_size={low}..{low + width}:{step}", ARCFACE).suggest(study.ask())
     assert isinstance(value, int) and low <= value <= low + width and (value - low) % step == 0
+
+
+@pytest.mark.parametrize("word", ["ema_decay=0.999..0.99999", "momentum=0.12344..0.5", "lr=1.23444e-4..1e-2:log"])
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_rounding_does_not_leave_the_range(word, end):
+    """1.0 in place of 0.99999 is no average, and the settings refuse it."""
+    dimension = one(word, ARCFACE)
+    value = getattr(dimension, end)
+    assert dimension.suggest(optuna.trial.FixedTrial({dimension.name: value})) == value
+
+
+def test_steps_are_not_rounded_together():
+    dimension = one("ema_decay=0.99..0.999:0.00025", ARCFACE)
+    drawn = [0.99 + step * 0.00025 for step in range(37)]
+    values = [dimension.suggest(optuna.trial.FixedTrial({"ema_decay": value})) for value in drawn]
+    assert values == [round(value, 5) for value in drawn]
