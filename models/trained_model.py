@@ -77,7 +77,7 @@ def backbone_of_weights(name: str) -> str:
     """
     if name.startswith(PREFIX):
         return read_network(fetch(name)).settings["backbone"]
-    start = _recognised(name)
+    start = None if Path(name).is_dir() or is_onnx(name) else _recognised(name)
     return start.network.settings["backbone"] if start else ""
 
 
