@@ -138,22 +138,25 @@ def _weights_run(settings: StudySettings) -> Path:
 def run(settings: StudySettings, more: list[str]) -> None:
     """Do what is left of a question. Raises InputError if a run fails other than by a collapse."""
     todo = trainings(settings, more)
+    every = trainings(dataclasses.replace(settings, only=()), more)
     untouched = _weights_run(settings)
     _import_weights(settings.weights, untouched)
     _test_untouched(settings, untouched)
     left = [training for training in todo if not training.finished]
     print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
-    for training in todo:
+    for training in every:
         if training.result.is_dir():
             _refuse_other_settings(training)
-    _refuse_other_faces(todo, untouched)
+    _refuse_other_faces(every, untouched)
     train_all(left, settings.at_once, settings.question)
     for training in todo:
         if training.run.path.is_dir():
             _publish(training, untouched)
     question = QUESTIONS[settings.question]
     answer = settings.results / ANSWERS / f"{settings.question}.json"
-    write_answer(answer, question.asks, _by_arm(todo), untouched, question.chosen)
+    # With --only, too, all that is known of the question: an answer must not lose what an earlier command found.
+    finished = [training for training in every if training.finished]
+    write_answer(answer, question.asks, _by_arm(finished), untouched, question.chosen)
     print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
 
 

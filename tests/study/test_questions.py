@@ -173,3 +173,26 @@ def test_published_distances_of_other_faces_are_refused_before_anything_is_train
     monkeypatch.setattr(run, "train_all", lambda *_: pytest.fail("hours later"))
     with pytest.raises(InputError, match="distances of other faces than --eval"):
         run.run(study, [])
+
+
+def test_an_answer_for_some_arms_keeps_what_is_known_of_the_others(tmp_path, monkeypatch):
+    study = _study(tmp_path, "masks", seeds=2, only=("masks_on_0",), results=tmp_path / "results")
+    every = {t.name: t for t in trainings(dataclasses.replace(study, only=()), [])}
+    answered = []
+    for name in ("_import_weights", "_test_untouched", "_refuse_other_settings", "_refuse_other_faces", "_publish"):
+        monkeypatch.setattr(run, name, lambda *_: None)
+    monkeypatch.setattr(run, "hours_left", lambda *_: "")
+    monkeypatch.setattr(run, "write_answer", lambda path, asks, arms, *_: answered.extend(arms))
+
+    def finish(left, *_):
+        for training in left:
+            RunFolder.create(study.results, training.name, {})
+            (training.run.path / FIGURES_FILE).write_text("{}")
+
+    monkeypatch.setattr(run, "train_all", finish)
+    finish([every["masks_on_25_s1"]])
+    run.run(study, [])
+    assert {arm.name: [folder.name for folder in arm.folders] for arm in answered} == {
+        "masks_on_0": ["masks_on_0_s0", "masks_on_0_s1"],
+        "masks_on_25": ["masks_on_25_s1"],
+    }
