@@ -8,9 +8,15 @@ import main_arcface
 import main_triplet
 from configs import parse_settings
 from configs.cli import apply_preset, preset_names
+from configs.presets.demo import DELTAS
 from runtime.errors import InputError
 
 SCRIPTS = [main_arcface, main_triplet]
+OF_MACHINE_AND_RUN = {
+    *("device", "gpus", "precision", "compile", "cuda_graphs", "activation_checkpointing", "workers", "deterministic"),
+    *("max_unreadable", "measure_least_face", "data_timeout_minutes", "results_dir", "run_name", "checkpoint_minutes"),
+    *("keep_checkpoints", "collapse_check_steps", "tensorboard", "profile", "preset", "resume"),
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -70,6 +76,9 @@ def test_presets_of_the_original_have_its_numbers():
 def test_the_demo_preset_is_what_the_scripts_ship_with(script):
     demo = apply_preset(script.SETTINGS, "demo")
     assert dataclasses.replace(demo, preset="") == script.SETTINGS
+    # And all of it, but for what belongs to a machine or a run: constants may have been edited.
+    named = DELTAS[type(demo).__name__]
+    assert {field.name for field in dataclasses.fields(demo)} - OF_MACHINE_AND_RUN == set(named)
 
 
 def test_a_preset_that_is_not_there_or_of_the_other_script_is_said():
