@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import pandas as pd
@@ -48,7 +49,11 @@ def _script(options, death):
 
             patch.setattr(owner, name, dying)
         sys.stdout = sys.stderr = said
-        start_script(patch, "main_arcface.py", *options)
+        try:
+            start_script(patch, "main_arcface.py", *options)
+        except Exception:
+            traceback.print_exc()  # later this stream is closed
+            raise
 
 
 def _run(options, death=None):
@@ -83,7 +88,8 @@ def test_each_killed_worker_ends_the_run_in_one_line_and_the_same_command_ends_i
     tmp_path, monkeypatch, drawn_faces
 ):
     monkeypatch.chdir(tmp_path)
-    assert _run(_options(drawn_faces, "whole"))[0] == 0
+    code, said = _run(_options(drawn_faces, "whole"))
+    assert code == 0, said
     options = _options(drawn_faces, "killed")
     for death, place in (("evaluation", "epoch 0 and 5 batches of the next"), ("training", "epoch 1")):
         code, said = _run(options, death)
@@ -94,7 +100,7 @@ def test_each_killed_worker_ends_the_run_in_one_line_and_the_same_command_ends_i
         assert "Traceback" not in said
     assert "results/killed: resuming after epoch 0 and 5 batches of the next" in said
     code, said = _run(options)
-    assert code == 0
+    assert code == 0, said
     assert "results/killed: resuming after epoch 1" in said
     assert _result(Path("results/killed")) == _result(Path("results/whole"))
 
