@@ -247,8 +247,7 @@ def measure_judge(
     both = {name: judge.accuracy(rows, rows) for name, rows in masked.items()}
     bare_pairs = {name: judge.accuracy(rows, rows) for name, rows in plain.items()}
     for name in masked:
-        lost = both[BARE] - both[TODAY]
-        won = None if name in (BARE, TODAY) or not lost else 100 * (both[name] - both[TODAY]) / lost
+        won = None if name in (BARE, TODAY) else _won_back(both[name], both[TODAY], both[BARE])
         report.add(
             door=name,
             faces=f"judge {judge.name}, {len(judge)} pairs, %",
@@ -259,9 +258,15 @@ def measure_judge(
         )
         bar = {DEFAULT: 70, YUNET: 80}.get(name)
         if bars and bar:
-            if won is not None:
-                report.at_least(f"{name}: masked–masked won back of today's loss, %", won, bar)
+            report.at_least(f"{name}: masked–masked won back of today's loss, %", won, bar)
             report.at_least(f"{name}: plain–plain over today's, points", bare_pairs[name] - bare_pairs[TODAY], -0.15)
+
+
+def _won_back(door: float, today: float, bare: float) -> float:
+    """The percentage of today's loss that a door wins back; where today loses nothing, all or nothing."""
+    if today < bare:
+        return 100 * (door - today) / (bare - today)
+    return 100.0 if door >= bare else 0.0
 
 
 def _plain(photos: list[Photo], door: Door) -> list[Detection | None]:

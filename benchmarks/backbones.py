@@ -10,6 +10,7 @@ page of the documentation; ``--seconds`` sets how long each network is measured.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -30,14 +31,13 @@ REFERENCE = "mobilefacenet"
 QUICK = (REFERENCE, "iresnet18", "efficientnet_b0")
 SIZE, BATCH = 112, 8
 _ROUNDS = 15
-# Which weights exist that no name downloads: the start of a backbone's name, and where its files are published.
+# Weights that no name downloads: for which backbones, and where they are published. The first pattern that fits counts.
 HOMES = {
     "mobilefacenet": "InsightFace, model zoo (MXNet)",
-    "iresnet": "InsightFace, arcface_torch",
-    "ir_": "AdaFace, CVLface",
+    "iresnet*": "InsightFace, arcface_torch",
+    "ir_*_curricular": "CurricularFace",
+    "ir_*": "AdaFace, CVLface",
 }
-# Networks without the blocks' middle BatchNorm are CurricularFace's alone.
-CURRICULAR, CURRICULARFACE = "_curricular", "CurricularFace"
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def costs(backbone: str, reference: nn.Module, options: BackboneOptions) -> dict
 
 def published_weights(backbone: str) -> str:
     """Names that ``--pretrained`` downloads, and where others publish files for it."""
-    homes = [home for start, home in HOMES.items() if backbone.startswith(start)]
-    if backbone.endswith(CURRICULAR):
-        homes = [CURRICULARFACE]
+    homes = [home for pattern, home in HOMES.items() if fnmatch(backbone, pattern)][:1]
     return ", ".join([*(f"`{name}`" for name in known_weights(backbone)), *homes]) or "–"
 
 

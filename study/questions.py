@@ -71,7 +71,7 @@ SECOND_RECIPE = Arm(TRIPLET, {**FROM_WEIGHTS, "teacher_mean_share": 1.0})
 FROM_CENTRES = {**FINE_TUNED, **MARGIN, "batch_size": 64, "lr": 2e-4, "epochs": 1, "most_images": 4}
 FROM_CENTRES |= {"warmup_epochs": 0.1, "margin_warmup_epochs": 0.25}
 CENTRES = Arm(ARCFACE, {**FROM_CENTRES, "centres_from": "random"})
-# The first five stages of MobileFaceNet: what faces have in common long before they are told apart.
+# MobileFaceNet up to its 28×28 maps: what faces have in common long before they are told apart.
 FIRST_STAGES = ("conv_1", "conv_2_dw", "dconv_23", *(f"res_3_block{i}" for i in range(4)))
 ADAFACE = {"margin_kind": "adaface", "margin": 0.4, "scale": 32.0, "batch_size": 64, "centres_from": "means"}
 # Of a train CSV with unnamed faces; the others leave those out.
