@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.prelu import PReLU
+
 IMAGE_SIZE = 112
 FEATURE_MAP_SIZE = 7
 NECK_BATCHNORM_EPS = 1e-5  # PyTorch's own, as in all of its BatchNorms
@@ -61,7 +63,7 @@ class IRBlock(nn.Module):
             nn.BatchNorm2d(inputs),
             nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
             *([nn.BatchNorm2d(outputs)] if form.middle_norm else []),
-            nn.PReLU(outputs),
+            PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -90,7 +92,7 @@ class IRFeatures(nn.Sequential):
     def __init__(self, name: str) -> None:
         form = FORMS[name]
         stem = nn.Sequential(
-            nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.PReLU(WIDTHS[0])
+            nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False), nn.BatchNorm2d(WIDTHS[0]), PReLU(WIDTHS[0])
         )
         body, inputs = [], WIDTHS[0]
         for width, blocks in zip(WIDTHS, form.blocks, strict=True):

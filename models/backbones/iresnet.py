@@ -7,6 +7,8 @@ weight files need no more than a prefix: ``fc`` and ``features`` are the neck he
 
 from torch import Tensor, nn
 
+from models.prelu import PReLU
+
 IMAGE_SIZE = 112
 FEATURE_MAP_SIZE = 7
 NECK_BATCHNORM_EPS = 1e-5  # PyTorch's own, as in all of its BatchNorms
@@ -28,7 +30,7 @@ class IBasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.prelu = nn.PReLU(outputs)
+        self.prelu = PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = None
@@ -55,7 +57,7 @@ class IResNetFeatures(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.prelu = nn.PReLU(WIDTHS[0])
+        self.prelu = PReLU(WIDTHS[0])
         inputs = WIDTHS[0]
         for number, (width, blocks) in enumerate(zip(WIDTHS, BLOCKS[name], strict=True), 1):
             first, others = IBasicBlock(inputs, width, 2), (IBasicBlock(width, width, 1) for _ in range(blocks - 1))

@@ -9,6 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from models.prelu import PReLU
+
 IMAGE_SIZE = 112
 EMBEDDING_SIZE = 128
 FEATURE_MAP_SIZE = 7
@@ -32,7 +34,7 @@ class ConvUnit(nn.Sequential):
         conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         layers = OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs, eps=BATCHNORM_EPS))
         if not linear:
-            layers["activation"] = nn.PReLU(outputs)
+            layers["activation"] = PReLU(outputs)
         super().__init__(layers)
 
 
