@@ -9,7 +9,6 @@ is a trained network, a lost face is nobody's.
 """
 
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import torch
 import tyro
 from PIL import Image
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from data.alignment.align import align_face, eye_distance
 from data.alignment.alignment import LANDMARKS
 from data.alignment.detectors.detection import Detection
@@ -36,7 +35,6 @@ from data.transforms import Preprocessing
 from eval.embed import embed
 from eval.metrics.accuracy import fold_accuracies
 from models.trained_model import open_model
-from runtime.errors import one_line_errors
 
 # MTCNN's three searches alone, as all faces were found before there was a choice; what a command does unless it is told
 # otherwise; and the same with --detector yunet.
@@ -316,5 +314,4 @@ def main(options: AlignOptions) -> int:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        sys.exit(main(tyro.cli(AlignOptions, description=__doc__)))
+    run_command(main, AlignOptions, __doc__)

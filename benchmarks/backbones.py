@@ -7,25 +7,22 @@ that a busy machine slows both: the relative columns hold where images/s don't. 
 page of the documentation; ``--seconds`` sets how long each network is measured.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
-import tyro
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.fresh_network import fresh_network
-from benchmarks.table import Options, Report, machine
+from benchmarks.table import Options, Report, machine, run_command
 from benchmarks.turns import median_seconds
 from models import BACKBONES
 from models.export import formats
 from models.weights.known import known_weights
-from runtime.errors import InputError, one_line_errors
-from runtime.files import write_file
+from runtime.files import require_writable, write_file
 
 REFERENCE = "mobilefacenet"
 QUICK = (REFERENCE, "iresnet18", "efficientnet_b0")
@@ -142,11 +139,10 @@ imported. See [using a trained model](using.md).
 """
 
 
-def main() -> int:
+def main(options: BackboneOptions) -> int:
     """The benchmark."""
-    options = tyro.cli(BackboneOptions, description=__doc__)
-    if options.page and not options.page.parent.is_dir():
-        raise InputError(f"can't write {options.page}: there is no folder {options.page.parent}")
+    if options.page:
+        require_writable(options.page)
     report, reference = Report("backbones"), fresh_network(REFERENCE, SIZE)
     for backbone in options.only or (QUICK if options.quick else BACKBONES):
         report.add(**costs(backbone, reference, options))
@@ -158,5 +154,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        sys.exit(main())
+    run_command(main, BackboneOptions, __doc__)

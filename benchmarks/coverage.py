@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import tyro
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from eval.metrics.accuracy import deal_folds
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.figures import figures
@@ -198,4 +197,4 @@ def add_bars(report: Report, held: Mapping[tuple[int, float], Mapping[str, float
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

@@ -18,10 +18,9 @@ from pathlib import Path
 from statistics import median
 
 import torch
-import tyro
 from torch.utils.data import DataLoader
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from benchmarks.throughput.chip import device_name
 from benchmarks.throughput.packed_faces import pack_faces, pack_loader
 from benchmarks.throughput.training import Way, assemble, bare_step, one_gpu, random_batch
@@ -169,4 +168,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

@@ -26,10 +26,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import tyro
 
 from benchmarks.fresh_network import fresh_network
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from data.company import draw_group
 from data.datasets import image_loader
 from data.sources.ijb import IjbLists
@@ -296,4 +295,4 @@ def many_templates(images: int, templates: int, people: int, pairs: int) -> tupl
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

@@ -7,15 +7,13 @@ machine slows both; the figure is the median batch. Both use the same number of 
 least as fast as PyTorch for MobileFaceNet, the network that a door camera would run, and gives its embeddings.
 """
 
-import sys
 from functools import partial
 
 import numpy as np
 import torch
-import tyro
 
 from benchmarks.fresh_network import fresh_network
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from benchmarks.turns import median_seconds
 from models.export import formats
 
@@ -41,9 +39,8 @@ def runners(backbone: str, size: int) -> dict[str, formats.Runner]:
     }
 
 
-def main() -> int:
+def main(options: Options) -> int:
     """The benchmark."""
-    options = tyro.cli(Options, description=__doc__)
     report = Report("inference")
     rng = np.random.default_rng(0)
     for backbone, size in QUICK if options.quick else NETWORKS:
@@ -65,4 +62,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, Options, __doc__)

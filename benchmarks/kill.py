@@ -25,10 +25,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
-import tyro
 
 import train
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from data.synthetic import FaceSet, make_faces
 from eval.after_epoch import EpochReport
 from runtime.checkpoints import store as checkpoint_store
@@ -220,4 +219,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

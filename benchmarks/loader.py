@@ -25,12 +25,11 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
-import tyro
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from data.datasets import TrainFaces, train_loader
 from data.loading.cache import FaceCache
 from data.masks.render import random_mask_kind, render_mask
@@ -268,4 +267,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

@@ -18,11 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from losses import MINING_RULES, ArcFaceLoss, TripletLoss
 from losses.distances import pairwise_distances
 from losses.mining import FARTHEST, NEAREST, SPHERE
@@ -341,4 +340,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    run_command(main, Options, __doc__)

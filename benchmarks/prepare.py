@@ -10,7 +10,6 @@ fourteen tight crops the first ten are frontal. The judge is MobileFaceNet.
 
 import itertools
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-import tyro
 from PIL import Image
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from data.alignment.finder import open_finder
 from data.masks.render import MASK_KINDS, render_mask
 from data.prepare.pipeline import prepare
@@ -38,7 +36,7 @@ from eval.embed import embed
 from eval.metrics.accuracy import fold_accuracies
 from eval.metrics.distances import pair_distances
 from models.trained_model import TrainedModel, open_model
-from runtime.errors import InputError, one_line_errors
+from runtime.errors import InputError
 
 # MaskTheFace (github.com/aqeelanwar/MaskTheFace) on one core, LFW's 250×250 pictures, images a second: from file to
 # masked file, and its drawing of the mask alone. Measured once; its dlib needs a compiler, so it is not run here.
@@ -265,5 +263,4 @@ def main(options: PrepareOptions) -> int:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        sys.exit(main(tyro.cli(PrepareOptions, description=__doc__)))
+    run_command(main, PrepareOptions, __doc__)

@@ -1,15 +1,18 @@
-"""The end of every benchmark: a table of rows, the bars it must meet, a JSON file, an exit code."""
+"""What all benchmarks share: options, a table of rows, the bars it must meet, a JSON file, an exit code."""
 
 import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import tyro
 
-from runtime.files import write_json
+from runtime.errors import one_line_errors
+from runtime.files import require_writable, write_json
 from runtime.text_tables import aligned_table
 
 Cell = str | int | float | None
@@ -25,6 +28,18 @@ class Options:
     """Exit with code 1 and name what misses its stated bar."""
     json: Path | None = None
     """Also write rows and bars to this file."""
+
+
+def run_command(main: Callable[[Options], int], options: type[Options], description: str) -> None:
+    """Call ``main`` with the options of the command line, and exit with its code.
+
+    A JSON file that can't be written is an error before the work, which may take an hour.
+    """
+    with one_line_errors():
+        chosen = tyro.cli(options, description=description)
+        if chosen.json:
+            require_writable(chosen.json)
+        sys.exit(main(chosen))
 
 
 @dataclass(frozen=True)

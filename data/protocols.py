@@ -21,6 +21,7 @@ from data.sources.pair_lists import find_faces, list_folds, pair_list, read_mask
 from data.sources.source_file import SourcePair
 from data.tables.rows import write_table
 from runtime.errors import InputError, one_line_errors
+from runtime.files import require_writable
 
 # ==== the command ====
 
@@ -42,10 +43,11 @@ class ProtocolSettings:
 def write_protocol(settings: ProtocolSettings) -> tuple[int, int, int]:
     """Write the CSV; returns how many pairs the list has, how many of them lack a face, and the CSV's rows.
 
-    Raises InputError: unreadable files, no such folder, not one pair with both faces.
+    Raises InputError: unreadable files, no such folder, not one pair with both faces, or a CSV that can't be written.
     """
     if not settings.root.is_dir():
         raise InputError(f"the folder {settings.root} is not there; set root to the folder of the faces")
+    require_writable(settings.out)
     pairs = read_pairs_file(settings.pairs)
     labels = read_mask_labels(settings.labels) if settings.labels else {}
     people = (name.rpartition("/")[0] for pair in pairs for name in (pair.name, pair.pair_name))

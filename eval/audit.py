@@ -35,6 +35,7 @@ from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError, one_line_errors
+from runtime.files import require_writable
 
 RENAMED, TWO_NAMES, TWO_PEOPLE, TWICE, LEAK = (
     "one picture under two names",
@@ -152,8 +153,11 @@ def _rows(csv: Path) -> tuple[pd.DataFrame, str]:
 def audit(settings: AuditSettings) -> list[Finding]:
     """Embed every face once and return the findings, surest first within each kind; writes the files.
 
-    Raises InputError: a CSV that is not as it should be, missing images, another crop than the network's.
+    Raises InputError: a CSV that is not as it should be, missing images, another crop than the network's, or files that
+    can't be written.
     """
+    proposals = settings.out / "proposals.csv"
+    require_writable(proposals)
     faces = Faces(settings.csvs)
     embeddings, pixels = _embedded(settings, faces)
     centres = unit_means(embeddings, faces.label, len(faces.people))
@@ -167,7 +171,7 @@ def audit(settings: AuditSettings) -> list[Finding]:
         *twice[: settings.most],
     ]
     rows = [{**{name: getattr(f, name) for name in (*COLUMNS, "kind")}, "distance": f.distance} for f in findings]
-    write_table(pd.DataFrame(rows, columns=[*COLUMNS, "kind", "distance"]).round(4), settings.out / "proposals.csv")
+    write_table(pd.DataFrame(rows, columns=[*COLUMNS, "kind", "distance"]).round(4), proposals)
     for kind, name in _SHEETS.items():
         chosen = [f for f in findings if f.kind == kind]
         if chosen:

@@ -33,6 +33,7 @@ from models.trained_model import open_model
 from runtime.checkpoints.file import find_checkpoint, load_checkpoint
 from runtime.devices import pick_device
 from runtime.errors import InputError, one_line_errors
+from runtime.files import require_writable
 
 # Faces compared with their centres at once.
 _PART = 2**16
@@ -60,10 +61,12 @@ def far_faces(settings: FarFacesSettings) -> dict[str, int]:
     """Write the CSV without far faces; returns the numbers of rows ``judged``, ``far`` and left out (``rows``).
 
     Raises InputError: a run without sub-centres, a CSV that is not as it should be or has nobody whom the run knows,
-    faces that can't be read, or ``out`` exists.
+    faces that can't be read, or ``out`` exists or can't be
+    written.
     """
     if settings.out.exists():
         raise InputError(f"{settings.out} exists; set --out to another file")
+    require_writable(settings.out)
     if not 0 < settings.angle < 180:
         raise InputError(f"angle is {settings.angle}; it must lie between 0 and 180 degrees")
     centres, people = _centres(settings.model)

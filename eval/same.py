@@ -19,6 +19,7 @@ from eval.embed import Embedder
 from eval.metrics.choose_threshold import checked_threshold
 from eval.plots.style import DIFFERENT, FAINT, SAME, headline, house_style, new_figure, save
 from runtime.errors import InputError, in_one_line, one_line_errors
+from runtime.files import require_writable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Comparison:
 
 
 def compare(settings: SameSettings) -> Comparison:
-    """Raises InputError: no model, no threshold, a photograph that can't be read or shows no face."""
+    """Raises InputError: no model, no threshold, a photograph that can't be read or shows no face, or a
+    picture that can't be written."""
+    require_writable(settings.out)
     embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector, settings.least_face)
     threshold = embedder.threshold if settings.threshold is None else settings.threshold
     if threshold is None:

@@ -10,7 +10,6 @@ under DIR are aligned crops, as data.prepare makes them. Prints a table and writ
 """
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,7 +30,7 @@ from eval.text import counted
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device, to_device
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import write_file, write_json
+from runtime.files import require_writable, write_file, write_json
 from runtime.spreadsheet import csv_for_people
 
 
@@ -174,8 +173,9 @@ def _output_file(settings: VerifySettings) -> Path:
     """The path of the JSON file, checked before the work."""
     folder = Path(settings.model) if Path(settings.model).is_dir() else Path()
     out = settings.out or folder / f"verify_{settings.pairs.stem}.json"
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"can't write {out}: {out.parent} is no folder that can be written to; set --out")
+    if not out.parent.is_dir():
+        raise InputError(f"can't write {out}: there is no folder {out.parent}; set --out")
+    require_writable(out)
     return out
 
 

@@ -71,6 +71,21 @@ def write_json(path: Path, value: object, indent: int | None = 2) -> None:
     write_file(path, json.dumps(value, indent=indent) + "\n")
 
 
+def require_writable(file: Path) -> None:
+    """Before long work whose result goes to ``file``, which may be there or not, as may its folders: nothing is made.
+
+    Raises InputError if the disk would refuse it, as ``writing`` does, or if ``file`` is a folder.
+    """
+    folder = next(place for place in file.absolute().parents if os.path.lexists(place))
+    probe = folder / f".{file.name}.{os.getpid()}.probe"
+    try:
+        if os.path.isdir(file):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _probe(probe)
+    except OSError as refused:
+        raise InputError(_not_written(file, probe, refused, removed=True, then=MAKE_ROOM)) from None
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file's content, as a whole or not at all. Raises InputError as ``writing`` does."""
     with replace_file(target) as temporary:

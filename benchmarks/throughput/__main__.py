@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
-from benchmarks.table import Options, Report
+from benchmarks.table import Options, Report, run_command
 from benchmarks.throughput.arms import COMPILED, ENGINE, FLOAT32, GRAPHS, HEAD, PLAIN, all_arms, quick_arms
 from benchmarks.throughput.chip import device_name
 from benchmarks.throughput.packed_faces import pack_faces
@@ -115,4 +114,4 @@ def _judge(report: Report, device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(ThroughputOptions, description=__doc__)))
+    run_command(main, ThroughputOptions, __doc__)

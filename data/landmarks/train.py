@@ -11,7 +11,7 @@ from data.landmarks.settings import LandmarkSettings
 from data.landmarks.teacher import Taught, teach
 from runtime.devices import available_cores
 from runtime.errors import InputError
-from runtime.files import write_file, write_json
+from runtime.files import require_writable, write_file, write_json
 
 LICENCE = (
     "For research only, not under the project's MIT licence: trained on photographs of people who did not agree to it. "
@@ -20,8 +20,10 @@ LICENCE = (
 
 
 def train(settings: LandmarkSettings) -> dict:
-    """Write the trained file and its card, and return the card. Raises InputError: see ``teach`` and ``fit``."""
+    """Write the trained file and its card, and return the card. Raises InputError: see ``teach`` and ``fit``, and if
+    the file can't be written, before all work."""
     settings.check()
+    require_writable(settings.out)
     torch.set_num_threads(max(1, available_cores() - settings.workers))
     cv2.setNumThreads(1)
     taught = teach(settings.faces, settings.cache, settings.most_of_a_person)

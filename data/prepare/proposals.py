@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from data.tables.lines import lines_of
 from runtime.errors import InputError
 
 COLUMNS = ["action", "path", "target", "new_target"]
@@ -28,7 +29,7 @@ def read_proposals(path: Path) -> pd.DataFrame:
     lacking = [column for column in COLUMNS if column not in frame]
     if lacking:
         raise InputError(f"{path} lacks the column {', '.join(lacking)}; proposals are made by eval.audit")
-    for line, row in enumerate(frame.to_dict("records"), 2):
+    for line, row in zip(lines_of(path, len(frame)), frame.to_dict("records"), strict=True):
         if row["action"] not in _NEEDED:
             raise InputError(f"{path}, line {line}: action is {row['action']!r}, but must be merge, move or remove")
         empty = [column for column in _NEEDED[row["action"]] if not row[column]]

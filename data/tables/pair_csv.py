@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data.tables.lines import lines_of
 from data.tables.pair_faults import COLUMNS, MISSING, none_left_out, split_empty, split_repeats
 from data.tables.paths import missing_files, missing_line, relative_paths, require_folder
 from data.tables.rows import read_flags, read_rows
@@ -141,7 +142,7 @@ def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.Dat
         raise InputError(f"{path} lacks the columns target and pair_target, or same in their place")
     flags = ["masked", "pair_masked"] if {"masked", "pair_masked"} <= set(frame.columns) else []
     needed = ["path", "pair_path", *(["same"] if "same" in frame else ["target", "pair_target"]), *flags]
-    frame, empty = split_empty(frame.assign(csv=path.name, line=np.arange(len(frame)) + 2), needed)
+    frame, empty = split_empty(frame.assign(csv=path.name, line=lines_of(path, len(frame))), needed)
     same = _same(frame, path, by_targets)
     condition = np.full(len(frame), "all", dtype=object)
     if flags:

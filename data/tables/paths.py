@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data.sources.file_names import as_on_disk
+from data.tables.lines import line_of
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.text_array import ImagePaths
 from runtime.errors import InputError
@@ -36,7 +37,7 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
     if outside.any():
         row = column.index[outside][0]
         raise InputError(
-            f"{table}, line {row + 2}: {column[row]} leaves the data folder ({int(outside.sum())} such rows); "
+            f"{table}, line {line_of(table, row)}: {column[row]} leaves the data folder ({int(outside.sum())} such rows); "
             "paths are relative to data_root, or map them with path_prefix OLD=NEW"
         )
     unclean = paths.str.contains(r"(?:^|/)\.?/|/$", regex=True)

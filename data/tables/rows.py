@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data.tables.lines import line_of
 from data.tables.pack_file import SUFFIX, Pack
 from data.tables.targets import refuse_numbers_in_two_forms, tidy_targets, warn_of_names_in_two_cases
 from runtime.errors import InputError
@@ -82,5 +83,6 @@ def read_flags(frame: pd.DataFrame, column: str, csv: Path) -> np.ndarray:
     values = pd.to_numeric(frame[column], errors="coerce")
     if not values.isin([0, 1]).all():
         row = frame.index[~values.isin([0, 1])][0]
-        raise InputError(f"{csv}, line {row + 2}: {column} must be 0 or 1, not {str(frame[column][row])!r}")
+        line = line_of(csv, row)
+        raise InputError(f"{csv}, line {line}: {column} must be 0 or 1, not {str(frame[column][row])!r}")
     return values.to_numpy(bool)

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from data.tables.lines import line_of
 from data.tables.paths import image_paths
 from data.tables.rows import read_flags, read_rows
 from data.tables.targets import refuse_paths_of_two_people
@@ -129,7 +130,7 @@ def _place_in_group(groups: np.ndarray) -> np.ndarray:
 def _refuse_empty(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
     empty = frame[columns].isna().any(axis=1)
     if empty.any():
-        rows = ", ".join(str(i + 2) for i in np.flatnonzero(empty)[:10])
+        rows = ", ".join(str(line_of(path, row)) for row in np.flatnonzero(empty)[:10])
         raise InputError(f"{path}: {int(empty.sum())} rows have an empty {' or '.join(columns)} (lines {rows})")
 
 
@@ -150,5 +151,5 @@ def _refuse_unknown_landmarks(landmarks: np.ndarray, masked: np.ndarray | None, 
     if masked is not None:
         unknown &= ~masked
     if unknown.any():
-        line = int(np.flatnonzero(unknown)[0]) + 2
+        line = line_of(csv, np.flatnonzero(unknown)[0])
         raise InputError(f"{csv}, line {line}: a plain face without landmarks ({int(unknown.sum())} such rows)")

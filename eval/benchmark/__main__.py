@@ -24,7 +24,7 @@ from eval.benchmark.page import PAGE, write_page
 from eval.benchmark.sets.find import find_sets
 from runtime.durations import in_words
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import write_json
+from runtime.files import require_writable, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,11 @@ class BenchmarkSettings:
 def benchmark(settings: BenchmarkSettings) -> list[Result]:
     """Evaluate the sets, and write everything; a set that can't be evaluated is named and passed over.
 
-    Raises InputError: no model, no set, a damaged one, or none that could be evaluated.
+    Raises InputError: no model, no set, a damaged one, none that could be evaluated, or results that can't be written.
     """
     if settings.jobs < 0 or settings.seed < 0:
         raise InputError("jobs and seed must be 0 or more")
+    require_writable(output_folder(settings) / JSON)
     found = find_sets(settings.sets, settings.only)
     network = FaceNetwork(settings.model, settings.backbone, settings.device)
     check_detector(settings.detector, network.crop)

@@ -29,7 +29,7 @@ from eval.plots.comparison import plot_curves, plot_rocs
 from eval.report.render import render
 from eval.text import counted
 from runtime.errors import one_line_errors
-from runtime.files import write_file
+from runtime.files import require_writable, write_file
 from runtime.spreadsheet import csv_for_people
 
 
@@ -44,7 +44,9 @@ class CompareSettings:
 
 
 def compare(settings: CompareSettings) -> list[str]:
-    """Write the comparison, and return its sentences. Raises InputError on fewer than two runs, or untested ones."""
+    """Write the comparison, and return its sentences. Raises InputError on fewer than two runs, untested ones, or a
+    folder that can't be written to."""
+    require_writable(settings.out / "compare.csv")
     if any(map(is_benchmark, settings.runs)):
         return compare_benchmarks(settings.runs, settings.out)
     runs = open_runs(settings.runs)

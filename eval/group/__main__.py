@@ -18,13 +18,13 @@ import tyro
 from data.sources.folders import list_folder
 from eval.embed import Embedder
 from eval.group.grouping import group_faces, grouping_figures
-from eval.group.outputs import refuse_to_replace, write_groups
+from eval.group.outputs import TABLE, refuse_to_replace, write_groups
 from eval.metrics.choose_threshold import checked_threshold
 from eval.photographs.files import list_photographs
 from eval.photographs.stream import FoundFace, found_faces
 from eval.text import counted
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import write_json
+from runtime.files import require_writable, write_json
 
 # Of the stored threshold. That is chosen for pairs, half of them of one person; among all pairs of many photographs
 # nearly none is. Of 2,031 LFW faces, half of them masked before alignment, MobileFaceNet's groups had a BCubed F of
@@ -64,6 +64,7 @@ def group(settings: GroupSettings) -> dict | None:
         checked_threshold(settings.threshold)
     files, people = _photographs(settings)
     refuse_to_replace(settings.out, files.values())
+    require_writable(settings.out / TABLE)
     embedder = Embedder(settings.model, settings.backbone, settings.device, settings.detector)
     threshold = _threshold(settings, embedder)
     found = found_faces(embedder, files)

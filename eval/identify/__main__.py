@@ -16,6 +16,7 @@ appearance of a person, and the best face of each is kept as a picture.
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,7 +40,7 @@ from eval.metrics.identification import Probes, identification_figures
 from eval.photographs.files import is_film, list_photographs, refuse_to_overwrite
 from models.trained_model import network_digest
 from runtime.errors import InputError, in_one_line, one_line_errors
-from runtime.files import write_file, write_json
+from runtime.files import require_writable, write_file, write_json
 from runtime.spreadsheet import csv_for_people
 
 _MOST_LOOKS = 1_000
@@ -87,7 +88,8 @@ class IdentifySettings:
 def identify(settings: IdentifySettings) -> dict | None:
     """Remove, enrol, recognise, as far as asked for; the figures where there is a ``probe``.
 
-    Raises InputError: nothing to do, no such folder, faces of another crop, nobody enrolled.
+    Raises InputError: nothing to do, no such folder, faces of another crop, nobody enrolled, or results that can't be
+    written.
     """
     if not (settings.gallery or settings.probe or settings.photos or settings.remove):
         raise InputError("nothing to do: give --gallery, --probe, --photos or --remove")
@@ -95,6 +97,8 @@ def identify(settings: IdentifySettings) -> dict | None:
         checked_threshold(settings.threshold)
     if not 0 <= settings.looks_per_second <= _MOST_LOOKS:
         raise InputError(f"looks_per_second must be from 0 to {_MOST_LOOKS}, not {settings.looks_per_second:g}")
+    for file in _files_to_write(settings):
+        require_writable(file)
     path = enrolment_file(settings)
     photographs = _photographs(settings)
     # So that embeddings of two networks are never compared.
@@ -122,6 +126,16 @@ def identify(settings: IdentifySettings) -> dict | None:
     write_json(out, figures)
     write_file(out.with_suffix(".csv"), csv_for_people(pictures))
     return figures
+
+
+def _files_to_write(settings: IdentifySettings) -> Iterator[Path]:
+    """The first file in each place that this command writes to."""
+    if settings.gallery or settings.remove:
+        yield enrolment_file(settings)
+    if settings.photos:
+        yield _photos_out(settings) / FACES
+    if settings.probe:
+        yield output_file(settings)
 
 
 def _photographs(settings: IdentifySettings) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from eval.metrics.figures import figures
 from models.trained_model import TrainedModel, open_model
 from runtime.devices import pick_device
 from runtime.errors import InputError
-from runtime.files import write_json
+from runtime.files import require_writable, write_json
 from runtime.run_folder import RunFolder, read_config
 
 FIGURES_FILE, PAIRS_FILE = "two_folds.json", "two_folds.csv"
@@ -58,9 +58,10 @@ def two_folds(settings: TwoFoldSettings) -> dict:
     """Test the run on both halves, write the two files, and return what two_folds.json holds.
 
     Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``faces_for``, one person in both
-    halves.
+    halves; or a run folder that can't be written to.
     """
     checkpoints = _checkpoints(settings.run)
+    require_writable(settings.run / FIGURES_FILE)
     halves = _open_halves(settings, open_model(str(checkpoints[min(checkpoints)])))
 
     @cache

@@ -40,7 +40,7 @@ from models.weights.known import NONE
 from models.weights.pretrained import open_pretrained, start_of
 from runtime.checkpoints.file import find_checkpoint, load_network
 from runtime.errors import InputError, one_line_errors
-from runtime.files import write_file
+from runtime.files import require_writable, write_file
 
 LARGEST_DIFFERENCE = 1e-4
 # Batches of these sizes are compared: one alone, and one that no exporter was shown.
@@ -82,10 +82,10 @@ def export(settings: ExportSettings) -> tuple[Path, float]:
         raise InputError("pairs and root go together, and with int8 alone: eval.verify tests the float network")
     if is_onnx(settings.model):
         raise InputError(f"{settings.model} is an ONNX file already; export a run, a checkpoint or weights")
+    out = _output_file(settings)
     settings = dataclasses.replace(settings, backbone=settings.backbone or backbone_of_weights(settings.model))
     opened = open_model(settings.model, settings.backbone)
     opened.model.cpu().eval()
-    out = _output_file(settings)
     content, difference = _checked(opened, settings)
     if settings.format == "hub":
         write_hub_folder(out, content, _card(opened, settings))
@@ -197,6 +197,7 @@ def _output_file(settings: ExportSettings) -> Path:
         raise InputError(f"{out} exists; set --out to another folder")
     if not out.parent.is_dir():
         raise InputError(f"can't write {out}: there is no folder {out.parent}; set --out")
+    require_writable(out)
     return out
 
 

@@ -67,7 +67,7 @@ def test_a_clean_set_has_no_findings(world):
 def test_a_file_where_the_folder_is_to_be_is_one_line(world):
     folder, rows = world
     (folder / "audit").touch()
-    with pytest.raises(InputError, match=r"can't write .*audit/proposals.csv \(File exists"):
+    with pytest.raises(InputError, match=r"can't write .*audit/proposals.csv \(Not a directory"):
         run(folder, rows)
 
 

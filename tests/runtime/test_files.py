@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from runtime.errors import InputError
-from runtime.files import copy_file, replace_file, replace_folder, write_file, write_json, writing
+from runtime.files import copy_file, replace_file, replace_folder, require_writable, write_file, write_json, writing
 
 LARGE = torch.arange(200_000.0)  # 800 kB
 MOST = 100_000
@@ -107,6 +107,18 @@ def test_places_where_nothing_can_be_written(tmp_path):
             write_json(path, {})
         assert str(path) in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "a.json", tmp_path, Path("/proc/nowhere/a.json"), tmp_path / ("long" * 100)):
+        with pytest.raises(InputError, match="can't write") as error:
+            require_writable(path)
+        assert str(path) in str(error.value)
+    for path in (tmp_path / "file", tmp_path / "new" / "folder" / "a.json"):
+        require_writable(path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+    assert (tmp_path / "file").read_text() == "x"
 
 
 def test_text_bytes_json_and_copies(tmp_path):
