@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def sides_of(folder: Path) -> dict[str, float]:
     path = folder / JOURNAL
     if not path.is_file():
         return {}
-    outcomes = _outcomes(path.read_text().splitlines()[1:])
+    outcomes = _outcomes(_lines(path)[1:])
     return {
         face: one.side for outcome in outcomes for one in (outcome, *outcome.more) if one.side for face in one.faces
     }
@@ -61,8 +62,8 @@ class Journal:
         write_file(self._path, "\n".join(lines) + "\n")
 
     def _read(self, folder: Path, settings: dict) -> None:
-        first, *lines = self._path.read_text().splitlines() or [""]
-        made_with = _AS_BEFORE | (json.loads(first) if first.startswith("{") and first.endswith("}") else {})
+        first, *lines = _lines(self._path) or [""]
+        made_with = _AS_BEFORE | (_object(first) or {})
         different = [key for key in settings if made_with.get(key) != settings[key]]
         if different:
             was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
@@ -77,14 +78,25 @@ def _line(outcome: Outcome) -> str:
     return json.dumps(values)
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines()
+
+
+def _object(line: str) -> dict | None:
+    """The JSON object of a line; None if it holds anything else."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
 def _outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
-    """The outcomes of a journal's lines, without one that was cut off."""
-    for line in lines:
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        yield _outcome(values)
+    """The outcomes of a journal's lines, without those that were cut off or hold anything else."""
+    for values in map(_object, lines):
+        if values is not None:
+            with suppress(TypeError, KeyError, AttributeError):  # lacks a name, or has a value of another kind
+                yield _outcome(values)
 
 
 def _outcome(values: dict) -> Outcome:

@@ -36,8 +36,9 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
     outside = paths.str.startswith("/") | paths.str.match(r"^[A-Za-z]:") | paths.str.contains(r"(?:^|/)\.\.(?:/|$)")
     if outside.any():
         row = column.index[outside][0]
+        line = line_of(table, row)
         raise InputError(
-            f"{table}, line {line_of(table, row)}: {column[row]} leaves the data folder ({int(outside.sum())} such rows); "
+            f"{table}, line {line}: {column[row]} leaves the data folder ({int(outside.sum())} such rows); "
             "paths are relative to data_root, or map them with path_prefix OLD=NEW"
         )
     unclean = paths.str.contains(r"(?:^|/)\.?/|/$", regex=True)

@@ -14,10 +14,11 @@ from PIL import Image
 from data.alignment.align import apply_affine, similarity
 from data.alignment.detectors.detection import Detection
 from data.prepare import faces as module
-from data.prepare.journal import JOURNAL
+from data.prepare.journal import JOURNAL, Journal, sides_of
 from data.prepare.pipeline import prepare
 from data.prepare.settings import PrepareSettings
 from data.sources.folders import list_folder
+from data.sources.outcome import WRITTEN, Outcome
 from data.sources.read_image import read_image
 from data.tables.card import read_dataset_card
 from data.tables.pair_csv import read_pair_csvs
@@ -123,6 +124,20 @@ def test_tables_keep_the_side_of_the_face_in_its_photograph(source, tmp_path, de
     run(source, tmp_path / "aligned", detector, align="landmarks")  # no photographs
     assert "face_side" not in pd.read_csv(tmp_path / "aligned" / "train.csv")
     assert read_pair_csvs([tmp_path / "aligned" / "test.csv"]).sides is None
+
+
+@pytest.mark.parametrize("damaged", ["3", "[1]", "{}", "null", '{"path": "a", "stamp": 3}', '{"path": [', "[" * 20_000])
+def test_a_line_of_the_journal_that_holds_something_else_counts_for_nothing(tmp_path, damaged):
+    journal = Journal(tmp_path / "out", {"size": 64})
+    journal.add([Outcome("a.jpg", "stamp", WRITTEN, name="a.jpg", person="a", side=40.0)])
+    whole = (tmp_path / "out" / JOURNAL).read_text()
+    (tmp_path / "out" / JOURNAL).write_text(whole + damaged + "\n")
+    assert sides_of(tmp_path / "out") == {"plain/a.jpg": 40.0}
+    assert Journal(tmp_path / "out", {"size": 64}).outcomes == journal.outcomes
+    assert (tmp_path / "out" / JOURNAL).read_text() == whole
+    (tmp_path / "out" / JOURNAL).write_text("\n".join([damaged, *whole.splitlines()[1:]]))
+    with pytest.raises(InputError, match="was begun with size None"):
+        Journal(tmp_path / "out", {"size": 64})
 
 
 def test_a_folder_begun_before_sides_were_kept_is_finished_with_those_that_are_known(source, tmp_path, detector):
