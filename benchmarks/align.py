@@ -33,8 +33,9 @@ from data.sources.folders import list_folder
 from data.sources.read_image import read_image
 from data.transforms import Preprocessing
 from eval.embed import embed
-from eval.metrics.accuracy import fold_accuracies
+from eval.metrics.accuracy import FOLDS, fold_accuracies
 from models.trained_model import open_model
+from runtime.errors import InputError
 
 # MTCNN's three searches alone, as all faces were found before there was a choice; what a command does unless it is told
 # otherwise; and the same with --detector yunet.
@@ -194,7 +195,7 @@ def measure_landmarks(
 
 
 class Judge:
-    """A trained network's distances of pairs of photographs."""
+    """A trained network's distances of pairs of photographs. Raises InputError if these are too few."""
 
     def __init__(self, path: Path, photos: list[Photo], pairs: pd.DataFrame, root: Path) -> None:
         opened = open_model(str(path), "mobilefacenet")
@@ -206,6 +207,12 @@ class Judge:
         self._left = whole["path"].map(rows).to_numpy()
         self._right = whole["pair_path"].map(rows).to_numpy()
         self._same = whole["same"].to_numpy(bool)
+        same, different = int(self._same.sum()), int((~self._same).sum())
+        if min(same, different) < FOLDS:
+            raise InputError(
+                f"the photographs with a face form {same} same and {different} different pairs, but a judge needs "
+                f"{FOLDS} of either; set --photos higher"
+            )
 
     def __len__(self) -> int:
         return len(self._same)
@@ -300,13 +307,13 @@ def main(options: AlignOptions) -> int:
     train = [options.faces / "train" / file.path for file in list_folder(options.faces / "train").pictures]
     crops = _some([path for path in _some(train, 4 * most) if _is_tight(path)], most)
     tight = bare_photos(crops, doors[TODAY], options.mask_kinds)
+    judges = [Judge(path, photos, pairs, options.faces / "dev") for path in options.judge]
     seen = measure_landmarks(report, photos, tight, doors)
-    if options.judge:
+    if judges:
         bare = [photo.bare for photo in photos]
         seen_plain = {name: _plain(photos, door) for name, door in doors.items() if name != TODAY}
-        for path in options.judge:
-            judge = Judge(path, photos, pairs, options.faces / "dev")
-            measure_judge(report, judge, bare, seen, seen_plain, bars=path == options.judge[0])
+        for judge in judges:
+            measure_judge(report, judge, bare, seen, seen_plain, bars=judge is judges[0])
     report.note("lost, failed (lost, or off by more than half the eyes' distance on the mean), own: % of the faces;")
     report.note("eyes, nose, mouth: median error, % of the eyes' distance; own: aligned by the detector's own points")
     report.note(f"points of the default: the {LANDMARKS}'s")

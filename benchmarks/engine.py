@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from statistics import median
 
@@ -73,7 +75,8 @@ def engine_epoch(setup: Setup) -> Callable[[], None]:
 
     def run() -> None:
         setup.state.sums = EpochSums()
-        train_one_epoch(setup.state, setup.loader, setup.watch)
+        with redirect_stderr(StringIO()):  # its progress bar
+            train_one_epoch(setup.state, setup.loader, setup.watch)
         setup.state.epoch += 1
 
     return run

@@ -203,7 +203,10 @@ def measure_judge(report: Report, judge: Judge, faces: Path, work: Path) -> None
         embeddings = judge.embed([work / "dev" / kind / name for name in known])
         whole = pairs[pairs["path"].isin(known) & pairs["pair_path"].isin(known)]
         distances = _distances(embeddings, known, whole["path"], whole["pair_path"])
-        accuracy = 100 * float(fold_accuracies(distances, whole["same"].to_numpy(bool)).mean())
+        by_fold = fold_accuracies(distances, whole["same"].to_numpy(bool))
+        if by_fold is None:
+            raise InputError(f"{faces / 'dev_pairs.csv'} has fewer than 10 same or different pairs of {kind} faces")
+        accuracy = 100 * float(by_fold.mean())
         report.add(what=f"judge: {kind}–{kind}, {len(whole)} pairs, 10-fold accuracy", value=accuracy, unit="%")
         if kind == "plain":
             report.at_least("judge: plain–plain, %", accuracy, 99.2)
