@@ -5,7 +5,9 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+import runpy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +29,21 @@ def parse_settings(constants: S, description: str, arguments: list[str] | None =
     arguments = sys.argv[1:] if arguments is None else arguments
     start = _starting_point(constants, arguments)
     return tyro.cli(type(constants), default=start, description=description, args=arguments)
+
+
+def constants_of(script: Path) -> Settings:
+    """The constants of a script. Raises InputError if it is not there or has none."""
+    if not script.is_file():
+        raise InputError(f"there is no script {script}; choose main_arcface.py or main_triplet.py")
+    constants = runpy.run_path(str(script), run_name="constants").get("SETTINGS")
+    if not isinstance(constants, Settings):
+        raise InputError(f"{script} has no SETTINGS to change; choose main_arcface.py or main_triplet.py")
+    return constants
+
+
+def option_words(options: Mapping[str, object]) -> list[str]:
+    """The options of a command, from setting → value."""
+    return [word for name, value in options.items() for word in _words(name.replace("_", "-"), value)]
 
 
 def preset_names(objective: type[Settings] | None = None) -> list[str]:
@@ -63,6 +80,12 @@ def _starting_point(constants: S, arguments: list[str]) -> S:
         saved = type(constants).from_dict(read_config(Path(chosen.resume)), chosen.resume)
         return dataclasses.replace(saved, resume=chosen.resume)
     return apply_preset(constants, chosen.preset) if chosen.preset else constants
+
+
+def _words(name: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", *(str(v) for v in (value if isinstance(value, tuple | list) else (value,)))]
 
 
 def _deltas(name: str) -> dict[str, dict]:

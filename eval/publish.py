@@ -8,24 +8,29 @@ worst pairs and the list of test pairs are left out). A JSON file written by eva
 Every number of the tables comes from these files; runs that differ only in their seed share a row.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import tyro
 
+from configs.cli import constants_of, option_words
 from eval.compare.seeds import group_by_settings
 from eval.finished_run import objective_name, read_run_file, read_verification
 from eval.text import counted, has_width
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, write_file
 from runtime.kinds import TEXT, Fields, require, whole
+from runtime.run_folder import WITHOUT_EFFECT
 from runtime.spreadsheet import csv_for_people
 from runtime.text_tables import markdown_table
 
 SMALL_FILES = ("config.json", "log.jsonl", "metrics.json", "iou.png", "train_loss.png", "test_result.png")
 # Plots of newer runs.
 _MORE_FILES = ("roc.png", "det.png", "distances_by_condition.png")
+# The settings of a preset are repeated one by one.
+_NOT_REPEATED = WITHOUT_EFFECT | {"preset"}
 # Of a run's settings those that the table shows.
 _SETTINGS: Fields = {**dict.fromkeys(("backbone", "pretrained", "data_root", "precision"), TEXT), "seed": whole()}
 _CONDITIONS = ("plain-plain", "plain-masked", "masked-masked")
@@ -85,8 +90,23 @@ def run_row(run: Path) -> dict:
         **_accuracies(metrics),
         "hardware": ", ".join(config["gpus"]) or _processor(config),
         "precision": config.get("precision", settings["precision"]),  # older runs have the setting alone
-        "command": f"python {config['command']}",
+        "command": command_of(config),
     }
+
+
+def command_of(config: dict) -> str:
+    """The command that repeats a run with today's constants of its script.
+
+    Settings that are no more are left out, as are those that came later, which do not change what they were added to.
+    """
+    script = config["command"].split()[0]
+    path = Path(__file__).parents[1] / script
+    if not path.is_file():
+        return f"python {config['command']}"
+    today = constants_of(path).to_dict()
+    known = today.keys() - _NOT_REPEATED
+    changed = {k: v for k, v in config["settings"].items() if k in known and v != today[k]}
+    return shlex.join(["python", script, *option_words(changed)])
 
 
 def verification_row(file: Path) -> dict:

@@ -25,6 +25,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from configs.cli import option_words
 from eval.finished_run import read_pair_file
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
@@ -32,7 +33,7 @@ from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, sha256, write_json, writing
 from runtime.run_folder import RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, write_answer
-from study.commands import option_words, settings_of, split_at_dashes
+from study.commands import settings_of, split_at_dashes
 from study.distances import FILE as DISTANCES_FILE
 from study.distances import read_distances, write_distances
 from study.hours import hours_left

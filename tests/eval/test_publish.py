@@ -1,9 +1,13 @@
 import json
+import shlex
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from eval.publish import publish, write_tables
+from configs.cli import parse_settings
+from eval.publish import command_of, publish, write_tables
+from main_arcface import SETTINGS
 from runtime.errors import InputError
 
 
@@ -47,6 +51,26 @@ def test_published_runs_leave_weights_behind_and_fill_both_tables(tmp_path):
     page = (results / "README.md").read_text()
     for shown in ("92.50 %", "82.50 %", "0.9753", "3,000", "face.safetensors", "python main.py --seed 1"):
         assert shown in page
+
+
+def test_the_command_repeats_the_run_with_todays_constants():
+    settings = SETTINGS.to_dict() | {"epochs": 25, "mirror": not SETTINGS.mirror, "gone": 1, "run_name": "mine"}
+    settings |= {"workers": 7, "preset": "demo"}
+    del settings["lr"]  # as if it had come later
+    config = {"settings": settings, "command": "main_arcface.py --preset demo --epochs 25"}
+    script, *options = command_of(config).split()[1:]
+    assert script == "main_arcface.py"
+    assert parse_settings(SETTINGS, "", options) == replace(
+        SETTINGS, epochs=25, mirror=not SETTINGS.mirror, run_name="mine"
+    )
+    assert len(options) == 5
+
+
+def test_settings_with_several_values_and_with_none_are_repeated_too():
+    settings = SETTINGS.to_dict() | {"eval_csvs": ["a b.csv", "c.csv"], "mask_kinds": [], "gpus": [0, 1]}
+    command = command_of({"settings": settings, "command": "main_arcface.py"})
+    found = parse_settings(SETTINGS, "", shlex.split(command)[2:])
+    assert (found.eval_csvs, found.mask_kinds, found.gpus) == (("a b.csv", "c.csv"), (), (0, 1))
 
 
 def test_weights_as_published_have_a_table_of_their_own(tmp_path):
