@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from configs.cli import option_words
 from eval.text import counted, number
 from runtime.files import write_file
 from runtime.spreadsheet import csv_for_people
 from runtime.text_tables import aligned_table, markdown_table
-from study.commands import option_words
 
 if TYPE_CHECKING:
     import optuna
@@ -118,12 +118,19 @@ def _record(run: str, trial: "optuna.trial.FrozenTrial") -> Record:
         run=run,
         settings=notes.get("settings", {}),
         state="collapsed" if collapsed else _STATES[trial.state.name],
-        iou=None if collapsed else min(trial.intermediate_values.values(), default=None),
+        iou=None if collapsed else _lowest_iou(trial),
         epochs=len(trial.intermediate_values),
         images_seen=notes.get("images_seen", 0),
         seconds=seconds,
         reason=reason,
     )
+
+
+def _lowest_iou(trial: "optuna.trial.FrozenTrial") -> float | None:
+    """Of a complete trial its value, as Optuna keeps what was reported of epochs that were taken back, too."""
+    if trial.state.name == "COMPLETE":
+        return trial.value
+    return min(trial.intermediate_values.values(), default=None)
 
 
 def _cells(record: Record, names: Sequence[str]) -> list[str]:

@@ -1,22 +1,26 @@
 """One trial: a run of the script, followed in the log of its run folder and stopped cleanly."""
 
 import dataclasses
-import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
-from runtime.errors import in_one_line
+from runtime.errors import InputError, in_one_line
 from runtime.files import writing
+from runtime.kinds import NUMBER, Fields, parse_json, require, whole
 from runtime.processes.children import stop_with_parent
 from runtime.processes.signals import STOPPING, Stopped, StopSignals
 from runtime.run_folder import RunFolder, read_ended
 
 SECONDS_BETWEEN_LOOKS = 0.5
+_REMEDY = "train it again"
+# Of an epoch's line what a search reads.
+_LINE: Fields = {"epoch": whole(1), "iou": NUMBER, "images_seen": whole()}
 _STOPPED = {128 + number: number for number in STOPPING}  # exit codes
 
 
@@ -53,31 +57,36 @@ class TrialRun:
     def epochs_logged(self, signals: StopSignals) -> Iterator[dict]:
         """The log's lines, from the first one; the script is started if some are missing, and stopped at the end.
 
-        To leave earlier, close the iterator. The script is stopped before its test, as a search must not look at the
-        test pairs. A run that ``stopped`` early gives fewer lines than ``epochs``. Raises TrialFailed if it ended
-        without them for another reason, and Stopped if a signal came, to this process or to the script.
+        If the script recovers from a collapse, it takes epochs back, and their lines come again. To leave earlier,
+        close the iterator. The script is stopped before its test, as a search must not look at the test pairs. A run
+        that ``stopped`` early gives fewer lines than ``epochs``. Raises TrialFailed if it ended without them for
+        another reason, and Stopped if a signal came, to this process or to the script.
         """
-        logged = self._log()
-        yield from logged
-        if len(logged) == self.epochs or self.stopped:
-            return
-        self._wait_until_free(signals)
-        with _started(self.words, self.text) as process:
-            ended = False
-            while len(logged) < self.epochs and not ended:
-                ended = process.poll() is not None  # checked first: the last line may be written in between
-                new = self._log()[len(logged) :]
-                logged += new
-                yield from new
-                _obey(signals)
-                if not new and not ended:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-        if len(logged) < self.epochs and not self.stopped:
-            self._fail(process.returncode)
+        logged: list[str] = []
+        while True:
+            logged = yield from self._lines_after(logged)
+            if len(logged) == self.epochs or self.stopped:
+                return
+            self._wait_until_free(signals)
+            with _started(self.words, self.text) as process:
+                ended = False
+                while len(logged) < self.epochs and not ended:
+                    ended = process.poll() is not None  # checked first: the last line may be written in between
+                    before, logged = logged, (yield from self._lines_after(logged))
+                    _obey(signals)
+                    if logged == before and not ended:
+                        time.sleep(SECONDS_BETWEEN_LOOKS)
+            if len(logged) < self.epochs and not self.stopped:
+                self._fail(process.returncode)
 
-    def _log(self) -> list[dict]:
+    def _lines_after(self, logged: list[str]) -> Generator[dict, None, list[str]]:
+        """Parse the log's lines from the first that is not as in ``logged``; returns all of them as they are."""
         path = self.path / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+        known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(logged, lines, strict=False)))
+        for number, line in enumerate(lines[known:], known + 1):
+            yield _parsed(line, f"{path}, line {number}")
+        return lines
 
     def _wait_until_free(self, signals: StopSignals) -> None:
         """Wait until no script holds the run folder: the script of a killed search may still be saving."""
@@ -98,6 +107,16 @@ class TrialRun:
         lines = self.text.read_text(errors="replace").replace("\r", "\n").split("\n")
         said = [line for line in lines if line.strip()]
         raise TrialFailed(in_one_line(said[-1] if said else f"it ended with code {code} and no output"))
+
+
+def _parsed(line: str, place: str) -> dict:
+    """Raises TrialFailed for a line that holds something else."""
+    try:
+        values = parse_json(line, place, _REMEDY)
+        require(values, _LINE, place, _REMEDY)
+    except InputError as error:
+        raise TrialFailed(str(error)) from None
+    return values
 
 
 def _obey(signals: StopSignals) -> None:

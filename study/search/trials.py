@@ -9,11 +9,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.cli import option_words
 from runtime.errors import InputError
 from runtime.extras import extra
 from runtime.processes.signals import Stopped, StopSignals
 from runtime.run_folder import RunFolder
-from study.commands import option_words
 from study.search.records import Record, best_of, progress, records
 from study.search.script import SECONDS_BETWEEN_LOOKS, TrialFailed, TrialRun
 from study.search.space import Dimension
@@ -104,17 +104,18 @@ class Trials:
 
     def _follow(self, trial: "optuna.Trial", run: TrialRun) -> float:
         """Report the IOU of each epoch as it ends. Raises TrialPruned if other trials were better at this epoch."""
-        lowest = WORST
+        ious: dict[int, float] = {}
         with closing(run.epochs_logged(self.signals)) as lines:
             for line in lines:
-                _report(trial, line)
-                lowest = min(lowest, line["iou"])
+                if line["epoch"] not in ious:
+                    _report(trial, line)
+                ious[line["epoch"]] = line["iou"]  # an epoch that was taken back comes again
                 if line["epoch"] < self.epochs and trial.should_prune():
                     raise extra("optuna").TrialPruned
         if run.stopped:
             trial.set_user_attr("collapsed", run.stopped)
             return WORST
-        return lowest
+        return min(ious.values(), default=WORST)
 
     def _refuse_to_fail_on(self, found: list[Record]) -> None:
         failed = list(takewhile(lambda record: record.state == "failed", reversed([r for r in found if r.done])))

@@ -163,6 +163,40 @@ def test_a_trial_above_the_median_of_the_others_is_stopped_before_its_test(start
     assert 0 < len(complete) < 9
 
 
+TAKES_BACK = PROGRAM.replace(
+    "        time.sleep(SLEEP)\n",
+    """
+        # The last line but one, and the last, are each taken back once, and come again. The last one makes the search
+        # stop the program.
+        if epoch > 1 and not (run / f"back_{epoch}").exists():
+            (run / f"back_{epoch}").touch()
+            low = json.dumps({"epoch": epoch, "iou": 0.0, "images_seen": 100 * epoch})
+            log.write_text("".join(line + "\\n" for line in [*lines, low]))
+            time.sleep(0.5 if epoch == 2 else 60)
+            log.write_text("".join(line + "\\n" for line in lines))
+""",
+).replace('(run / "saved").touch()', 'log.write_text("".join(line + "\\n" for line in lines))')
+
+
+def test_the_iou_of_an_epoch_that_a_recovery_took_back_counts_for_nothing(start, tmp_path):
+    start(1, source=TAKES_BACK)
+    (row,) = table(tmp_path).to_dict("records")
+    assert row["state"] == "complete" and row["epochs"] == 3
+    assert row["iou"] == pytest.approx(row["margin"] - 0.03)
+    assert len(starts(tmp_path)["trial_000"]) == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["3", "[]", "{", '{"epoch": 1, "iou": 0.3}', '{"epoch": 1, "iou": "a", "images_seen": 1}']
+)
+def test_a_log_that_holds_something_else_fails_the_trial_in_a_line(tmp_path, line):
+    run = script.TrialRun([sys.executable, "-c", ""], tmp_path / "trial_000", 1)
+    run.path.mkdir()
+    (run.path / "log.jsonl").write_text(line + "\n")
+    with pytest.raises(script.TrialFailed, match="log.jsonl, line 1"):
+        list(run.epochs_logged(SimpleNamespace(received=None)))
+
+
 def test_what_failed_is_counted_with_its_last_line_and_a_collapse_is_a_result(start, tmp_path, capsys):
     start(8, MARGIN, "mining=semi_hard,batch_hard,batch_all", seed=2)
     found = table(tmp_path).set_index("mining")
