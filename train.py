@@ -90,7 +90,7 @@ def train_one_epoch(state: TrainingState, loader: WatchedLoader, watch: Watch) -
     title = f"epoch {state.epoch + 1}/{epochs}"
     look = {"unit": "batch", "leave": False, "disable": not is_first()}
     with tqdm(total=batches, initial=sums.batches, desc=title, **look) as bar:
-        for batch in watch.profiled(clock.over(watch.batches(loader))):
+        for batch in watch.timed(watch.batches(loader), clock):
             _count_unreadable(sums, batch, allowed)
             if sums.batches == 0:
                 watch.preview(batch.images)

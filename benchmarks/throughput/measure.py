@@ -80,8 +80,8 @@ class _EngineWatch(Watch):
     stopwatch: Stopwatch
     timer: PartTimer
 
-    def profiled(self, batches):
-        return self.timer.over(batches)
+    def timed(self, batches, clock):
+        return self.timer.over(clock.over(batches))
 
     def after_step(self, loader, stats) -> None:
         super().after_step(loader, stats)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -33,6 +34,15 @@ class StepClock:
     def step_done(self) -> None:
         """Count the time of the step so far, for those who read ``times`` before the next batch."""
         self.times.computed += self._lap()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no part of a step: its time counts for nothing."""
+        self.step_done()
+        try:
+            yield
+        finally:
+            self._lap()
 
     def _lap(self) -> float:
         now = time.perf_counter()

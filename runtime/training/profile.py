@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from runtime.errors import InputError
 from runtime.files import copy_file, write_file
+from runtime.training.clock import StepClock
 from runtime.training.parts import PARTS, STEP, PartTimer
 from runtime.training.state import TrainingState
 
@@ -133,28 +134,31 @@ class StepProfile:
         self._state, self._folder = state, folder
         self._warm_up, self._steps = WARM_UP, steps
 
-    def over(self, batches: Iterator[T]) -> Iterator[T]:
+    def over(self, batches: Iterator[T], clock: StepClock) -> Iterator[T]:
         """The batches of an epoch: a step is what is done between one and the next. If the epoch ends, so does the
-        profile."""
+        profile. The ``clock`` of the steps does not count what it takes to start, evaluate and save the profile."""
         for batch in islice(batches, self._warm_up):
             self._warm_up -= 1
             yield batch
         if self._steps:
-            yield from self._profiled(islice(batches, self._steps))
+            yield from self._profiled(islice(batches, self._steps), clock)
         yield from batches
 
-    def _profiled(self, batches: Iterator[T]) -> Iterator[T]:
+    def _profiled(self, batches: Iterator[T], clock: StepClock) -> Iterator[T]:
         device = self._state.precision.device
         profile, timer = Profile(device), PartTimer(device)
         with timer.attached(self._state.criterion, self._state.optimiser):
-            profile.start()
+            with clock.paused():
+                profile.start()
             try:
                 yield from timer.over(batches)
             finally:
-                profile.stop()
+                with clock.paused():
+                    profile.stop()
         if timer.steps:
             self._steps = 0
-            self._tell(profile, timer)
+            with clock.paused():
+                self._tell(profile, timer)
 
     def _tell(self, profile: Profile, timer: PartTimer) -> None:
         trace = self._folder / "profile.json.gz"

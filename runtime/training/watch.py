@@ -14,6 +14,7 @@ from runtime.processes.signals import Stopped, StopSignals
 from runtime.processes.watched_loader import DataLost, WatchedLoader
 from runtime.run_folder import RunFolder
 from runtime.tensorboard import Board
+from runtime.training.clock import StepClock
 from runtime.training.collapse import CollapseGuard, embedding_health, is_healthy
 from runtime.training.profile import StepProfile
 from runtime.training.state import TrainingState, save, save_epoch, where
@@ -80,9 +81,10 @@ class Watch:
             unreadable = [path for paths, _ in outcomes for path in paths]
             yield Arrived(batch.images, batch.labels, batch.masked, unreadable, [readable for _, readable in outcomes])
 
-    def profiled(self, batches: Iterator[Arrived]) -> Iterator[Arrived]:
-        """The same batches; the steps between them are profiled if the settings ask for it."""
-        return self.profile.over(batches) if self.profile else batches
+    def timed(self, batches: Iterator[Arrived], clock: StepClock) -> Iterator[Arrived]:
+        """The same batches, timed by ``clock``; the steps between them are profiled if the settings ask for it."""
+        timed = clock.over(batches)
+        return self.profile.over(timed, clock) if self.profile else timed
 
     def after_step(self, loader: WatchedLoader, stats: dict[str, float] | None) -> None:
         """``stats`` of the step, None if its loss or gradient was not finite.

@@ -62,6 +62,18 @@ def test_a_run_trains_to_the_same_bits_with_and_without_and_after_a_resume(tmp_p
         assert all(torch.equal(ends[0][part][key], ends[1][part][key]) for key in ends[0][part])
 
 
+def test_what_the_profile_takes_to_start_and_to_save_is_no_part_of_the_epochs_time(tmp_path, monkeypatch):
+    hour, passed, now = 3600, [0], time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: now() + passed[0])
+    for owner, name in ((profile.Profile, "start"), (profile.Profile, "save_trace")):
+        whole = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, whole=whole: (passed.append(passed.pop() + hour), whole(*args)))
+    state, loader, run = setup(tmp_path)
+    fit(state, loader, run, evaluation(FOUR), epochs=1, profile=2)
+    (line,) = map(json.loads, (run.path / "log.jsonl").read_text().splitlines())
+    assert passed == [2 * hour] and line["seconds"] < hour and line["step_seconds"] < hour / 4
+
+
 class _SlowFaces(Faces):
     def __getitems__(self, keys):
         time.sleep(0.05)
