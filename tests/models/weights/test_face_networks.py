@@ -5,7 +5,6 @@ import pickle
 import sys
 import types
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -83,7 +82,10 @@ def lightning_checkpoint(tensors: dict[str, Tensor], path: Path) -> None:
         "optimizer_states": [{"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}],
         "hyper_parameters": {"arch": "ir_18", "head": "adaface"},
     }
-    with mock.patch.dict(sys.modules, modules):
+    # Not mock.patch.dict, which would also drop what is first imported meanwhile.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
         torch.save(content, path)
 
 
