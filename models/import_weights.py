@@ -5,9 +5,10 @@
 FILE is recognised by the names and shapes in it: InsightFace's backbone.pth (IResNet) and MobileFaceNet (MXNet names);
 AdaFace's .ckpt, CVLface's model.pt and .safetensors, CurricularFace's (IR); facenet-pytorch's InceptionResnetV1; what
 the 2021 system wrote (a dict {model, optimizer, scheduler} of pickled objects, a whole pickled network, or
-{model_state_dict, optimizer_state_dict}). The run is then used as any other: eval.threshold chooses its threshold anew,
-eval.verify tests it, models.export exports it, and --pretrained results/RUN starts training from it, as --pretrained
-FILE does (not --resume: the optimiser's state is left behind, as it belongs to other faces).
+{model_state_dict, optimizer_state_dict}); a safetensors export of this project. The run is then used as any other:
+eval.threshold chooses its threshold anew (that of an export is kept), eval.verify tests it, models.export exports it,
+and --pretrained results/RUN starts training from it, as --pretrained FILE does (not --resume: the optimiser's state is
+left behind, as it belongs to other faces).
 """
 
 import dataclasses
@@ -41,6 +42,9 @@ def main() -> None:
         print(f"class centres of {len(network.class_centres):,} people are kept in best.pt under criterion")
     for remark in network.remarks:
         print(remark)
+    if "threshold" in network.chosen:
+        print(f"written to {settings.out}, with the file's threshold, {network.chosen['threshold']:.4f}")
+        return
     print(f"written to {settings.out}; choose its threshold with:")
     print(f"python -m eval.threshold {settings.out} PAIRS.csv --root FACES")
 

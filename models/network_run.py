@@ -15,10 +15,10 @@ def refuse_existing(out: Path) -> None:
 
 
 def write_network_run(out: Path, settings: dict, content: dict) -> None:
-    """Make ``out`` with config.json (``settings``) and best.pt, without a threshold, or nothing.
+    """Make ``out`` with config.json (``settings``) and best.pt, or nothing.
 
-    ``content`` has the checkpoint's model, settings, preprocessing and origin. Raises InputError as
-    ``RunFolder.create`` does.
+    ``content`` has the checkpoint's model, settings, preprocessing and origin, and a threshold if one is known.
+    Raises InputError as ``RunFolder.create`` does.
     """
     run = RunFolder.create(out.parent, out.name, settings)
     try:

@@ -203,7 +203,10 @@ def _of_weights(name: str, backbone: str, start: Start) -> TrainedModel:
         raise _no_face_weights(name, backbone)
     model = build_model(**{**start.network.settings, "dropout": 0.0}, pretrained=NONE)
     load_weights(model, start)
-    return TrainedModel(name, model, preprocessing, None, None)
+    chosen = dict(start.network.chosen)
+    metric = chosen.pop("threshold_metric", None)
+    source = f"{metric} on the evaluation pairs" if metric else None
+    return TrainedModel(name, model, preprocessing, chosen.pop("threshold", None), source, **chosen)
 
 
 def _no_face_weights(name: str, backbone: str) -> InputError:

@@ -11,7 +11,7 @@ from runtime.files import sha256
 
 
 def import_file(path: Path, out: Path) -> Imported:
-    """Read ``path`` and make the run folder ``out``: best.pt, without a threshold, and config.json.
+    """Read ``path`` and make the run folder ``out``: best.pt, with a threshold if the file states one, and config.json.
 
     Raises InputError: no such file, damaged, refused (see ``read_pickled``), a network that is not here, or a
     folder that exists.
@@ -23,7 +23,10 @@ def import_file(path: Path, out: Path) -> Imported:
     require_finite(network.state, str(path))
     load_state(model, network.state, str(path))
     origin = {"file": path.name, "sha256": sha256(path), "kind": network.kind}
-    content = {"model": model.state_dict(), "settings": settings, "preprocessing": network.preprocessing}
+    chosen = dict(network.chosen)
+    if "mirror" in chosen:
+        settings["mirror"] = chosen.pop("mirror")
+    content = {"model": model.state_dict(), "settings": settings, "preprocessing": network.preprocessing, **chosen}
     content["origin"] = origin
     if network.class_centres is not None:
         content["criterion"] = {"weight": network.class_centres}

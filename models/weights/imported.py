@@ -27,6 +27,7 @@ class Imported:
     """A recognised network: ``state`` under this project's names, ``settings`` for build_model, ``preprocessing``
     (None: it binds no face crop), ``class_centres`` (C, D) or None, ``kind`` in words, ``remarks`` for the user.
 
+    ``chosen``: threshold, threshold_metric, thresholds, least_face and mirror, as far as the file states them.
     ``missing``: how the names of parameters begin that the file has not, and that training may therefore choose.
     """
 
@@ -37,3 +38,4 @@ class Imported:
     class_centres: Tensor | None = None
     remarks: list[str] = field(default_factory=list)
     missing: tuple[str, ...] = ()
+    chosen: dict = field(default_factory=dict)

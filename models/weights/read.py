@@ -8,15 +8,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from models.export.formats import NO_THRESHOLD
 from models.weights.imported import ORIGINAL_PREPROCESSING, Imported
 from models.weights.pickled import read_pickled
 from models.weights.recognise import recognise
 from runtime.checkpoints.content import check_network
 from runtime.errors import InputError
 from runtime.inert_pickle import StandIn
+from runtime.kinds import FLAG, NUMBER, Fields, or_none, require, table_of, whole
 
 # Where a training file keeps its network, in the order of looking.
 _NETWORK_KEYS = ("model", "model_state_dict", "state_dict", "state_dict_backbone")
+
+# What an export states that was chosen after training.
+_CHOSEN: Fields = {
+    "threshold": NUMBER,
+    "thresholds": table_of(table_of(or_none(NUMBER))),
+    "least_face": or_none(whole(1)),
+    "mirror": FLAG,
+}
 
 # The largest network here, EfficientNet-B7, has 824 modules; one that contains itself has endlessly many.
 _MOST_MODULES = 5_000
@@ -93,7 +103,20 @@ def _own_export(state: dict[str, Tensor], metadata: dict[str, str], path: Path) 
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} lacks metadata of models.export ({type(error).__name__}); export it again") from None
     check_network({"model": state, "settings": {**settings, "dropout": 0.0}, "preprocessing": preprocessing}, path)
-    return Imported("an export of this project", state, settings, preprocessing)
+    return Imported("an export of this project", state, settings, preprocessing, chosen=_chosen(metadata, path))
+
+
+def _chosen(metadata: Mapping[str, str], path: Path) -> dict:
+    """What was chosen for an exported network after its training."""
+    texts = {name: metadata[name] for name in _CHOSEN if metadata.get(name, NO_THRESHOLD) != NO_THRESHOLD}
+    try:
+        values = {name: json.loads(text) for name, text in texts.items()}
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} has damaged metadata ({type(error).__name__}); export it again") from None
+    require(values, _CHOSEN, f"{path}, metadata", "export it again", optional=True)
+    if "threshold" in values:
+        values["threshold_metric"] = metadata.get("threshold_source", "chosen").partition(" on the ")[0]
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _tensors(held: object, path: Path) -> tuple[dict[str, Tensor], int | None]:

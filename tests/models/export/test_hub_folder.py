@@ -12,7 +12,9 @@ from data.alignment.alignment import Alignment
 from models import build_model, weights_preprocessing
 from models.export.__main__ import ExportSettings, export
 from models.export.hub import Card, model_card
+from models.trained_model import open_model
 from models.weights.hub import HubFile
+from models.weights.import_file import import_file
 from models.weights.read import read_network
 from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
@@ -82,6 +84,9 @@ def test_weights_that_say_whose_they_are_are_exported_as_they_are_tested(publish
         {"mean": "[0, 0]"},
         {"std": "[0, 0, 0]"},
         {"std": "[" * 20_000},
+        {"threshold": '"a"'},
+        {"threshold": "[" * 20_000},
+        {"mirror": "3"},
     ],
 )
 def test_metadata_that_nobody_wrote_are_refused_in_one_line(tmp_path, changed):
@@ -94,6 +99,29 @@ def test_metadata_that_nobody_wrote_are_refused_in_one_line(tmp_path, changed):
     assert "model.safetensors" in str(caught.value) and "\n" not in str(caught.value)
     save_file({"neck.linear.weight": torch.zeros(2)}, path, good)
     assert read_network(path).settings["image_size"] == 112
+
+
+def test_threshold_and_mirror_come_back(tmp_path):
+    run = write_small_run(tmp_path / "run", mirror=True)
+    chosen = {"thresholds": {"all": {"0.001": 0.7}}, "least_face": 40, "threshold_metric": "balanced accuracy"}
+    content = load_checkpoint(run / "best.pt")
+    save_checkpoint(run / "best.pt", {key: value for key, value in content.items() if key != "format"} | chosen)
+    file, _ = export(ExportSettings(str(run), "safetensors"))
+    import_file(file, tmp_path / "again")
+    for name in (str(file), str(tmp_path / "again")):
+        found = open_model(name)
+        assert (found.threshold, found.mirror, found.least_face) == (1.0, True, 40)
+        assert found.thresholds == chosen["thresholds"]
+        assert found.threshold_source.startswith("balanced accuracy on the evaluation pairs")
+
+
+def test_an_export_without_a_threshold_comes_back_without(tmp_path):
+    run = write_small_run(tmp_path / "run")
+    content = load_checkpoint(run / "best.pt")
+    save_checkpoint(run / "best.pt", {key: content[key] for key in content.keys() - {"format", "threshold"}})
+    file, _ = export(ExportSettings(str(run), "safetensors"))
+    assert "threshold" not in import_file(file, tmp_path / "again").chosen
+    assert open_model(str(file)).threshold is None and open_model(str(tmp_path / "again")).threshold is None
 
 
 def test_an_existing_folder_is_not_overwritten(published):
