@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.fresh_network import fresh_network
+from benchmarks.fresh_network import BATCH, SIZE, fresh_network, training_step
 from benchmarks.table import Options, Report, machine, run_command
 from benchmarks.turns import median_seconds
 from models import BACKBONES
@@ -26,7 +26,6 @@ from runtime.files import require_writable, write_file
 
 REFERENCE = "mobilefacenet"
 QUICK = (REFERENCE, "iresnet18", "efficientnet_b0")
-SIZE, BATCH = 112, 8
 _ROUNDS = 15
 # Weights that no name downloads: for which backbones, and where they are published. The first pattern that fits counts.
 HOMES = {
@@ -56,20 +55,6 @@ def multiply_adds(model: nn.Module) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, 3, SIZE, SIZE))
     return counter.get_total_flops() // 2
-
-
-def training_step(model: nn.Module) -> Callable[[], None]:
-    """Forward, backward and SGD on one batch."""
-    images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-4, momentum=0.9)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        embeddings = model.train()(images)
-        (embeddings[: BATCH // 2] * embeddings[BATCH // 2 :]).sum().backward()
-        optimiser.step()
-
-    return step
 
 
 def inference_step(model: nn.Module) -> Callable[[], None]:

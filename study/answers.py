@@ -22,6 +22,8 @@ from study.distances import read_distances
 
 # Where the answers lie, in the folder of the results.
 ANSWERS = Path("published/study")
+# Ending of the file of study.means.
+MEANS = "_means"
 UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
@@ -47,13 +49,15 @@ def write_answer(
     """
     if not _folders(arms):
         raise InputError(f"{path.stem}: all runs collapsed in their first epoch, so there is nothing to compare")
-    own = _tested(untouched, read_pair_file(untouched, PAIRS_FILE))
+    own = tested_run(untouched, read_pair_file(untouched, PAIRS_FILE))
     runs = share_pairs({run.name: run for run in (own, *(_trained(folder, own.pairs) for folder in _folders(arms)))})
     models = {arm.name: [folder.name for folder in arm.folders] for arm in arms if arm.folders}
     before = runs.pop(untouched.name)
     answer = {
         "asks": asks,
-        UNTOUCHED: {name: {key: part[key] for key in _FIGURES} for name, part in _parts(before.metrics).items()},
+        UNTOUCHED: {
+            name: {key: part[key] for key in _FIGURES} for name, part in figures_by_part(before.metrics).items()
+        },
         "by_mask": {mask: part["accuracy"] for mask, part in before.metrics["by_mask"].items()},
         "pairs": before.metrics["pairs"],
         "people": before.metrics["people"],
@@ -66,11 +70,11 @@ def write_answer(
     write_json(path, answer, indent=None)
 
 
-def read_answer(answers: Path, name: str) -> dict:
-    """The answer that ``write_answer`` wrote. Raises InputError if it is missing."""
-    path = answers / f"{name}.json"
+def read_answer(answers: Path, question: str, *, means: bool = False) -> dict:
+    """The answer that ``write_answer`` wrote, or study.means. Raises InputError if it is missing."""
+    path = answers / f"{question}{MEANS if means else ''}.json"
     if not path.is_file():
-        raise InputError(f"{path} is missing: run python -m study.run {name} first")
+        raise InputError(f"{path} is missing: run python -m study.{'means' if means else 'run'} {question} first")
     return json.loads(path.read_text())
 
 
@@ -78,8 +82,8 @@ def _folders(arms: Sequence[ArmRuns]) -> list[Path]:
     return [folder for arm in arms for folder in arm.folders]
 
 
-def _tested(folder: Path, pairs: pd.DataFrame) -> FinishedRun:
-    """Imported weights: they have neither settings nor a log."""
+def tested_run(folder: Path, pairs: pd.DataFrame) -> FinishedRun:
+    """A run of two_folds.json and its pairs alone: imported weights and means have neither settings nor a log."""
     return FinishedRun(folder.name, {}, [], read_run_file(folder, FIGURES_FILE), pairs)
 
 
@@ -88,12 +92,12 @@ def _trained(folder: Path, untouched: pd.DataFrame) -> FinishedRun:
     whole = (folder / PAIRS_FILE).is_file()
     pairs = read_pair_file(folder, PAIRS_FILE) if whole else read_distances(folder, untouched)
     settings, log = read_run_file(folder, "config.json")["settings"], read_run_file(folder, "log.jsonl")
-    return dataclasses.replace(_tested(folder, pairs), settings=settings, log=log)
+    return dataclasses.replace(tested_run(folder, pairs), settings=settings, log=log)
 
 
 def _arm(arm: ArmRuns, runs: Mapping[str, FinishedRun], before: FinishedRun) -> dict:
     own = [runs[folder.name] for folder in arm.folders]
-    of_parts = [_parts(run.metrics) for run in own]
+    of_parts = [figures_by_part(run.metrics) for run in own]
     return {
         "name": arm.name,
         "seeds": [run.settings["seed"] for run in own] + _seeds(arm.untested),
@@ -152,18 +156,21 @@ def _chosen_crosswise(
     """The results of arms on the half they were not selected on: the first's choice on the second, and vice versa."""
     if not runs:
         return None
-    crossed = [_crossed(*two) for two in runs]
+    both = [crossed(*two) for two in runs]
     conditions = parts(before.pairs["condition"].to_numpy(str))
-    samples = {name: [resample(run, rows) for run in crossed] for name, rows in conditions.items()}
+    samples = {name: [resample(run, rows) for run in both] for name, rows in conditions.items()}
     return {
         "arms": list(arms),
         "accuracy": {name: [sample.figures["accuracy"] for sample in of_part] for name, of_part in samples.items()},
-        "errors_removed": errors_removed(crossed, before),
+        "errors_removed": errors_removed(both, before),
     }
 
 
-def _crossed(of_first: FinishedRun, of_second: FinishedRun) -> FinishedRun:
-    """The pairs of the first half with the distances of ``of_second``, and vice versa; the threshold is 1."""
+def crossed(of_first: FinishedRun, of_second: FinishedRun) -> FinishedRun:
+    """The pairs of the first half with the distances of ``of_second``, and vice versa; the threshold is 1.
+
+    So each half is tested with the network that was selected on the other.
+    """
     in_first = np.arange(len(of_first.pairs)) < of_first.metrics["folds"][0]["pairs"]
     distances = (run.pairs["distance"] / run.metrics["threshold"] for run in (of_second, of_first))
     pairs = of_first.pairs.assign(distance=np.where(in_first, *distances))
@@ -202,7 +209,8 @@ def _share_removed(accuracy: Resamples, before: Resamples) -> Resamples:
     return Resamples(1 - left, by_people, removed(accuracy.by_pairs, before.by_pairs), before.people)
 
 
-def _parts(figures: dict) -> dict[str, dict]:
+def figures_by_part(figures: dict) -> dict[str, dict]:
+    """ "all pairs" or a condition → its figures."""
     return {"all pairs": figures, **figures["by_condition"]}
 
 

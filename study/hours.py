@@ -1,7 +1,9 @@
 """How long runs will take, from a few timed steps of each network."""
 
+import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -57,7 +59,9 @@ def _images_per_second(settings: Settings) -> float:
     shape = ("backbone", "embedding_size", "pooling", "image_size", "device", "precision")
     key = tuple(getattr(settings, name) for name in shape)
     if key not in _RATES:
-        _RATES[key] = _timed(settings)
+        # In a process of its own: its memory, on a GPU too, is free again when the trainings start.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            _RATES[key] = pool.submit(_timed, settings).result()
     return _RATES[key]
 
 

@@ -1,7 +1,7 @@
 """Make the tables and plots of results/STUDY.md from results/published/study: ``python -m study.page``.
 
-The page's text is written by hand; this command fills in what is between ``<!-- table QUESTION -->`` or ``<!-- table
-QUESTION by mask -->`` and ``<!-- end -->``.
+The page's text is written by hand; this command fills in what is between ``<!-- table QUESTION -->``, ``<!-- table
+QUESTION by mask -->`` or ``<!-- table QUESTION means -->`` and ``<!-- end -->``.
 It also makes the README's table of results.
 """
 
@@ -14,7 +14,7 @@ from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
 from runtime.text_tables import markdown_table
-from study.answers import ANSWERS, read_answer
+from study.answers import ANSWERS, UNTOUCHED, read_answer
 from study.marked_tables import fill_tables, percent, rewrite
 from study.plot import draw_answer
 from study.summary import AT_A_GLANCE, all_arms, fill_readme
@@ -23,7 +23,10 @@ from study.summary import AT_A_GLANCE, all_arms, fill_readme
 PRETRAINED = "pretrained, no fine-tuning"
 # Ending of a table's name: accuracy by mask, which most questions do not need.
 BY_MASK = " by mask"
+# Ending of a table's name: what study.means found.
+OF_MEANS = " means"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
+GAINS = [f"Δ {condition} vs baseline" for condition in MASKED]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ def fill(text: str, answers: Path) -> str:
             return all_arms(answers)
         if name.endswith(BY_MASK):
             return mask_table(read_answer(answers, name.removesuffix(BY_MASK)))
+        if name.endswith(OF_MEANS):
+            return means_table(read_answer(answers, name.removesuffix(OF_MEANS), means=True))
         answer = read_answer(answers, name)
         save(draw_answer(answer), answers / f"{name}.png")
         tables = f"{answer_table(answer)}\n{_effort(answer)}{_choice(answer)}"
@@ -62,10 +67,10 @@ def answer_table(answer: dict) -> str:
     """
     removing = _removing(answer)
     removed = [f"errors removed {condition}" for condition in removing]
-    head = ["", "seeds", "images seen", *CONDITIONS, *removed, "Δ masked-masked vs baseline", "p"]
-    untouched = [PRETRAINED, "", "", *(percent([answer["untouched"][c]["accuracy"]]) for c in CONDITIONS)]
+    head = ["", "seeds", "images seen", *CONDITIONS, *removed, *GAINS]
+    untouched = [PRETRAINED, "", "", *(percent([answer[UNTOUCHED][c]["accuracy"]]) for c in CONDITIONS)]
     return markdown_table(
-        head, [[*untouched, *[""] * (len(removing) + 2)], *(_row(arm, answer) for arm in answer["arms"])]
+        head, [[*untouched, *[""] * (len(removing) + len(GAINS))], *(_row(arm, answer) for arm in answer["arms"])]
     )
 
 
@@ -93,7 +98,29 @@ def _row(arm: dict, answer: dict) -> list[str]:
         f"{arm['images_seen']:,}" if arm["accuracy"] else "< 1 epoch",
         *(percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
         *(_removed(arm["errors_removed"].get(condition)) for condition in _removing(answer)),
-        *_difference(arm["name"], answer),
+        *(_difference(arm["name"], answer, condition) for condition in MASKED),
+    ]
+
+
+def means_table(answer: dict) -> str:
+    """Markdown: a row for the single networks of the baseline and for each mean, and what is selected crosswise."""
+    head = ["mean of", "networks", *CONDITIONS, *(f"errors removed {condition}" for condition in MASKED), *GAINS]
+    empty = [""] * (len(MASKED) + len(GAINS))
+    untouched = [PRETRAINED, "", *(percent([answer[UNTOUCHED][name]]) for name in CONDITIONS), *empty]
+    singles = [percent([single[name] for single in answer["singles"]]) for name in CONDITIONS]
+    rows = [untouched, [f"single networks: {answer['baseline']} (baseline)", "1", *singles, *empty]]
+    rows += [[mean["name"], str(mean["networks"]), *_results_of_mean(mean)] for mean in answer["means"]]
+    rows.append(["the best on the other half", "", *_results_of_mean(answer["chosen"])])
+    of_first, of_second = (f"`{name}`" for name in answer["chosen"]["names"])
+    best = f"Best by IOU: {of_first} on the first half of the people, {of_second} on the second."
+    return f"{markdown_table(head, rows)}\n{best}\n"
+
+
+def _results_of_mean(mean: dict) -> list[str]:
+    return [
+        *(percent([mean["accuracy"][name]]) for name in CONDITIONS),
+        *(_removed(mean["errors_removed"].get(name)) for name in MASKED),
+        *(_points(**mean["gains"][name]) for name in MASKED),
     ]
 
 
@@ -138,14 +165,20 @@ def _removed(share: dict | None) -> str:
     return f"{100 * share['mean']:.0f} %{ends}"
 
 
-def _difference(name: str, answer: dict) -> list[str]:
-    """Difference from the first arm's masked–masked accuracy, in points with its 95 % interval, and p."""
+def _difference(name: str, answer: dict, condition: str) -> str:
+    """How much more accurate an arm is than the first, on pairs of the condition."""
     first = answer["arms"][0]["name"]
     for row in answer["differences"]:
-        if (row["first"], row["second"], row["pairs"], row["figure"]) == (first, name, "masked-masked", "accuracy"):
-            ends = f" ({-100 * row['high']:+.1f} to {-100 * row['low']:+.1f})" if row["low"] is not None else ""
-            return [f"{-100 * row['difference']:+.2f}{ends}", "–" if row["p"] is None else f"{row['p']:.3f}"]
-    return ["", ""]
+        if (row["first"], row["second"], row["pairs"], row["figure"]) == (first, name, condition, "accuracy"):
+            ends = (None, None) if row["low"] is None else (-row["high"], -row["low"])
+            return _points(-row["difference"], *ends)
+    return ""
+
+
+def _points(difference: float, low: float | None, high: float | None) -> str:
+    """In percentage points, with the 95 % interval."""
+    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * difference:+.2f}{ends}"
 
 
 def main() -> None:

@@ -170,6 +170,7 @@ ARMS: dict[str, Arm] = {
     "masked_first_adaface": Arm(ARCFACE, {**FROM_TEACHER, **ADAFACE, **NAMED, "epochs": 2}),
     "masked_first_restrained": _changed(SHORT, **NAMED, mining="self_restrained"),
     "masked_first_frozen": _changed(SHORT, **NAMED, freeze=FIRST_STAGES),
+    "masked_first_without_cloth_and_blue": _changed(SHORT, **NAMED, **WITHOUT_CLOTH_AND_BLUE),
 }
 
 QUESTIONS: dict[str, Question] = {
@@ -244,7 +245,7 @@ QUESTIONS: dict[str, Question] = {
         "What improves on the recipe when the mask comes before the alignment?",
         (
             *("masked_first", "masked_first_unnamed", "masked_first_with_errors", "masked_first_adaface"),
-            *("masked_first_restrained", "masked_first_frozen"),
+            *("masked_first_restrained", "masked_first_frozen", "masked_first_without_cloth_and_blue"),
         ),
     ),
 }

@@ -77,7 +77,15 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
 # Where a changed value may serve they do all their work.
 SLOW = ("eval.audit", "eval.group", "eval.same", "eval.threshold", "eval.verify", "main_arcface", "main_triplet")
 # They read no file that a user gives them but photographs, or start other commands.
-WITHOUT_FILES = {"data.company", "data.gallery", "data.landmarks", "study.page", "study.run", "study.search"}
+WITHOUT_FILES = {
+    "data.company",
+    "data.gallery",
+    "data.landmarks",
+    "study.means",
+    "study.page",
+    "study.run",
+    "study.search",
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,36 +4,20 @@ import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from eval.finished_run import FinishedRun, read_pair_file
-from eval.metrics.figures import figures
+from eval.finished_run import read_pair_file
 from runtime.errors import InputError
 from study.answers import ArmRuns, errors_removed, write_answer
 from study.distances import write_distances
-
-CONDITIONS = ("plain-plain", "masked-masked")
-THRESHOLD = 1.0
-
-
-def _tested(wrong, people=40):
-    """A run with a same and a different pair a person and condition; ``wrong``: condition → people judged wrongly."""
-    rows = []
-    for condition in CONDITIONS:
-        for person in range(people):
-            error = person in wrong[condition]
-            rows.append([f"{person}a", f"{person}b", True, condition, person, person, 1.5 if error else 0.5])
-            rows.append([f"{person}a", "x", False, condition, person, (person + 1) % people, 1.5])
-    columns = ["path", "pair_path", "same", "condition", "person", "pair_person", "distance"]
-    return FinishedRun("run", {}, [], {"threshold": THRESHOLD}, pd.DataFrame(rows, columns=columns))
+from tests.study.tested_runs import run_with_errors, write_config, write_tested_run
 
 
 def test_the_share_is_that_of_the_errors_counted():
-    before = _tested({"plain-plain": {0, 1}, "masked-masked": set(range(10))})
+    before = run_with_errors({"plain-plain": {0, 1}, "masked-masked": set(range(10))})
     seeds = [
-        _tested({"plain-plain": {0, 1, 2}, "masked-masked": {0, 1}}),
-        _tested({"plain-plain": {0}, "masked-masked": {3, 4, 20, 21}}),
+        run_with_errors({"plain-plain": {0, 1, 2}, "masked-masked": {0, 1}}),
+        run_with_errors({"plain-plain": {0}, "masked-masked": {3, 4, 20, 21}}),
     ]
     found = errors_removed(seeds, before)
     assert found["plain-plain"]["seeds"] == [pytest.approx(-0.5), pytest.approx(0.5)]
@@ -45,8 +29,8 @@ def test_the_share_is_that_of_the_errors_counted():
 
 
 def test_nothing_removed_and_all_removed_have_no_width():
-    before = _tested({"plain-plain": set(), "masked-masked": set(range(12))})
-    perfect = _tested({"plain-plain": set(), "masked-masked": set()})
+    before = run_with_errors({"plain-plain": set(), "masked-masked": set(range(12))})
+    perfect = run_with_errors({"plain-plain": set(), "masked-masked": set()})
     same, none = errors_removed([before], before), errors_removed([perfect], before)
     assert same["masked-masked"] == {"seeds": [0.0], "mean": 0.0, "interval": [0.0, 0.0]}
     assert none["masked-masked"] == {"seeds": [1.0], "mean": 1.0, "interval": [1.0, 1.0]}
@@ -56,8 +40,8 @@ def test_nothing_removed_and_all_removed_have_no_width():
 def test_the_interval_is_paired_over_people():
     """Half of the errors removed, evenly over people: hard people weigh on both, so that the share moves less than
     the errors do."""
-    before = _tested({"plain-plain": {0}, "masked-masked": set(range(20))})
-    half = _tested({"plain-plain": {0}, "masked-masked": set(range(0, 20, 2))})
+    before = run_with_errors({"plain-plain": {0}, "masked-masked": set(range(20))})
+    half = run_with_errors({"plain-plain": {0}, "masked-masked": set(range(0, 20, 2))})
     low, high = errors_removed([half], before)["masked-masked"]["interval"]
     rng = np.random.default_rng(1)
     shares = []
@@ -68,46 +52,14 @@ def test_the_interval_is_paired_over_people():
 
 
 def test_pairs_without_a_condition_still_have_a_share_over_all():
-    before = _tested({"plain-plain": {0, 1}, "masked-masked": {5, 6}})
+    before = run_with_errors({"plain-plain": {0, 1}, "masked-masked": {5, 6}})
     unknown = dataclasses.replace(before, pairs=before.pairs.assign(condition="all"))
     assert errors_removed([unknown], unknown)["all pairs"]["mean"] == 0
 
 
-def _write_run(folder, *, wrong, threshold=1.0, iou=(0.1, 0.1), seed=0):
-    """A run folder tested on two halves of 40 people each; ``wrong``: (half, condition) → people judged wrongly."""
-    halves = [_tested({c: wrong.get((half, c), set()) for c in CONDITIONS}).pairs for half in (0, 1)]
-    for half, frame in enumerate(halves):
-        frame["path"], frame["pair_path"] = frame["condition"] + frame["path"], f"{half}" + frame["pair_path"]
-        frame[["person", "pair_person"]] += 40 * half
-    pairs = pd.concat(halves, ignore_index=True)
-    pairs["distance"] *= threshold  # the same judgements at any threshold
-    found = figures(
-        *(pairs[key].to_numpy() for key in ("distance", "same", "condition")),
-        threshold,
-        people=pairs[["person", "pair_person"]].to_numpy(),
-        masks=None,
-        sides=None,
-        folds=None,
-    )
-    folds = [{"iou": of_half, "pairs": len(frame)} for of_half, frame in zip(iou, halves, strict=True)]
-    folder.mkdir()
-    (folder / "two_folds.json").write_text(json.dumps({**found, "by_mask": {}, "folds": folds}))
-    pairs.astype({"same": int}).to_csv(folder / "two_folds.csv", index=False)
-    line = {"epoch": 1, "images_seen": 640, "seconds": 50, "evaluation_seconds": 10}
-    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
-    (folder / "metrics.json").write_text(json.dumps({"stopped": None}))
-    _write_config(folder, seed, "finished")
-    return folder
-
-
-def _write_config(folder, seed, ended):
-    config = {"settings": {"seed": seed}, "gpus": [], "processor": "a CPU", "threads": 2, "ended": ended}
-    (folder / "config.json").write_text(json.dumps(config))
-
-
 @pytest.fixture
 def untouched(tmp_path):
-    return _write_run(tmp_path / "weights", wrong={(half, "masked-masked"): set(range(10)) for half in (0, 1)})
+    return write_tested_run(tmp_path / "weights", wrong={(half, "masked-masked"): set(range(10)) for half in (0, 1)})
 
 
 def _answer(tmp_path, arms, untouched, chosen=None):
@@ -121,8 +73,8 @@ def test_each_half_is_reported_with_what_the_other_half_chose(tmp_path, untouche
     many = set(range(8))
     of_first = {(0, "masked-masked"): many, (1, "masked-masked"): {3}}
     of_second = {(0, "masked-masked"): {5}, (1, "masked-masked"): many}
-    one = _write_run(tmp_path / "one_s0", wrong=of_first, threshold=0.7, iou=(0.1, 0.3))
-    two = _write_run(tmp_path / "two_s0", wrong=of_second, threshold=1.3, iou=(0.3, 0.2))
+    one = write_tested_run(tmp_path / "one_s0", wrong=of_first, threshold=0.7, iou=(0.1, 0.3))
+    two = write_tested_run(tmp_path / "two_s0", wrong=of_second, threshold=1.3, iou=(0.3, 0.2))
     answer = _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched, ("one", "two"))
     assert answer["lowest_iou"] == ["one", "two"]
     assert answer["chosen"]["arms"] == ["one", "two"]
@@ -134,8 +86,8 @@ def test_each_half_is_reported_with_what_the_other_half_chose(tmp_path, untouche
 def test_chosen_arms_are_compared_by_the_seeds_that_both_have(tmp_path, untouched):
     """A seed of one may have collapsed, and --only may leave one out."""
     wrong = {(half, "masked-masked"): set(range(8)) for half in (0, 1)}
-    one = [_write_run(tmp_path / f"one_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (0, 1)]
-    two = [_write_run(tmp_path / f"two_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (1, 2)]
+    one = [write_tested_run(tmp_path / f"one_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (0, 1)]
+    two = [write_tested_run(tmp_path / f"two_s{seed}", wrong=wrong if seed == 1 else {}, seed=seed) for seed in (1, 2)]
     both = _answer(tmp_path, [ArmRuns("one", one), ArmRuns("two", two)], untouched, ("one", "two"))
     assert both["chosen"]["arms"] == ["one", "two"]
     assert both["chosen"]["errors_removed"]["masked-masked"]["seeds"] == [pytest.approx(1 - 16 / 20)]  # those of seed 1
@@ -150,12 +102,12 @@ def test_an_answer_of_runs_that_all_collapsed_is_refused(tmp_path, untouched):
 
 
 def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, untouched):
-    tested = _write_run(tmp_path / "some_s0", wrong={})
+    one = write_tested_run(tmp_path / "some_s0", wrong={})
     collapsed = [tmp_path / name for name in ("some_s1", "all_s0", "all_s1")]
     for seed, folder in zip((1, 0, 1), collapsed, strict=True):
         folder.mkdir()
-        _write_config(folder, seed, "the embeddings have collapsed")
-    answer = _answer(tmp_path, [ArmRuns("some", [tested], collapsed[:1]), ArmRuns("all", [], collapsed[1:])], untouched)
+        write_config(folder, seed, "the embeddings have collapsed")
+    answer = _answer(tmp_path, [ArmRuns("some", [one], collapsed[:1]), ArmRuns("all", [], collapsed[1:])], untouched)
     some, every = answer["arms"]
     assert (some["seeds"], some["collapsed"]) == ([0, 1], [None, "the embeddings have collapsed"])
     assert (every["seeds"], every["accuracy"], every["minutes"]) == ([0, 1], {}, [])
@@ -166,7 +118,7 @@ def test_seeds_that_collapsed_before_they_had_an_epoch_are_counted(tmp_path, unt
 def test_a_run_of_which_only_the_published_files_are_left_gives_the_same_answer(tmp_path, untouched):
     """So that a table can get another arm without the earlier runs."""
     some, more = ({(half, "masked-masked"): set(range(most)) for half in (0, 1)} for most in (4, 7))
-    one, two = _write_run(tmp_path / "one_s0", wrong=some), _write_run(tmp_path / "two_s0", wrong=more)
+    one, two = write_tested_run(tmp_path / "one_s0", wrong=some), write_tested_run(tmp_path / "two_s0", wrong=more)
     whole = _answer(tmp_path, [ArmRuns("one", [one]), ArmRuns("two", [two])], untouched)
     write_distances(one, *(read_pair_file(folder, "two_folds.csv") for folder in (one, untouched)))
     for name in ("two_folds.csv", "metrics.json"):

@@ -67,7 +67,8 @@ def test_a_table_has_means_and_deviations_over_seeds_and_differences_from_the_ba
     # The deviation of two values is their distance by √2.
     assert fresh == ["fresh (baseline)", "2", "51,200", *["98.00 ± 1.41 %"] * 3, *["80 % (61 to 92)"] * 2, "", ""]
     assert once[0] == "once (1 of 2 stopped early)"
-    assert once[-2:] == ["-3.00 (-5.0 to -1.0)", "0.002"]
+    # The difference of plain-plain pairs has no column; that of plain-masked pairs was not computed.
+    assert once[-2:] == ["", "-3.00 (-5.0 to -1.0)"]
 
 
 def test_a_table_by_mask_has_a_column_a_mask(answers):
@@ -119,6 +120,35 @@ def test_the_page_says_what_each_half_chose_and_what_that_is_worth_on_the_other(
     assert "| 98.00 ± 1.41 % | 98.00 ± 1.41 % | 98.00 ± 1.41 % | 55 % (31 to 74) | 55 % (31 to 74) |" in text
 
 
+def test_a_table_of_means_compares_them_with_the_single_networks(answers):
+    def results(accuracy, gain):
+        share, gains = (
+            {"mean": 0.4, "interval": [0.3, 0.5]},
+            {"difference": gain, "low": gain - 0.01, "high": gain + 0.02},
+        )
+        return {"accuracy": _parts(accuracy), "errors_removed": _parts(share), "gains": _parts(gains)}
+
+    answer = {
+        "asks": "Once or fresh?",
+        "baseline": "fresh",
+        "untouched": _parts(0.9),
+        "singles": [_parts(0.97), _parts(0.99)],
+        "means": [{"name": "fresh_mean_of_2", "networks": 2, **results(0.985, 0.005)}],
+        "chosen": {"names": ["a", "b"], **results(0.95, -0.03)},
+    }
+    (answers / "masks_means.json").write_text(json.dumps(answer))
+    text = fill("<!-- table masks means -->\n<!-- end -->\n", answers)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    removed = ["40 % (30 to 50)"] * 2
+    assert rows[2:] == [
+        ["pretrained, no fine-tuning", "", *["90.00 %"] * 3, *[""] * 4],
+        ["single networks: fresh (baseline)", "1", *["98.00 ± 1.41 %"] * 3, *[""] * 4],
+        ["fresh_mean_of_2", "2", *["98.50 %"] * 3, *removed, *["+0.50 (-0.5 to +2.5)"] * 2],
+        ["the best on the other half", "", *["95.00 %"] * 3, *removed, *["-3.00 (-4.0 to -1.0)"] * 2],
+    ]
+    assert "Best by IOU: `a` on the first half of the people, `b` on the second." in text
+
+
 def test_the_words_stay_and_the_tables_are_made_anew(answers):
     once = fill(PAGE, answers)
     assert "old" not in once
@@ -128,6 +158,8 @@ def test_the_words_stay_and_the_tables_are_made_anew(answers):
 def test_a_table_without_an_answer_names_the_command_that_gives_it(tmp_path):
     with pytest.raises(InputError, match="run python -m study.run masks first"):
         fill(PAGE, tmp_path)
+    with pytest.raises(InputError, match="run python -m study.means masks first"):
+        fill("<!-- table masks means -->\n<!-- end -->", tmp_path)
 
 
 def test_a_page_is_changed_in_its_place_and_one_that_is_missing_says_how_to_begin(tmp_path):
