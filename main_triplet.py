@@ -119,9 +119,9 @@ def main() -> None:
     device = pick_device(settings.device, settings.gpus)
     seed_everything(settings.seed, settings.deterministic)
 
-    # ==== network and faces: in this order, so that a size it can't take is an error before faces are drawn ====
-    model = model_for(settings, device)
+    # ==== faces and network ====
     faces = faces_for(settings, weights_preprocessing(settings.backbone, settings.pretrained))
+    model = model_for(settings, device)
 
     # ==== objective: which faces make a batch, and the loss of their embeddings ====
     sampler = PKBatchSampler(

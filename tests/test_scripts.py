@@ -565,14 +565,3 @@ def test_packs_serve_in_place_of_csvs_and_a_corrupt_image_in_one_is_counted(run,
     assert code == 0
     assert "1 images unreadable" in said
     assert _log(Path("results/lenient"))[0]["unreadable"] == 1
-
-
-@pytest.mark.parametrize("script", ["main_arcface.py", "main_triplet.py"])
-def test_an_image_size_that_the_network_can_not_take_is_an_error_before_faces_are_drawn(
-    script, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit):
-        start_script(monkeypatch, script, "--backbone", "mobilefacenet", "--image-size", 80)
-    assert capsys.readouterr().err.startswith("error: mobilefacenet takes 112×112 images only")
-    assert not list(tmp_path.iterdir())
