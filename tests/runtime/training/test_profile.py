@@ -76,13 +76,13 @@ def test_what_the_profile_takes_to_start_and_to_save_is_no_part_of_the_epochs_ti
 
 class _SlowFaces(Faces):
     def __getitems__(self, keys):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().__getitems__(keys)
 
 
 class _SlowLoss(Softmax):
     def forward(self, embeddings, labels):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().forward(embeddings, labels)
 
 
@@ -104,7 +104,7 @@ def test_the_words_name_what_takes_the_time(tmp_path, parts, culprit, remedy):
 
 
 def _with_sleep(network):
-    network.register_forward_hook(lambda *_: time.sleep(0.05))
+    network.register_forward_hook(lambda *_: time.sleep(0.2))
     return network
 
 
