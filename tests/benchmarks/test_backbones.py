@@ -3,19 +3,20 @@
 import json
 
 import pytest
+import tyro
 
 from benchmarks import backbones
 from benchmarks.fresh_network import fresh_network
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch, capsys):
+def page(tmp_path, capsys):
     """``page(*options)``: the command's Markdown, its JSON rows and what it printed."""
 
     def call(*options):
         md, rows = tmp_path / "page.md", tmp_path / "rows.json"
-        monkeypatch.setattr("sys.argv", ["backbones", "--page", str(md), "--json", str(rows), *map(str, options)])
-        assert backbones.main() == 0
+        words = ["--page", str(md), "--json", str(rows), *map(str, options)]
+        assert backbones.main(tyro.cli(backbones.BackboneOptions, args=words)) == 0
         return md.read_text(), json.loads(rows.read_text())["rows"], capsys.readouterr().out
 
     return call
