@@ -21,7 +21,7 @@ import torch
 import tyro
 from PIL import Image
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from data.alignment.align import align_face, eye_distance
 from data.alignment.alignment import LANDMARKS
 from data.alignment.detectors.detection import Detection

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.fresh_network import BATCH, SIZE, fresh_network, training_step
-from benchmarks.table import Options, Report, machine, run_command
-from benchmarks.turns import median_seconds
+from benchmarks.harness.fresh_network import BATCH, SIZE, fresh_network, training_step
+from benchmarks.harness.table import Options, Report, machine, run_command
+from benchmarks.harness.turns import median_seconds
 from models import BACKBONES
 from models.export import formats
 from models.weights.known import known_weights

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from eval.metrics.accuracy import deal_folds
 from eval.metrics.choose_threshold import best_threshold
 from eval.metrics.figures import figures

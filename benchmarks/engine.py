@@ -22,7 +22,7 @@ from statistics import median
 import torch
 from torch.utils.data import DataLoader
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from benchmarks.throughput.chip import device_name
 from benchmarks.throughput.packed_faces import pack_faces, pack_loader
 from benchmarks.throughput.training import Way, assemble, bare_step, one_gpu, random_batch

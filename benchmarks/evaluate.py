@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.fresh_network import fresh_network
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.fresh_network import fresh_network
+from benchmarks.harness.table import Options, Report, run_command
 from data.company import draw_group
 from data.datasets import image_loader
 from data.sources.ijb import IjbLists

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.fresh_network import fresh_network
-from benchmarks.table import Options, Report, run_command
-from benchmarks.turns import median_seconds
+from benchmarks.harness.fresh_network import fresh_network
+from benchmarks.harness.table import Options, Report, run_command
+from benchmarks.harness.turns import median_seconds
 from models.export import formats
 
 # Backbone, image size in pixels.

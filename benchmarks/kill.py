@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 import train
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from data.synthetic import FaceSet, make_faces
 from eval.after_epoch import EpochReport
 from runtime.checkpoints import store as checkpoint_store

@@ -29,7 +29,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from data.datasets import TrainFaces, train_loader
 from data.loading.cache import FaceCache
 from data.masks.render import random_mask_kind, render_mask

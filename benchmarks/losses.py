@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from losses import MINING_RULES, ArcFaceLoss, TripletLoss
 from losses.distances import pairwise_distances
 from losses.mining import FARTHEST, NEAREST, SPHERE

@@ -7,9 +7,9 @@ The two take turns on the same batch of 112×112 faces, in float32.
 
 from torch import nn
 
-from benchmarks.fresh_network import BATCH, SIZE, fresh_network, training_step
-from benchmarks.table import Options, Report, run_command
-from benchmarks.turns import median_seconds
+from benchmarks.harness.fresh_network import BATCH, SIZE, fresh_network, training_step
+from benchmarks.harness.table import Options, Report, run_command
+from benchmarks.harness.turns import median_seconds
 from models.prelu import PReLU
 from runtime.memory.allocator import keep_freed_memory
 

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from data.alignment.finder import open_finder
 from data.masks.render import MASK_KINDS, render_mask
 from data.prepare.pipeline import prepare

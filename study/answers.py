@@ -28,6 +28,12 @@ UNTOUCHED = "untouched"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 
+def seeds_of(folder: Path, arm: str) -> list[int]:
+    """The seeds of the arm's runs in a folder of run folders or of published files, in order."""
+    endings = (path.name.removeprefix(f"{arm}_s") for path in folder.glob(f"{arm}_s*"))
+    return sorted(int(ending) for ending in endings if ending.isdecimal())
+
+
 @dataclasses.dataclass(frozen=True)
 class ArmRuns:
     """An arm's finished run folders, one per seed, or what was published of them; ``untested`` are those that collapsed

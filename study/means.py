@@ -28,7 +28,7 @@ from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two
 from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256, write_json
 from runtime.run_folder import read_config
-from study.answers import ANSWERS, MEANS, UNTOUCHED, crossed, errors_removed, figures_by_part, tested_run
+from study.answers import ANSWERS, MEANS, UNTOUCHED, crossed, errors_removed, figures_by_part, seeds_of, tested_run
 from study.questions import QUESTIONS
 
 LAST = "last.pt"
@@ -90,7 +90,7 @@ def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
         raise InputError(f"there is no question {settings.question}; take one of {', '.join(QUESTIONS)}")
     found = {}
     for name in QUESTIONS[settings.question].arms:
-        folders = sorted(settings.results.glob(f"{name}_s[0-9]*"))
+        folders = [settings.results / f"{name}_s{seed}" for seed in seeds_of(settings.results, name)]
         if runs := [run for run in folders if (run / FIGURES_FILE).is_file() and (run / LAST).is_file()]:
             found[name] = runs
         elif not found:
@@ -102,6 +102,7 @@ def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
 
 
 def _make(out: Path, runs: Sequence[Path]) -> None:
+    """By the command, as the runs themselves are trained by theirs."""
     networks = [run / LAST for run in runs]
     if not out.is_dir():
         command = [sys.executable, "-m", "models.average", *map(str, networks), "--out", str(out)]

@@ -32,7 +32,7 @@ from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, sha256, write_json, writing
 from runtime.run_folder import RunFolder, read_config
-from study.answers import ANSWERS, ArmRuns, write_answer
+from study.answers import ANSWERS, ArmRuns, seeds_of, write_answer
 from study.commands import settings_of, split_at_dashes
 from study.distances import FILE as DISTANCES_FILE
 from study.distances import read_distances, write_distances
@@ -139,7 +139,7 @@ def _weights_run(settings: StudySettings) -> Path:
 def run(settings: StudySettings, more: list[str]) -> None:
     """Do what is left of a question. Raises InputError if a run fails other than by a collapse."""
     todo = trainings(settings, more)
-    every = trainings(dataclasses.replace(settings, only=()), more)
+    every = trainings(dataclasses.replace(settings, only=(), seeds=_seeds_known(settings)), more)
     untouched = _weights_run(settings)
     _import_weights(settings.weights, untouched)
     _test_untouched(settings, untouched)
@@ -155,10 +155,17 @@ def run(settings: StudySettings, more: list[str]) -> None:
             _publish(training, untouched)
     question = QUESTIONS[settings.question]
     answer = settings.results / ANSWERS / f"{settings.question}.json"
-    # With --only, too, all that is known of the question: an answer must not lose what an earlier command found.
+    # With --only and fewer --seeds, too, all that is known: an answer must not lose what an earlier command found.
     finished = [training for training in every if training.finished]
     write_answer(answer, question.asks, _by_arm(finished), untouched, question.chosen)
     print(f"written to {answer}; python -m study.page puts it into {settings.results / 'STUDY.md'}")
+
+
+def _seeds_known(settings: StudySettings) -> int:
+    """As many seeds as are wanted, or as some arm of the question has, here or published."""
+    folders, arms = (settings.results, settings.results / ANSWERS), QUESTIONS[settings.question].arms
+    known = (seed + 1 for folder in folders for arm in arms for seed in seeds_of(folder, arm))
+    return max(settings.seeds, *known, 0)
 
 
 def _import_weights(weights: Path, run: Path) -> None:

@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from benchmarks import backbones
-from benchmarks.table import Options, run_command
+from benchmarks.harness.table import Options, run_command
 from runtime.errors import InputError, one_line_errors
 from tests.processes import ROOT
 

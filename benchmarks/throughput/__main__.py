@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.table import Options, Report, run_command
+from benchmarks.harness.table import Options, Report, run_command
 from benchmarks.throughput.arms import COMPILED, ENGINE, FLOAT32, GRAPHS, HEAD, PLAIN, all_arms, quick_arms
 from benchmarks.throughput.chip import device_name
 from benchmarks.throughput.packed_faces import pack_faces

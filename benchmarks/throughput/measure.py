@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.fresh_network import fresh_network
+from benchmarks.harness.fresh_network import fresh_network
 from benchmarks.throughput.packed_faces import ROWS, pack_loader
 from benchmarks.throughput.training import (
     EMBEDDING,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmarks.fresh_network import fresh_network
+from benchmarks.harness.fresh_network import fresh_network
 from data.transforms import make_preprocessing
 from losses import ArcFaceLoss
 from main_arcface import SETTINGS

@@ -6,7 +6,7 @@ import pytest
 import tyro
 
 from benchmarks import backbones
-from benchmarks.fresh_network import fresh_network
+from benchmarks.harness.fresh_network import fresh_network
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import Cell, World, add_bars, draw
-from benchmarks.table import Report
+from benchmarks.harness.table import Report
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def results(tmp_path, monkeypatch):
             network.rmdir()
     tested = []
 
-    def test(settings):
+    def fake_two_folds(settings):
         tested.append((settings.run.name, settings.root.name, settings.first, settings.second))
         wrong, iou = ERRORS[settings.run.name]
         made = write_tested_run(tmp_path / "made", wrong=wrong, iou=iou)
@@ -44,7 +44,7 @@ def results(tmp_path, monkeypatch):
             path.unlink()
         made.rmdir()
 
-    monkeypatch.setattr(means, "two_folds", test)
+    monkeypatch.setattr(means, "two_folds", fake_two_folds)
     return tmp_path, tested
 
 

@@ -175,9 +175,10 @@ def test_published_distances_of_other_faces_are_refused_before_anything_is_train
         run.run(study, [])
 
 
-def test_an_answer_for_some_arms_keeps_what_is_known_of_the_others(tmp_path, monkeypatch):
-    study = _study(tmp_path, "masks", seeds=2, only=("masks_on_0",), results=tmp_path / "results")
-    every = {t.name: t for t in trainings(dataclasses.replace(study, only=()), [])}
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_answer_for_some_arms_or_seeds_keeps_what_is_known_of_the_others(tmp_path, monkeypatch, seeds):
+    study = _study(tmp_path, "masks", seeds=seeds, only=("masks_on_0",), results=tmp_path / "results")
+    every = {t.name: t for t in trainings(dataclasses.replace(study, only=(), seeds=11), [])}
     answered = []
     for name in ("_import_weights", "_test_untouched", "_refuse_other_settings", "_refuse_other_faces", "_publish"):
         monkeypatch.setattr(run, name, lambda *_: None)
@@ -190,9 +191,10 @@ def test_an_answer_for_some_arms_keeps_what_is_known_of_the_others(tmp_path, mon
             (training.run.path / FIGURES_FILE).write_text("{}")
 
     monkeypatch.setattr(run, "train_all", finish)
-    finish([every["masks_on_25_s1"]])
+    finish([every["masks_on_25_s2"], every["masks_on_25_s10"]])
+    (study.results / "masks_on_25_s2.txt").touch()
     run.run(study, [])
     assert {arm.name: [folder.name for folder in arm.folders] for arm in answered} == {
-        "masks_on_0": ["masks_on_0_s0", "masks_on_0_s1"],
-        "masks_on_25": ["masks_on_25_s1"],
+        "masks_on_0": [f"masks_on_0_s{seed}" for seed in range(seeds)],
+        "masks_on_25": ["masks_on_25_s2", "masks_on_25_s10"],
     }
