@@ -5,6 +5,7 @@ QUESTION by mask -->`` or ``<!-- table QUESTION means -->`` and ``<!-- end -->``
 It also makes the README's table of results.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ BY_MASK = " by mask"
 # Ending of a table's name: what study.means found.
 OF_MEANS = " means"
 MASKED = [condition for condition in CONDITIONS if "masked" in condition]
-GAINS = [f"Δ {condition} vs baseline" for condition in MASKED]
+REMOVED = f"errors removed, {' and '.join(MASKED)}"
+GAINS = [f"Δ {condition}" for condition in MASKED]
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,18 @@ def fill(text: str, answers: Path) -> str:
 def answer_table(answer: dict) -> str:
     """Markdown: accuracy, a row for each arm, and one for the pretrained network.
 
-    With the share of its errors that are removed, if the question has an arm that removes any.
+    With the shares of its errors that are removed, if the question has an arm that removes any.
     """
-    removing = _removing(answer)
-    removed = [f"errors removed {condition}" for condition in removing]
+    removed = [REMOVED] if _removes_errors(answer) else []
     head = ["", "seeds", "images seen", *CONDITIONS, *removed, *GAINS]
     untouched = [PRETRAINED, "", "", *(percent([answer[UNTOUCHED][c]["accuracy"]]) for c in CONDITIONS)]
-    return markdown_table(
-        head, [[*untouched, *[""] * (len(removing) + len(GAINS))], *(_row(arm, answer) for arm in answer["arms"])]
-    )
+    untouched += [""] * (len(head) - len(untouched))
+    return markdown_table(head, [untouched, *(_row(arm, answer) for arm in answer["arms"])])
 
 
-def _removing(answer: dict) -> list[str]:
+def _removes_errors(answer: dict) -> bool:
     shares = [arm["errors_removed"].get(condition) for arm in answer["arms"] for condition in MASKED]
-    return MASKED if any(share and share["mean"] > 0 for share in shares) else []
+    return any(share and share["mean"] > 0 for share in shares)
 
 
 def mask_table(answer: dict) -> str:
@@ -97,29 +97,27 @@ def _row(arm: dict, answer: dict) -> list[str]:
         str(len(arm["seeds"])),
         f"{arm['images_seen']:,}" if arm["accuracy"] else "< 1 epoch",
         *(percent(arm["accuracy"].get(condition, [])) for condition in CONDITIONS),
-        *(_removed(arm["errors_removed"].get(condition)) for condition in _removing(answer)),
+        *([_removed(arm["errors_removed"])] if _removes_errors(answer) else []),
         *(_difference(arm["name"], answer, condition) for condition in MASKED),
     ]
 
 
 def means_table(answer: dict) -> str:
     """Markdown: a row for the single networks of the baseline and for each mean, and what is selected crosswise."""
-    head = ["mean of", "networks", *CONDITIONS, *(f"errors removed {condition}" for condition in MASKED), *GAINS]
-    empty = [""] * (len(MASKED) + len(GAINS))
-    untouched = [PRETRAINED, "", *(percent([answer[UNTOUCHED][name]]) for name in CONDITIONS), *empty]
+    head = ["weights", *CONDITIONS, REMOVED, *GAINS]
+    empty = [""] * (1 + len(GAINS))
+    untouched = [PRETRAINED, *(percent([answer[UNTOUCHED][name]]) for name in CONDITIONS), *empty]
     singles = [percent([single[name] for single in answer["singles"]]) for name in CONDITIONS]
-    rows = [untouched, [f"single networks: {answer['baseline']} (baseline)", "1", *singles, *empty]]
-    rows += [[mean["name"], str(mean["networks"]), *_results_of_mean(mean)] for mean in answer["means"]]
-    rows.append(["the best on the other half", "", *_results_of_mean(answer["chosen"])])
-    of_first, of_second = (f"`{name}`" for name in answer["chosen"]["names"])
-    best = f"Best by IOU: {of_first} on the first half of the people, {of_second} on the second."
-    return f"{markdown_table(head, rows)}\n{best}\n"
+    rows = [untouched, [f"{answer['baseline']}, its single networks (baseline)", *singles, *empty]]
+    rows += [[mean["name"], *_results_of_mean(mean)] for mean in answer["means"]]
+    rows.append(["the best on the other half", *_results_of_mean(answer["chosen"])])
+    return f"{markdown_table(head, rows)}\n{_best(answer['chosen']['names'])}\n"
 
 
 def _results_of_mean(mean: dict) -> list[str]:
     return [
         *(percent([mean["accuracy"][name]]) for name in CONDITIONS),
-        *(_removed(mean["errors_removed"].get(name)) for name in MASKED),
+        _removed(mean["errors_removed"]),
         *(_points(**mean["gains"][name]) for name in MASKED),
     ]
 
@@ -140,9 +138,15 @@ def _range(values: list[float]) -> str:
 
 def _choice(answer: dict) -> str:
     """The arm with the lowest IOU on each half of the people; if arms were selected, results on the other half."""
-    first, second = (f"`{name}`" for name in answer["lowest_iou"])
-    text = f"Best by IOU: {first} on the first half of the people, {second} on the second.\n\n"
-    return text + (_crosswise(answer["chosen"]) if answer["chosen"] else "")
+    return f"{_best(answer['lowest_iou'])}\n\n" + (_crosswise(answer["chosen"]) if answer["chosen"] else "")
+
+
+def _best(names: Sequence[str]) -> str:
+    """What has the lowest IOU on the first and on the second half of the people."""
+    first, second = (f"`{name}`" for name in names)
+    if first == second:
+        return f"Best by IOU: {first}, on both halves of the people."
+    return f"Best by IOU: {first} on the first half of the people, {second} on the second."
 
 
 def _crosswise(chosen: dict) -> str:
@@ -150,14 +154,20 @@ def _crosswise(chosen: dict) -> str:
     of_first, of_second = (f"`{name}`" for name in chosen["arms"])
     head = [*CONDITIONS, *(f"errors removed {condition}" for condition in MASKED)]
     row = [percent(chosen["accuracy"][condition]) for condition in CONDITIONS]
-    row += [_removed(chosen["errors_removed"][condition]) for condition in MASKED]
+    row += [_share_with_interval(chosen["errors_removed"].get(condition)) for condition in MASKED]
     return (
         f"Each half tested with the recipe selected on the other half (the first half selects {of_first}, the second "
         f"{of_second}):\n\n{markdown_table(head, [row])}\n"
     )
 
 
-def _removed(share: dict | None) -> str:
+def _removed(shares: dict) -> str:
+    """The means over the seeds, of plain-masked and of masked-masked errors."""
+    means = (f"{100 * shares[condition]['mean']:.0f} %" if condition in shares else "–" for condition in MASKED)
+    return ", ".join(means) if shares else "–"
+
+
+def _share_with_interval(share: dict | None) -> str:
     """The mean over the seeds, and its 95 % interval."""
     if share is None:
         return "–"
