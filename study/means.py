@@ -2,10 +2,10 @@
 
     python -m study.means masked_first
 
-For each arm of a question that study.run has trained: the mean of the weights of its seeds, and one mean of all these
-networks (model soups, Wortsman et al. 2022, arXiv:2203.05482). Nothing is chosen: each network counts as it is after
-its last epoch. Every mean is tested on both halves and compared with the single networks of the question's baseline;
-besides, each half is reported with the mean that is best on the other. The answer is
+For each arm of a question that study.run has trained with as many seeds as the baseline: the mean of the weights of its
+seeds, and one mean of all these networks (model soups, Wortsman et al. 2022, arXiv:2203.05482). Nothing is chosen: each
+network counts as it is after its last epoch. Every mean is tested on both halves and compared with the single networks
+of the question's baseline; besides, each half is reported with the mean that is best on the other. The answer is
 results/published/study/QUESTION_means.json; study.page makes its table, <!-- table QUESTION means -->.
 """
 
@@ -85,7 +85,9 @@ def answer_with_means(settings: MeanSettings) -> Path:
 
 
 def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
-    """Arm → the run folders of its seeds, of the arms that have any. Raises InputError without the baseline."""
+    """Arm → the run folders of its seeds, of the arms that have as many as the baseline: all count the same in the mean
+    of all. Raises InputError if the baseline has none.
+    """
     if settings.question not in QUESTIONS:
         raise InputError(f"there is no question {settings.question}; take one of {', '.join(QUESTIONS)}")
     found = {}
@@ -98,7 +100,8 @@ def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
                 f"{settings.results} has no trained {name}, the baseline: run python -m study.run "
                 f"{settings.question} first"
             )
-    return found
+    seeds = len(next(iter(found.values())))
+    return {name: runs for name, runs in found.items() if len(runs) == seeds}
 
 
 def _make(out: Path, runs: Sequence[Path]) -> None:

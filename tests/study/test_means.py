@@ -105,6 +105,13 @@ def test_a_second_time_nothing_is_made_or_tested_again_unless_the_networks_are_o
         answer_with_means(MeanSettings("alignment", folder))
 
 
+def test_an_arm_of_fewer_seeds_than_the_baseline_is_left_out(results):
+    folder, tested = results
+    (folder / "aligned_with_errors_s1" / "last.pt").unlink()
+    answer = json.loads(answer_with_means(MeanSettings("alignment", folder)).read_text())
+    assert [mean["name"] for mean in answer["means"]] == [name for name, *_ in tested] == [BARE]
+
+
 def test_what_is_missing_is_named(results):
     folder, _ = results
     with pytest.raises(InputError, match="no question losse; take one of losses"):
