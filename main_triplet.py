@@ -152,9 +152,9 @@ def main() -> None:
     # ==== train: the checkpoint with the lowest IOU on the evaluation pairs is kept ====
     run = open_run(settings)
     resume(state, run)
-    run.mark_start(start_of(settings.backbone, settings.pretrained), state.precision.name)
     evaluators = evaluators_for(settings, faces, device)
     report = EpochReport(run, evaluators["evaluation"], tensorboard=settings.tensorboard)
+    run.mark_start(settings, start_of(settings.backbone, settings.pretrained), state.precision.name)
     stopped = fit(state, loader, report, run)
 
     # ==== test: the best checkpoint, at the threshold chosen on the evaluation pairs ====

@@ -82,7 +82,8 @@ class ArcFaceLoss(ProgressiveLoss):
         self.scale_warmup = scale_warmup
         self._check_settings()
         self.weight = self._new_weight(embedding_size)
-        self.register_buffer("class_factors", class_factors(frequency_weights, class_counts, classes))
+        factors = class_factors(frequency_weights, class_counts, classes)
+        self.register_buffer("class_factors", factors, persistent=False)  # a resumed run's own settings decide
 
     def _new_weight(self, embedding_size: int) -> nn.Parameter:
         weight = nn.Parameter(torch.empty(self.classes * self.sub_centres, embedding_size))

@@ -53,6 +53,8 @@ WITHOUT_EFFECT = {
     "tensorboard",
     "profile",
 }
+# What the setting ``resume`` can be other than the folder of a run.
+_WITHOUT_A_NAME = ("auto", "never")
 
 
 class RunFolder:
@@ -110,10 +112,16 @@ class RunFolder:
         """Note in config.json that the run is over, and why it stopped early, if it did."""
         self._write("config.json", json.dumps({**_config(self.path), "ended": stopped or "finished"}, indent=2))
 
-    def mark_start(self, start: dict | None, precision: str) -> None:
-        """Note in config.json the run's precision and, unless it starts from scratch or is resumed, the weights that it
-        starts from."""
+    def mark_start(self, settings: "Settings", start: dict | None, precision: str) -> None:
+        """Note in config.json, as training starts, its precision and, unless it starts from scratch or is resumed, the
+        weights that it starts from.
+
+        If ``settings`` name the run to resume, it takes them, and has not ended.
+        """
         config = {**_config(self.path), "precision": precision}
+        if settings.resume not in _WITHOUT_A_NAME:
+            config["settings"] = {**settings.to_dict(), "resume": config["settings"].get("resume", "auto")}
+            config.pop("ended", None)
         if start is not None:
             config.setdefault("started_from", start)
         self._write("config.json", json.dumps(config, indent=2))
@@ -121,12 +129,6 @@ class RunFolder:
     def write_config(self, settings: dict) -> None:
         """config.json: the settings, the command and what it ran on."""
         self._write("config.json", json.dumps({"settings": settings, **environment()}, indent=2))
-
-    def reopen(self, settings: dict) -> None:
-        """Put the settings that the run is resumed with into config.json; it has not ended then."""
-        config = {**_config(self.path), "settings": settings}
-        config.pop("ended", None)
-        self._write("config.json", json.dumps(config, indent=2))
 
     def write_log(self, history: list[dict]) -> None:
         """log.jsonl: one line per epoch, always the whole history, so that a resumed run has no line twice."""
@@ -150,8 +152,9 @@ def open_run(settings: "Settings") -> RunFolder:
     """The folder that a run with these settings writes to, held for this process, as its setting ``resume`` says.
 
     ``auto``: the newest unfinished run of the same settings in results_dir, or a new one; ``never``: a new one; else
-    the folder of the run to resume, whose config.json takes these settings. With several processes the first one opens
-    it for all. Raises InputError: no such run, another process trains in it, or the name of a new one is taken.
+    the folder of the run to resume, whose config.json takes these settings once training starts (``mark_start``). With
+    several processes the first one opens it for all. Raises InputError: no such run, another process trains in it, or
+    the name of a new one is taken.
     """
     run = _open_run(settings) if is_first() else None
     path = from_first(run and run.path)
@@ -160,10 +163,8 @@ def open_run(settings: "Settings") -> RunFolder:
 
 def _open_run(settings: "Settings") -> RunFolder:
     results, name, choice = Path(settings.results_dir), settings.run_name, settings.resume
-    if choice not in ("auto", "never"):
-        run = _held(RunFolder(Path(choice)))
-        run.reopen({**settings.to_dict(), "resume": read_config(run.path).get("resume", "auto")})
-        return run
+    if choice not in _WITHOUT_A_NAME:
+        return _held(RunFolder(Path(choice)))
     if choice == "auto":
         for run in _unfinished(results, settings):
             if run.lock():

@@ -537,15 +537,28 @@ def test_a_run_name_that_is_taken_is_not_overwritten(run, drawn_faces):
 
 def test_resuming_with_another_architecture_or_a_damaged_checkpoint_is_said(run, one_epoch):
     shutil.copytree(one_epoch, "results/run")
+    before = Path("results/run/config.json").read_text()
     code, _, error = run("main_arcface.py", "--resume", "results/run", "--backbone", "timm:resnet10t")
     assert code == 2
     assert "another architecture" in error
+    assert Path("results/run/config.json").read_text() == before
     for checkpoint in Path("results/run").rglob("*.pt"):
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     code, said, error = run("main_arcface.py", "--resume", "results/run")
     assert code == 2
     assert "is damaged" in said
     assert "no checkpoint in results/run/checkpoints is intact" in error
+
+
+def test_a_resumed_run_follows_changed_settings(run, one_epoch):
+    shutil.copytree(one_epoch, "results/run")
+    more = ["--epochs", 2, "--schedule", "constant", "--lr", 0.0123, "--batch-size", 7]
+    assert run("main_arcface.py", "--resume", "results/run", *more)[0] == 0
+    first, second = _log(Path("results/run"))
+    assert first == _log(one_epoch)[0]
+    assert second["lr"] == pytest.approx(0.0123)
+    config = json.loads(Path("results/run/config.json").read_text())
+    assert (config["settings"]["batch_size"], config["ended"]) == (7, "finished")
 
 
 def test_packs_serve_in_place_of_csvs_and_a_corrupt_image_in_one_is_counted(run, drawn_faces):

@@ -90,7 +90,9 @@ def load_state(
         # BatchNorm's step counter: old files have none, and with a fixed momentum nothing reads it.
         if key not in state and not key.startswith(optional) and not key.endswith("num_batches_tracked")
     ]
-    unexpected = [key for key in state if key not in expected]
+    # What a module computes from its settings is not loaded; older checkpoints hold some of it.
+    computed = {name for name, _ in module.named_buffers()} - expected.keys()
+    unexpected = [key for key in state if key not in expected and key not in computed]
     reshaped = [
         f"{key} {list(value.shape)} instead of {list(expected[key].shape)}"
         for key, value in state.items()

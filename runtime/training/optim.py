@@ -103,7 +103,9 @@ def scheduler_for(settings: "Settings", optimiser: Optimizer, steps_per_epoch: i
         # The end of a run, where cosine is zero, comes after its last step.
         return lr_factor(settings, min(epoch, settings.warmup_epochs) if offset and epoch >= settings.epochs else epoch)
 
-    return LambdaLR(optimiser, factor)
+    scheduler = LambdaLR(optimiser, factor)
+    scheduler.steps_per_epoch = steps_per_epoch  # saved in its state
+    return scheduler
 
 
 def scale_lr(optimiser: Optimizer, scheduler: LambdaLR, factor: float) -> None:

@@ -16,10 +16,11 @@ from runtime.devices import unwrap
 from runtime.errors import InputError, in_one_line
 from runtime.precision import Precision, precision_of_resumed
 from runtime.processes.distributed import equal_buffers, from_all, from_first, is_first, rank
-from runtime.processes.shards import own_optimiser_state, own_state, whole_optimiser_state, whole_state
+from runtime.processes.shards import own_state, whole_optimiser_state, whole_state
 from runtime.run_folder import RunFolder
 from runtime.seeds import restore_rng_state, rng_state
 from runtime.training.ema import EMA
+from runtime.training.resumed import refuse_changes, restore_optimiser, restore_schedule
 
 if TYPE_CHECKING:
     from configs import Settings
@@ -155,18 +156,23 @@ class TrainingState:
             "images_seen": self.images_seen,
             "history": self.history,
             "sums": {**vars(self.sums)},
+            "settings": self.settings.to_dict(),
             "remedies": self.remedies,
             "healthy": self.healthy and self.healthy._asdict(),
         }
 
     def load_state_dict(self, state: dict, name: str) -> None:
-        """Inverse of ``state_dict``. Raises InputError if model or criterion are of another shape."""
+        """Inverse of ``state_dict``, except that learning rate, weight decay and the like follow the settings.
+
+        Raises InputError if model or criterion are of another shape, and as ``refuse_changes`` does.
+        """
+        refuse_changes(self.scheduler, state, self.settings, name)
         load_state(unwrap(self.model), state.get("raw_model", state["model"]), name)
         load_state(self.criterion, own_state(self.criterion, state["criterion"]), name)
         if self.ema:
             self.ema.load_state_dict(state["model"], state.get("ema_updates", 0))
-        self.optimiser.load_state_dict(own_optimiser_state(self.optimiser, state["optimiser"]))
-        self.scheduler.load_state_dict(state["scheduler"])
+        restore_optimiser(self.optimiser, state)
+        restore_schedule(self.scheduler, state, self.settings)
         if state["scaler"]:  # empty if the run was not in fp16 before
             self.precision.scaler.load_state_dict(state["scaler"])
         self.epoch, self.images_seen = state["epoch"], state["images_seen"]
@@ -210,7 +216,6 @@ def save(state: TrainingState, run: RunFolder) -> Path | None:
     """Write a checkpoint to resume from, by the first process. Raises InputError if it can't be written."""
     content = {
         **state.state_dict(),
-        "settings": state.settings.to_dict(),
         "preprocessing": state.preprocessing.to_dict(),
         "identities": state.identities,
     }

@@ -135,11 +135,13 @@ def test_a_pipe_for_a_config_is_not_waited_for(settings, capsys):
     assert f"{bad} is skipped: its config.json can't be read" in capsys.readouterr().out
 
 
-def test_a_resumed_run_takes_the_new_settings_and_is_unfinished_again(settings):
+def test_a_resumed_run_takes_the_new_settings_once_it_starts_and_is_unfinished_again(settings):
     run = open_run(settings)
     run.mark_ended(None)
     longer = replace(settings, epochs=50, resume=str(run.path))
     assert open_run(longer).path == run.path
+    assert (read_config(run.path), run.ended) == (settings.to_dict(), True)  # what follows may still refuse it
+    run.mark_start(longer, None, "float32")
     assert read_config(run.path) == replace(settings, epochs=50).to_dict()
     assert not run.ended
     assert open_run(replace(settings, epochs=50)).path == run.path  # a kill at epoch 40 is resumed by auto
