@@ -64,7 +64,7 @@ def confusion_panel(axes: Axes, distances: np.ndarray, same: np.ndarray, thresho
     axes.set_yticks([0, 1], KINDS, rotation=90, va="center")
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
-    axes.set_title("Confusion matrix: pairs, and share of the row", loc="left", fontsize=_PANEL_TITLE)
+    axes.set_title("Confusion matrix (% of each row)", loc="left", fontsize=_PANEL_TITLE)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
