@@ -67,6 +67,8 @@ class AuditSettings:
     """Train CSVs (path,target) and pair CSVs (path,target,pair_path,pair_target), or packs of them."""
     root: Path
     """Folder that the CSVs' paths start from."""
+    path_prefix: str = ""
+    """OLD=NEW maps absolute paths of the CSVs under root."""
     out: Path = Path("audit")
     """Folder for proposals.csv and the sheets."""
     most: int = 200
@@ -95,8 +97,8 @@ class Faces:
     """Distinct faces of some CSVs: ``path``, ``label`` (person), ``sides`` ("train", "pairs") of each of ``people``;
     ``renamed``: (row, name) of a face that stands there under a second name."""
 
-    def __init__(self, csvs: tuple[Path, ...]) -> None:
-        listed = _listed(csvs)
+    def __init__(self, csvs: tuple[Path, ...], path_prefix: str) -> None:
+        listed = _listed(csvs, path_prefix)
         first = listed.drop_duplicates("path")
         if first["name"].nunique() < 2:
             raise InputError(f"{', '.join(map(str, csvs))}: faces of two people at least are needed")
@@ -115,14 +117,14 @@ class Faces:
         return np.flatnonzero(self.label == person)
 
 
-def _listed(csvs: tuple[Path, ...]) -> pd.DataFrame:
+def _listed(csvs: tuple[Path, ...], path_prefix: str) -> pd.DataFrame:
     """Path, name, side and list of each plain face of the CSVs, more than once where it has several names.
 
     Of several lists the numbers are told apart (``own``), as each may count anew: ``names_of``.
     """
     lists: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     for csv in csvs:
-        rows, side = _rows(csv)
+        rows, side = _rows(csv, path_prefix)
         lists[side, part_of(csv) if side == "pairs" else csv.stem].append(rows)
     tables = []
     for (side, part), frames in lists.items():
@@ -133,7 +135,7 @@ def _listed(csvs: tuple[Path, ...]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _rows(csv: Path) -> tuple[pd.DataFrame, str]:
+def _rows(csv: Path, path_prefix: str) -> tuple[pd.DataFrame, str]:
     """Path and target of the plain faces of a CSV or pack, and its side."""
     frame = read_rows(csv, ["path"])
     side = "pairs" if "pair_path" in frame else "train"
@@ -145,7 +147,7 @@ def _rows(csv: Path) -> tuple[pd.DataFrame, str]:
         masked = f"{prefix}masked"
         plain = frame[~read_flags(frame, masked, csv)] if masked in frame else frame
         plain = plain.dropna(subset=[f"{prefix}path", f"{prefix}target"])
-        paths = relative_paths(plain[f"{prefix}path"], csv, "")
+        paths = relative_paths(plain[f"{prefix}path"], csv, path_prefix)
         faces.append(pd.DataFrame({"path": paths, "target": plain[f"{prefix}target"].to_numpy()}))
     return pd.concat(faces, ignore_index=True), side
 
@@ -158,7 +160,7 @@ def audit(settings: AuditSettings) -> list[Finding]:
     """
     proposals = settings.out / "proposals.csv"
     require_writable(proposals)
-    faces = Faces(settings.csvs)
+    faces = Faces(settings.csvs, settings.path_prefix)
     embeddings, pixels = _embedded(settings, faces)
     centres = unit_means(embeddings, faces.label, len(faces.people))
     level = levels(embeddings, faces.label, centres)

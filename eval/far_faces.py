@@ -53,6 +53,8 @@ class FarFacesSettings:
     """CSV to write: the rows that are left."""
     angle: float = 75.0
     """Degrees from the main centre above which a face is left out."""
+    path_prefix: str = ""
+    """OLD=NEW maps absolute paths of the CSV under root."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
 
@@ -71,7 +73,7 @@ def far_faces(settings: FarFacesSettings) -> dict[str, int]:
         raise InputError(f"angle is {settings.angle}; it must lie between 0 and 180 degrees")
     centres, people = _centres(settings.model)
     frame = read_rows(settings.csv, ["path", "target"])
-    paths = np.asarray(relative_paths(frame["path"], settings.csv, ""), dtype=str)
+    paths = np.asarray(relative_paths(frame["path"], settings.csv, settings.path_prefix), dtype=str)
     numbers = {name: number for number, name in enumerate(people)}
     labels = frame["target"].map(numbers).fillna(-1).to_numpy(np.int64)
     masked = read_flags(frame, "masked", settings.csv) if "masked" in frame else np.zeros(len(frame), dtype=bool)

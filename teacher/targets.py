@@ -24,6 +24,8 @@ from teacher.distillation import Distillation
 
 # Faces whose size in bytes tells whether they are still the same; of all, a network disk would take minutes.
 _SIZES_COMPARED = 1000
+# Faces whose targets are in float32 at once: 134 MB at 512 values, several times over.
+_FACES_AT_ONCE = 2**16
 
 
 def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) -> nn.Module:
@@ -69,10 +71,7 @@ def teacher_embeddings(
     _refuse_masked_without_name(faces)
     kept = from_first(_file_for(name, images, plain) if is_first() else None)
     if not from_first(kept.is_file()):
-        found = _embed_plain(teacher, images, plain, device)
-        if is_first():
-            content = safetensors.torch.save({"embeddings": found.half()})
-            write_file(kept, content, then="make room, or copy the teacher to where it can be written")
+        _keep(kept, _embed_plain(teacher, images, plain, device))
     own = from_first(safetensors.torch.load_file(kept)["embeddings"] if is_first() else None)
     return _with_means_of_people(own, plain, faces, mean_share)
 
@@ -90,16 +89,28 @@ def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, devic
     return torch.from_numpy(own)
 
 
+def _keep(path: Path, embeddings: Tensor) -> None:
+    if is_first():
+        content = safetensors.torch.save({"embeddings": embeddings.half()})
+        write_file(path, content, then="make room, or copy the teacher to where it can be written")
+
+
 def _with_means_of_people(own: Tensor, plain: np.ndarray, faces: FaceTable, mean_share: float) -> Tensor:
+    """In float32 a part at a time: the whole table in it, several times over, would be tens of gigabytes."""
+    people, rows = torch.from_numpy(faces.targets), torch.from_numpy(plain)
     # The last row, which UNNAMED picks, takes the faces without a name; they have no mean.
     sums = torch.zeros(len(faces.names) + 1, own.shape[1])
-    sums.index_add_(0, torch.from_numpy(faces.targets[plain] % len(sums)), own.float())
+    for some, embeddings in zip(rows.split(_FACES_AT_ONCE), own.split(_FACES_AT_ONCE), strict=True):
+        sums.index_add_(0, people[some] % len(sums), embeddings.float())
     means = F.normalize(sums)
-    wanted, rows = means[torch.from_numpy(faces.targets)], torch.from_numpy(plain)
-    wanted[rows] = F.normalize((1 - mean_share) * own.float() + mean_share * wanted[rows])
-    unnamed = torch.from_numpy(faces.targets[plain] == UNNAMED)
-    wanted[rows[unnamed]] = F.normalize(own[unnamed].float())
-    return wanted.to(own.dtype)
+    wanted = torch.empty(len(people), own.shape[1], dtype=own.dtype)
+    for part, whose in zip(wanted.split(_FACES_AT_ONCE), people.split(_FACES_AT_ONCE), strict=True):
+        part.copy_(means[whose])
+    for some, embeddings in zip(rows.split(_FACES_AT_ONCE), own.split(_FACES_AT_ONCE), strict=True):
+        whose, alone = people[some], embeddings.float()
+        mixed = (1 - mean_share) * alone + mean_share * means[whose]
+        wanted[some] = F.normalize(torch.where((whose == UNNAMED)[:, None], alone, mixed)).to(own.dtype)
+    return wanted
 
 
 def _refuse_people_without_plain_face(faces: FaceTable, plain: np.ndarray) -> None:

@@ -331,7 +331,13 @@ def test_two_folds_are_a_run_and_the_same_run_with_evaluation_and_test_people_sw
     halves = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
     both = drawn_faces / "eval.csv"
     pd.concat([pd.read_csv(drawn_faces / name) for name in halves["first"]]).to_csv(both, index=False)
-    options = [*_options("main_arcface.py", drawn_faces, "there", 3), "--keep-checkpoints", 3]
+    options = [
+        *_options("main_arcface.py", drawn_faces, "there", 3),
+        "--keep-checkpoints",
+        3,
+        "--checkpoint-minutes",
+        0,
+    ]
     assert run("main_arcface.py", *options)[0] == 0
     swapped = ["--eval-csvs", "test.csv", "--test-csv", "eval.csv", "--run-name", "back"]
     assert run("main_arcface.py", *options, *swapped)[0] == 0

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,9 @@ _FLUSH_BYTES = 64 * 2**20
 # Files read at once: a network disk or an SSD answers many questions in the time of one.
 _READERS, _READ_AT_ONCE = 8, 512
 
+# Files read to tell whether the images are still those that were packed; of all, a network disk would take hours.
+_COMPARED = 1000
+
 # What the journal holds of each image that lies safely in the unfinished file.
 _ENTRY = np.dtype([("size", "<u4"), ("crc32", "<u4")])
 
@@ -36,8 +39,8 @@ _ENTRY = np.dtype([("size", "<u4"), ("crc32", "<u4")])
 def pack_csv(csv: Path, out: Path, *, root: Path, path_prefix: str = "") -> None:
     """Make the pack ``out`` of ``csv``, whose paths start from ``root``; nothing is done where it is made already.
 
-    Raises InputError: a CSV that can't be read, images that are not there, an ``out`` that is something else, or a
-    disk that can't be written or gives back other bytes than it was given.
+    Raises InputError: a CSV that can't be read, images that are not there, an ``out`` that is something else or was
+    made, or begun, with other images, or a disk that can't be written or gives back other bytes than it was given.
     """
     if out.suffix != SUFFIX:
         raise InputError(f"--out is {out}; a pack's name must end in {SUFFIX}, by which the scripts know it from a CSV")
@@ -46,11 +49,11 @@ def pack_csv(csv: Path, out: Path, *, root: Path, path_prefix: str = "") -> None
     require_files(root, paths, str(csv))
     arrays = table_arrays(frame, paths)
     metadata = {"card": json.dumps(read_dataset_card(root)), "source": _digest(arrays)}
+    images = Images(root, paths)
     if out.exists():
-        _already_made(out, metadata["source"])
+        _already_made(out, metadata, images)
         return
     part, journal = out.with_name(out.name + ".part"), out.with_name(out.name + ".journal")
-    images = Images(root, paths)
     with writing(out, then="make room; the same command resumes from here"):
         out.parent.mkdir(parents=True, exist_ok=True)
         entries = _write_images(part, journal, images, metadata["source"])
@@ -116,23 +119,44 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _already_made(out: Path, source: str) -> None:
-    if Pack(out).metadata["source"] != source:
+def _already_made(out: Path, metadata: dict[str, str], images: Images) -> None:
+    pack = Pack(out)
+    if pack.metadata["source"] != metadata["source"]:
         raise InputError(f"{out} is the pack of another CSV; delete it, or name another --out")
+    if pack.card != json.loads(metadata["card"]):
+        raise InputError(
+            f"{out} was packed when {images.root} had another dataset.json; delete it, or name another --out"
+        )
+    _refuse_changed(out, images, pack.arrays["crc32"])
     print(f"{out} is made already")
+
+
+def _refuse_changed(packed: Path, images: Images, crc32: np.ndarray) -> None:
+    """Raise InputError if ``crc32``, of the first images in ``packed``, is not that of their files now: of a sample.
+
+    Faces that are made anew, with other masks or another crop, all change, though some keep their size.
+    """
+    rows = np.linspace(0, len(crc32) - 1, min(len(crc32), _COMPARED)).astype(int)
+    for row, image in zip(rows, _read_all(images, rows), strict=True):
+        if zlib.crc32(image) != crc32[row]:
+            raise InputError(
+                f"{packed} was made of other images: {images.name(row)} has changed since; delete it, or name "
+                "another --out"
+            )
 
 
 def _write_images(part: Path, journal: Path, images: Images, source: str) -> np.ndarray:
     """Append what the unfinished file still lacks; returns an entry per image."""
     entries = _resume(part, journal, source)
     if len(entries):
+        _refuse_changed(part, images, entries["crc32"])
         print(f"{part}: resuming after {len(entries):,} of {len(images):,} images")
     with part.open("r+b") as data, journal.open("ab") as log:
         data.truncate(HEADER_BYTES + int(entries["size"].sum()))
         data.seek(0, os.SEEK_END)
         new, unflushed = [], 0
         bar = tqdm(total=len(images), desc="packing", initial=len(entries), unit="img", leave=False)
-        for image in _read_all(images, len(entries)):
+        for image in _read_all(images, range(len(entries), len(images))):
             bar.update()
             data.write(image)
             new.append((len(image), zlib.crc32(image)))
@@ -143,11 +167,11 @@ def _write_images(part: Path, journal: Path, images: Images, source: str) -> np.
         return _flush(data, log, entries, new)
 
 
-def _read_all(images: Images, first: int) -> Iterator[bytes]:
+def _read_all(images: Images, rows: Sequence[int] | np.ndarray) -> Iterator[bytes]:
     with ThreadPoolExecutor(_READERS) as pool:
-        for start in range(first, len(images), _READ_AT_ONCE):
+        for start in range(0, len(rows), _READ_AT_ONCE):
             try:
-                yield from pool.map(images.read, range(start, min(start + _READ_AT_ONCE, len(images))))
+                yield from pool.map(images.read, rows[start : start + _READ_AT_ONCE])
             except OSError as error:
                 raise InputError(
                     f"can't read {error.filename or 'an image'} ({error.strerror}); the same command resumes from here"

@@ -40,6 +40,8 @@ class TwoFoldSettings:
     """Pair CSVs of the first half; otherwise the run's evaluation pairs."""
     second: tuple[str, ...] = ()
     """Pair CSVs of the second half; otherwise the run's test pairs."""
+    path_prefix: str = ""
+    """OLD=NEW maps absolute paths of the pair CSVs under root; otherwise as the run does."""
     mirror: bool = False
     """Embed each face and its mirror, and sum the two, also where the run did not."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -126,7 +128,7 @@ def _open_halves(settings: TwoFoldSettings, opened: TrainedModel) -> list[PairEv
     names = settings.first or tuple(config.get("eval_csvs", ())), settings.second or (config.get("test_csv", ""),)
     if not all(all(half) and half for half in names):
         raise InputError(f"{settings.run} does not say on which pairs it is tested: set --root, --first and --second")
-    options = {"path_prefix": config.get("path_prefix", ""), "mirror": settings.mirror}
+    options = {"path_prefix": settings.path_prefix or config.get("path_prefix", ""), "mirror": settings.mirror}
     device = pick_device(settings.device)
     halves = [open_pair_evaluator(opened, root, half, device=device, **options) for half in names]
     _refuse_shared(root, *(half.pairs for half in halves))

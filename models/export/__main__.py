@@ -69,6 +69,8 @@ class ExportSettings:
     """Pair CSV on which float and int8 are compared; omit it to skip the comparison."""
     root: Path | None = None
     """Folder that the paths of pairs start from."""
+    path_prefix: str = ""
+    """OLD=NEW maps absolute paths of pairs under root."""
 
 
 def export(settings: ExportSettings) -> tuple[Path, float]:
@@ -241,7 +243,9 @@ def _quantised(
     print(f"cosine of float and int8 embeddings of a built-in face: {(a * b).sum(1).mean():.4f} (mean)")
     if settings.pairs is not None:
         device = torch.device("cpu")
-        evaluator = open_pair_evaluator(opened, settings.root, named_here([settings.pairs]), device=device)
+        evaluator = open_pair_evaluator(
+            opened, settings.root, named_here([settings.pairs]), path_prefix=settings.path_prefix, device=device
+        )
         for name, runner in (("float32", reference), ("int8", run)):
             _print_accuracy(evaluator, name, runner, opened.threshold)
     return content, float(np.abs(a - b).max())

@@ -32,7 +32,9 @@ class CheckpointStore:
         self._owner = owner if owner is not None and owner.is_file() else None
 
     def save(self, content: dict, position: Position, *, keep: int, also_keep: Collection[Position] = ()) -> Path:
-        """Write a checkpoint, then delete all but the ``keep`` newest and those of ``also_keep``.
+        """Write a checkpoint; delete all but the ``keep`` newest, the ``keep`` newest epoch ends, and ``also_keep``.
+
+        Epoch ends count apart, so that they stay however many checkpoints are saved between them.
 
         Raises InputError if it can't be written (no room on the disk), or if the run was deleted; nothing is deleted
         then.
@@ -50,7 +52,9 @@ class CheckpointStore:
         for old in self._paths():
             if old != path and _position(old) >= position:
                 old.unlink()
-        for old in self._paths()[keep:]:
+        paths = self._paths()
+        ends = [old for old in paths if _position(old).batch == 0]
+        for old in set(paths[keep:]) - set(ends[:keep]):
             if _position(old) not in also_keep:
                 old.unlink()
         return path

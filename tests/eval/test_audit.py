@@ -64,6 +64,16 @@ def test_a_clean_set_has_no_findings(world):
     assert list(read_proposals(folder / "audit" / "proposals.csv").index) == []
 
 
+def test_absolute_paths_are_mapped_under_the_root(world):
+    folder, rows = world
+    rows[21] = (rows[21][0], "p6")
+    expected = [(f.kind, f.path) for f in run(folder, rows)]
+    csv = folder / "foreign.csv"
+    pd.DataFrame([(f"/old/{path}", name) for path, name in rows], columns=["path", "target"]).to_csv(csv, index=False)
+    found = audit(AuditSettings("net", (csv,), folder, path_prefix="/old=", out=folder / "audit", device="cpu"))
+    assert [(f.kind, f.path) for f in found] == expected != []
+
+
 def test_a_file_where_the_folder_is_to_be_is_one_line(world):
     folder, rows = world
     (folder / "audit").touch()

@@ -56,6 +56,8 @@ def test_far_faces_leave_with_their_masked_copies(drawn_faces, tmp_path, name):
         mine = frame[(frame["target"] == person) & (frame["masked"] == 0)]["path"]
         rows = embedder.embed_aligned(np.stack([np.asarray(Image.open(drawn_faces / path)) for path in mine]))
         degrees |= dict(zip(mine, naive_degrees(rows, centres), strict=True))
+    foreign = tmp_path / "foreign.csv"
+    frame.assign(path="/old/faces/" + frame["path"]).to_csv(foreign, index=False)
     angle = sorted(degrees.values())[-4] - 0.05
     far = {path for path, found in degrees.items() if found > angle}
     counts = far_faces(FarFacesSettings(str(run), drawn_faces / "train.csv", drawn_faces, out, angle=angle))
@@ -63,6 +65,9 @@ def test_far_faces_leave_with_their_masked_copies(drawn_faces, tmp_path, name):
     kept = pd.read_csv(out, keep_default_na=False)
     assert kept["path"].tolist() == [path for path in frame["path"] if path not in gone]
     assert list(kept.columns) == list(frame.columns)
+    options = {"angle": angle, "path_prefix": "/old/faces="}
+    assert far_faces(FarFacesSettings(str(run), foreign, drawn_faces, tmp_path / "other.csv", **options)) == counts
+    assert pd.read_csv(tmp_path / "other.csv")["path"].tolist() == ("/old/faces/" + kept["path"]).tolist()
     assert counts == {"judged": len(degrees), "far": len(far), "rows": len(frame) - len(kept)}
 
 

@@ -60,6 +60,14 @@ def test_an_image_in_both_halves_is_refused(run, pairs):
         )
 
 
+def test_absolute_paths_are_mapped_under_the_root(run, pairs):
+    root, frame = pairs
+    frame.assign(path="/old/" + frame["path"], pair_path="/old/" + frame["pair_path"]).to_csv(root / "test.csv")
+    halves = {"first": ("test.csv",), "second": ("test.csv",)}
+    with pytest.raises(InputError, match="both halves have the image (plain|masked)/"):
+        two_folds(TwoFoldSettings(run, root=root, **halves, path_prefix="/old=", device="cpu"))
+
+
 def test_numbers_of_two_csvs_are_no_names_if_each_person_has_a_folder(run, pairs):
     root, _ = pairs
     halves = []

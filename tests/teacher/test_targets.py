@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.tables.images import Images
-from data.tables.train_csv import read_train_csv
+from data.tables.text_array import ImagePaths
+from data.tables.train_csv import UNNAMED, FaceTable, read_train_csv
 from eval.embed import Embedder
 from models.export.__main__ import ExportSettings, export
 from models.weights.hub import HubFile
@@ -47,6 +49,48 @@ def test_plain_faces_lie_towards_their_persons_mean_where_masked_ones_lie(run, d
             those = rows.index[rows["masked"] == kind].tolist()
             wanted = F.normalize(wanted).expand(len(those), -1)
             assert torch.allclose(found[those], wanted, atol=5e-3)
+
+
+class LargestFloat32(TorchDispatchMode):
+    """Values of the largest float32 tensor that is made inside."""
+
+    values = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float32:
+            self.values = max(self.values, made.numel())
+        return made
+
+
+def means_of_people_at_once(own, plain, faces, mean_share):
+    """The whole table at a time."""
+    sums = torch.zeros(len(faces.names) + 1, own.shape[1])
+    sums.index_add_(0, torch.from_numpy(faces.targets[plain] % len(sums)), own.float())
+    means = F.normalize(sums)
+    wanted, rows = means[torch.from_numpy(faces.targets)], torch.from_numpy(plain)
+    wanted[rows] = F.normalize((1 - mean_share) * own.float() + mean_share * wanted[rows])
+    unnamed = torch.from_numpy(faces.targets[plain] == UNNAMED)
+    wanted[rows[unnamed]] = F.normalize(own[unnamed].float())
+    return wanted.half()
+
+
+@pytest.mark.parametrize("mean_share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("at_once", [16, 64, 1000])
+def test_targets_in_parts_have_the_bits_of_the_whole_table_and_never_its_size_in_float32(
+    monkeypatch, at_once, mean_share
+):
+    rng = np.random.default_rng(0)
+    targets = np.concatenate([rng.permutation(np.arange(170) % 9), np.full(30, UNNAMED)])
+    masked = (rng.random(200) < 0.3) & (targets != UNNAMED)
+    faces = FaceTable(ImagePaths.of([f"{row}.jpg" for row in range(200)]), targets, list("abcdefghi"), None, masked)
+    plain = np.flatnonzero(~masked)
+    own = F.normalize(torch.from_numpy(rng.normal(size=(len(plain), 50)))).half()
+    monkeypatch.setattr(teacher, "_FACES_AT_ONCE", at_once)
+    with LargestFloat32() as largest:
+        found = teacher._with_means_of_people(own, plain, faces, mean_share)
+    assert torch.equal(found, means_of_people_at_once(own, plain, faces, mean_share))
+    assert found.dtype == torch.float16 and largest.values <= at_once * 50
 
 
 def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_faces, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,6 +220,7 @@ def test_packing_goes_on_where_it_was_stopped(drawn_faces, tmp_path, monkeypatch
         journal.write_bytes(journal.read_bytes() + b"\1\2\3")
     _flip(part, HEADER_BYTES + 20_500)
     first = []
+    monkeypatch.setattr("data.tables.write_pack._COMPARED", 0)  # what is read is packed
     monkeypatch.setattr(Images, "read", lambda self, row: (first.append(row), read(self, row))[1])
     pack_csv(drawn_faces / "train.csv", out, root=drawn_faces)
     assert out.read_bytes() == whole.read_bytes()
@@ -238,6 +240,54 @@ def test_an_unfinished_or_finished_pack_of_another_csv_is_not_touched(drawn_face
         pack_csv(drawn_faces / "test.csv", other, root=drawn_faces)
     with pytest.raises(InputError, match="must end in .pack"):
         pack_csv(drawn_faces / "test.csv", pack.with_suffix(".bin"), root=drawn_faces)
+
+
+@pytest.fixture
+def flat_faces(tmp_path):
+    """A folder of four faces of one colour, its CSV and card, and what makes them anew, in files as large as before."""
+
+    def make(colour, masks="before alignment"):
+        for number in range(4):
+            cv2.imwrite(str(tmp_path / f"{number}.bmp"), np.full((16, 16, 3), colour + number, np.uint8))
+        card = {"crop": "arcface5", "size": 16, "masks": masks}
+        (tmp_path / "dataset.json").write_text(json.dumps(card))
+
+    rows = "".join(f"{number}.bmp,{'ab'[number % 2]}\n" for number in range(4))
+    (tmp_path / "faces.csv").write_text("path,target\n" + rows)
+    make(10)
+    return tmp_path, make
+
+
+def test_a_pack_of_faces_that_were_made_anew_is_refused(flat_faces, capsys):
+    root, make = flat_faces
+    csv, out = root / "faces.csv", root / "faces.pack"
+    pack_csv(csv, out, root=root)
+    make(10)
+    pack_csv(csv, out, root=root)
+    assert "is made already" in capsys.readouterr().out
+    make(200)
+    with pytest.raises(InputError, match=r"faces\.pack was made of other images: 0\.bmp has changed .*; delete it"):
+        pack_csv(csv, out, root=root)
+    make(10, masks="after alignment")
+    with pytest.raises(InputError, match=r"faces\.pack was packed when .* had another dataset\.json; delete it"):
+        pack_csv(csv, out, root=root)
+
+
+def test_a_half_written_pack_of_faces_that_were_made_anew_is_not_mixed_with_the_new_ones(flat_faces, monkeypatch):
+    root, make = flat_faces
+    csv, out = root / "faces.csv", root / "faces.pack"
+    monkeypatch.setattr("data.tables.write_pack._FLUSH_BYTES", 1)
+    (root / "3.bmp").rename(root / "away")
+    monkeypatch.setattr("data.tables.write_pack.require_files", lambda *_: None)
+    with pytest.raises(InputError, match="can't read .*; the same command resumes from here"):
+        pack_csv(csv, out, root=root)
+    assert (root / "faces.pack.part").exists()
+    make(200)
+    with pytest.raises(InputError, match=r"faces\.pack\.part was made of other images: 0\.bmp has changed"):
+        pack_csv(csv, out, root=root)
+    make(10)
+    pack_csv(csv, out, root=root)
+    assert bytes(Pack(out).read(3)) == (root / "3.bmp").read_bytes()
 
 
 def test_what_training_would_refuse_is_refused_before_packing(drawn_faces, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -141,7 +142,10 @@ def test_a_file_with_other_embeddings_is_an_error_and_not_written(run, tmp_path,
 def test_int8_is_smaller_and_its_cost_is_printed(run, drawn_faces, tmp_path, capsys):
     whole, _ = export(ExportSettings(str(run), "onnx", out=tmp_path / "float.onnx"))
     check_metadata(onnx_session(whole).get_modelmeta().custom_metadata_map)
-    settings = ExportSettings(str(run), "onnx", int8=True, pairs=drawn_faces / "test.csv", root=drawn_faces)
+    pairs, foreign = pd.read_csv(drawn_faces / "test.csv"), tmp_path / "test.csv"
+    pairs.assign(path="/old/" + pairs["path"], pair_path="/old/" + pairs["pair_path"]).to_csv(foreign, index=False)
+    on_pairs = {"pairs": foreign, "root": drawn_faces, "path_prefix": "/old="}
+    settings = ExportSettings(str(run), "onnx", int8=True, **on_pairs)
     path, difference = export(settings)
     assert path.name == "model_int8.onnx" and path.stat().st_size < 0.75 * whole.stat().st_size
     session = onnx_session(path)

@@ -14,7 +14,7 @@ from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 
 
-def _store(tmp_path, positions=(), keep=2, also_keep=None):
+def _store(tmp_path, positions=(), keep=2, also_keep=()):
     store = CheckpointStore(tmp_path / "checkpoints")
     for position in positions:
         store.save({"at": list(position)}, Position(*position), keep=keep, also_keep=also_keep)
@@ -30,6 +30,16 @@ def test_the_newest_are_kept_and_the_one_that_is_asked_for(tmp_path):
     assert _kept(store) == [[0, 0], [1, 0], [1, 2]]
     assert load_checkpoint(store.newest())["at"] == [1, 2]
     assert len(list(store.folder.iterdir())) == 3
+
+
+def test_epoch_ends_are_kept_however_many_checkpoints_lie_between_them(tmp_path):
+    """As many as asked for; of those within an epoch, what is among the newest."""
+    within = [(epoch, batch) for epoch in range(4) for batch in range(1, 4)]
+    store = _store(tmp_path, sorted([*within, (1, 0), (2, 0), (3, 0), (4, 0)]), keep=3)
+    assert _kept(store) == [[2, 0], [3, 0], [3, 2], [3, 3], [4, 0]]
+    assert list(store.epoch_ends()) == [2, 3, 4]
+    every = _store(tmp_path / "all", sorted([*within, (1, 0), (2, 0), (3, 0), (4, 0)]), keep=4)
+    assert list(every.epoch_ends()) == [1, 2, 3, 4]
 
 
 def test_an_older_position_saved_again_ends_the_course_beyond_it(tmp_path):
