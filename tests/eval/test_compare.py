@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from configs import parse_settings
 from eval.compare.__main__ import CompareSettings, compare
 from eval.compare.seeds import group_by_settings
 from eval.metrics.figures import figures
 from eval.plots.comparison import curves_figure
+from main_arcface import SETTINGS
 from runtime.errors import InputError
 
 PAIRS = 600
@@ -148,3 +150,22 @@ def test_a_seed_of_before_a_setting_was_added_is_a_seed_of_the_same_model():
     new = {"lr": 0.1, "freeze": [], "least_images": 0, "measure_least_face": True}
     runs = {"net_s0": {"seed": 0, **new}, "net_s1": {"seed": 1, "lr": 0.1}, "frozen": {**new, "freeze": ["stem"]}}
     assert group_by_settings(runs) == {"net": ["net_s0", "net_s1"], "frozen": ["frozen"]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--device", "cuda", "--gpus", "1"],
+        ["--device", "cuda", "--compile", "--cuda-graphs"],
+        ["--activation-checkpointing"],
+        ["--deterministic"],
+    ],
+)
+def test_seeds_of_two_machines_are_seeds_of_one_model(options):
+    first, second = (
+        parse_settings(SETTINGS, "", ["--seed", str(seed), "--run-name", f"net_s{seed}", *words]).to_dict()
+        for seed, words in enumerate((["--device", "cpu"], options))
+    )
+    assert group_by_settings({"net_s0": first, "net_s1": second}) == {"net": ["net_s0", "net_s1"]}
+    other = {**second, "precision": "bf16"}  # what a number is rounded to is asked of a model, too
+    assert len(group_by_settings({"net_s0": first, "net_s1": other})) == 2
