@@ -17,6 +17,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,13 +26,15 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from configs import OF_THE_MACHINE
 from configs.cli import option_words
+from data.tables.card import CARD
 from eval.finished_run import read_pair_file
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two_folds
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
-from runtime.files import copy_file, sha256, write_json, writing
-from runtime.run_folder import RunFolder, read_config
+from runtime.files import copy_file, sha256, write_file, write_json, writing
+from runtime.run_folder import WITHOUT_EFFECT, RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, seeds_of, write_answer
 from study.commands import settings_of, split_at_dashes
 from study.distances import FILE as DISTANCES_FILE
@@ -40,6 +43,12 @@ from study.hours import hours_left
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 
 _PUBLISHED = ("config.json", "log.jsonl")
+# What runs of one arm may differ in. Of the published ones, some were trained in bf16, others in float32.
+_OF_A_RUN = WITHOUT_EFFECT | OF_THE_MACHINE | {"precision", "run_name", "preset"}
+_FACES = ("data_root", "eval_root")
+# The halves of --eval, on which the untouched network is tested, and which faces these were.
+_HALVES = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
+_TESTED_ON = "tested_on.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,12 +151,12 @@ def run(settings: StudySettings, more: list[str]) -> None:
     every = trainings(dataclasses.replace(settings, only=(), seeds=_seeds_known(settings)), more)
     untouched = _weights_run(settings)
     _import_weights(settings.weights, untouched)
-    _test_untouched(settings, untouched)
-    left = [training for training in todo if not training.finished]
-    print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
     for training in every:
         if training.result.is_dir():
             _refuse_other_settings(training)
+    _test_untouched(settings, untouched)
+    left = [training for training in todo if not training.finished]
+    print(f"{settings.question}: {len(todo)} runs, {len(left)} to go{hours_left([t.command for t in left])}")
     _refuse_other_faces(every, untouched)
     train_all(left, settings.at_once, settings.question)
     for training in todo:
@@ -190,14 +199,28 @@ def train_all(left: list[Training], at_once: int, title: str) -> None:
 
 
 def _refuse_other_settings(training: Training) -> None:
-    """A run is known by its arm and seed: one with other settings must not pass for it."""
-    path = training.result
-    wanted, found = settings_of(training.command).to_dict(), read_config(path)
-    for name, value in ARMS[training.arm_name].options.items():
-        if value != WEIGHTS and found.get(name) != wanted[name]:
+    """A run is known by its arm and seed: one with other settings or other faces must not pass for it."""
+    path, settings = training.result, settings_of(training.command)
+    wanted, found = settings.to_dict(), settings.completed(read_config(path))
+    wanted, found = (_comparable(values, training) for values in (wanted, found))
+    for name, value in wanted.items():
+        if found.get(name) != value:
             raise InputError(
-                f"{path} was trained with {name} {found.get(name)}, not {wanted[name]}; set --results to another folder"
+                f"{path} was trained with {name} {found.get(name)}, not {value}; set --results to another folder"
             )
+
+
+def _comparable(settings: Mapping, training: Training) -> dict:
+    """The settings that make a run what it is. Weights count by their name, as their run folder lies beside the run.
+
+    A published run was trained on another machine, so its paths say nothing: its distances do.
+    """
+    weights = [name for name, value in ARMS[training.arm_name].options.items() if value == WEIGHTS]
+    paths = {name: Path(str(settings.get(name))) for name in (*_FACES, *weights)}
+    others = {name: value for name, value in settings.items() if name not in (*_OF_A_RUN, *paths)}
+    if training.result == training.published:
+        return others
+    return others | {name: path.name if name in weights else path.resolve() for name, path in paths.items()}
 
 
 def _refuse_other_faces(todo: list[Training], untouched: Path) -> None:
@@ -219,9 +242,18 @@ def _by_arm(finished: list[Training]) -> list[ArmRuns]:
 
 
 def _test_untouched(settings: StudySettings, run: Path) -> None:
-    if not (run / FIGURES_FILE).is_file():
-        halves = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
-        two_folds(TwoFoldSettings(run, root=settings.eval, **halves))
+    """Test it, unless its result is of these very faces."""
+    tested_on = run / _TESTED_ON
+    if not tested_on.is_file() or tested_on.read_text() != _faces_and_result(settings.eval, run):
+        two_folds(TwoFoldSettings(run, root=settings.eval, **_HALVES))
+        write_file(tested_on, _faces_and_result(settings.eval, run))
+
+
+def _faces_and_result(faces: Path, run: Path) -> str:
+    """The files that say which faces these are, and the test's own, each with its digest."""
+    files = [faces / name for name in (CARD, *_HALVES["first"], *_HALVES["second"])]
+    files += [run / FIGURES_FILE, run / PAIRS_FILE]
+    return json.dumps({str(path.resolve()): sha256(path) for path in files if path.is_file()}, indent=2)
 
 
 def train(training: Training, *, quiet: bool) -> None:

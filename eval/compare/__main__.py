@@ -2,9 +2,9 @@
 
     python -m eval.compare results/RUN results/RUN2 [RUN3 …] --out DIR
 
-Runs that differ only in their seed are one model: mean and standard deviation over its seeds. DIR gets compare.html
-(everything in one file), compare.csv and significance.csv, and the curves over one another. Differences are paired on
-the test pairs that the runs share, with 95 % intervals over people.
+Runs that differ only in their seed or machine are one model: mean and standard deviation over its seeds. DIR gets
+compare.html (everything in one file), compare.csv and significance.csv, and the curves over one another. Differences
+are paired on the test pairs that the runs share, with 95 % intervals over people.
 
     python -m eval.compare results/RUN/benchmark results/RUN2/benchmark --out DIR
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from itertools import takewhile
 
-from configs import ArcFaceSettings, TripletSettings
+from configs import OF_THE_MACHINE, ArcFaceSettings, TripletSettings
 from runtime.run_folder import WITHOUT_EFFECT
 
 # What two trainings of one model may differ in.
-OF_A_SEED = WITHOUT_EFFECT | {"seed", "run_name", "preset"}
+OF_A_SEED = WITHOUT_EFFECT | OF_THE_MACHINE | {"seed", "run_name", "preset"}
 # What runs of before a setting was added did.
 _ADDED = {**ArcFaceSettings.completed({}), **TripletSettings.completed({})}
 

@@ -26,8 +26,8 @@ def sentences(table: pd.DataFrame, tests: pd.DataFrame, models: dict[str, list[s
         ]
     compared = tests[(tests["pairs"] == ALL_PAIRS) & (tests["figure"] == "accuracy")]
     lines += [_decision(row) for row in compared.itertuples()]
-    if len(compared) > 2:
-        lines.append(f"These are {len(compared)} comparisons; among equal models, one in twenty looks significant.")
+    if (tested := compared["p"].notna().sum()) > 2:
+        lines.append(f"These are {tested} comparisons; among equal models, one in twenty looks significant.")
     if all(len(names) == 1 for names in models.values()):
         lines.append("Each model was trained once; another seed may reverse a small difference.")
     return lines
@@ -68,14 +68,15 @@ def figure_name(figure: str) -> str:
 
 
 def _decision(row: tuple) -> str:
-    better, worse, points = row.first, row.second, row.difference * 100
-    low, high = row.low * 100, row.high * 100
-    if points < 0:
-        better, worse, points, low, high = worse, better, -points, -high, -low
-    spread = f"{points:.2f} points (95 % interval {_minus(low, '.2f')} to {_minus(high, '.2f')}, p {_p(row.p)})"
+    ahead, sign = ((row.first, row.second), 1) if row.difference >= 0 else ((row.second, row.first), -1)
+    points = f"{abs(row.difference) * 100:.2f} points"
+    if pd.isna(row.p):
+        return f"{ahead[0]} is ahead of {ahead[1]} by {points}. Whether this is chance can't be said: too few people."
+    low, high = (_minus(end * 100, ".2f") for end in sorted((sign * row.low, sign * row.high)))
+    spread = f"{points} (95 % interval {low} to {high}, p {_p(row.p)})"
     if row.p < _ALPHA:
-        return f"{better} is better than {worse} by {spread}: more than chance."
-    return f"{better} is ahead of {worse} by {spread}: this may be chance."
+        return f"{ahead[0]} is better than {ahead[1]} by {spread}: more than chance."
+    return f"{ahead[0]} is ahead of {ahead[1]} by {spread}: this may be chance."
 
 
 def _cell(row: tuple) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from configs.settings import Settings
+from configs.settings import BUILT_IN, Settings
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ OF_THE_SEARCH = {"results_dir", "run_name", "resume", "preset"}
 # All trials must see the same faces, equally many images, and be compared on the same pairs.
 SAME_FOR_ALL = {
     *("data_root", "train_csv", "train_faces", "eval_csvs", "eval_root", "test_csv", "path_prefix"),
-    *("most_images", "least_images", "builtin_people", "builtin_images", "epochs"),
+    *("most_images", "least_images", "builtin_people", "builtin_images", "epochs", "epoch_mode", "unnamed_share"),
 }
 _BOOLEANS = {"true": True, "false": False}
 
@@ -111,10 +111,21 @@ def _type_of(name: str, settings: Settings) -> Any:
         raise InputError(f"--space: {name} can't vary, as the search sets it for each trial")
     if name in SAME_FOR_ALL:
         raise InputError(f"--space: {name} must be the same in all trials, for a fair comparison; set it after --")
+    if reason := _reason_to_keep(name, settings):
+        raise InputError(f"--space: {name} can't vary, as {reason}; set it after --")
     hint = get_type_hints(type(settings))[name]
     if get_origin(hint) is tuple:
         raise InputError(f"--space: {name} is a list, which can't vary; set it after --")
     return hint
+
+
+def _reason_to_keep(name: str, settings: Settings) -> str | None:
+    """Why a setting must be the same in all trials of these settings, though not of others."""
+    if name == "image_size" and settings.data_root == BUILT_IN:
+        return "built-in faces of another size are not the same faces"
+    if name == "images_per_person" and settings.epoch_mode == "all":
+        return "with epoch_mode all it sets how many images an epoch has"
+    return None
 
 
 def _range(name: str, text: str, hint: type) -> Range:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.settings import Settings
+from configs.settings import OF_THE_MACHINE, Settings
 from runtime.errors import InputError
 from runtime.extras import extra
 from runtime.files import writing
@@ -27,7 +27,8 @@ HEARTBEAT, GRACE = 10, 60
 SECONDS_TO_WAIT = 60
 # A trial whose process dies more often may be the cause of it.
 MOST_DEATHS = 3
-_MACHINE = WITHOUT_EFFECT | {"run_name", "device", "gpus"}
+# What may differ between the starts of one search.
+_OF_A_START = WITHOUT_EFFECT | OF_THE_MACHINE | {"run_name"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Plan:
 
     def to_dict(self) -> dict:
         """Plain values: name → value."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _MACHINE}
+        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _OF_A_START}
         return {"script": self.script, **{f"--space {d.name}": d.text for d in self.space}, **settings}
 
     def refuse_other(self, saved: dict, folder: Path) -> None:
         """Raise InputError if the search in ``folder`` had another plan, whose ``to_dict`` was ``saved``."""
         own, saved = self.to_dict(), type(self.settings).completed(saved)
         for name in {**own, **saved}:
-            if name in _MACHINE or own.get(name) == saved.get(name):
+            if name in _OF_A_START or own.get(name) == saved.get(name):
                 continue
             there, here = (f"{values[name]}" if name in values else "missing" for values in (saved, own))
             raise InputError(

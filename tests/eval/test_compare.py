@@ -1,6 +1,7 @@
 """python -m eval.compare on run folders whose order is known."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from configs import parse_settings
 from eval.compare.__main__ import CompareSettings, compare
 from eval.compare.seeds import group_by_settings
 from eval.metrics.figures import figures
 from eval.plots.comparison import curves_figure
+from main_arcface import SETTINGS
 from runtime.errors import InputError
 
 PAIRS = 600
@@ -112,6 +115,27 @@ def test_only_shared_pairs_are_compared(tmp_path):
     assert "500 test pairs that all runs share" in (tmp_path / "out" / "compare.html").read_text()
 
 
+def test_same_pairs_of_one_person_alone_give_a_difference_and_no_word_on_chance(tmp_path):
+    """Ten people and more, as the different pairs have them, but no resample without the one of the same pairs."""
+    accuracy = {}
+    for name, noise in (("a", 0.3), ("b", 0.05), ("c", 0.5)):
+        accuracy[name] = write_run(tmp_path / name, noise, pairs=200, lr=noise)["accuracy"] * 100
+        frame = pd.read_csv(tmp_path / name / "test_pairs.csv")
+        frame.loc[frame["same"].eq(1), ["person", "pair_person"]] = 0
+        frame.to_csv(tmp_path / name / "test_pairs.csv", index=False)
+    said = compare(CompareSettings(tuple(tmp_path / name for name in "abc"), tmp_path / "out"))
+    for line, (better, worse) in zip(said[1:], ("ba", "ac", "bc"), strict=False):
+        points = accuracy[better] - accuracy[worse]
+        assert line.startswith(f"{better} is ahead of {worse} by {points:.2f} points. Whether this is chance can't be")
+    assert not any("one in twenty" in line for line in said), "nothing was tested"
+    tests = pd.read_csv(tmp_path / "out" / "significance.csv").set_index(["first", "second", "pairs", "figure"])
+    row = tests.loc[("a", "b", "all pairs", "accuracy")]
+    assert row["difference"] == pytest.approx((accuracy["a"] - accuracy["b"]) / 100)
+    assert row[["low", "high", "p"]].isna().all()
+    page = re.sub(r"data:[^\"]+", "", (tmp_path / "out" / "compare.html").read_text())
+    assert said[1].split(".")[0] in page and not re.search(r"\bnan\b", page)
+
+
 @pytest.mark.parametrize("why", ["no file", "other pairs"])
 def test_without_shared_pairs_there_is_a_table_and_no_test(tmp_path, why):
     write_run(tmp_path / "a", 0.1)
@@ -148,3 +172,22 @@ def test_a_seed_of_before_a_setting_was_added_is_a_seed_of_the_same_model():
     new = {"lr": 0.1, "freeze": [], "least_images": 0, "measure_least_face": True}
     runs = {"net_s0": {"seed": 0, **new}, "net_s1": {"seed": 1, "lr": 0.1}, "frozen": {**new, "freeze": ["stem"]}}
     assert group_by_settings(runs) == {"net": ["net_s0", "net_s1"], "frozen": ["frozen"]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--device", "cuda", "--gpus", "1"],
+        ["--device", "cuda", "--compile", "--cuda-graphs"],
+        ["--activation-checkpointing"],
+        ["--deterministic"],
+    ],
+)
+def test_seeds_of_two_machines_are_seeds_of_one_model(options):
+    first, second = (
+        parse_settings(SETTINGS, "", ["--seed", str(seed), "--run-name", f"net_s{seed}", *words]).to_dict()
+        for seed, words in enumerate((["--device", "cpu"], options))
+    )
+    assert group_by_settings({"net_s0": first, "net_s1": second}) == {"net": ["net_s0", "net_s1"]}
+    other = {**second, "precision": "bf16"}  # what a number is rounded to is asked of a model, too
+    assert len(group_by_settings({"net_s0": first, "net_s1": other})) == 2

@@ -2,24 +2,32 @@
 
 import dataclasses
 import hashlib
+import json
+import os
 import runpy
+import shutil
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from configs.cli import parse_settings
 from eval.finished_run import PAIR_COLUMNS
-from eval.two_folds.halves import FIGURES_FILE
+from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
 from runtime.run_folder import RunFolder
 from study import run
 from study.commands import settings_of
+from study.distances import FILE as DISTANCES_FILE
 from study.distances import write_distances
 from study.questions import ARMS, QUESTIONS, WEIGHTS
 from study.run import StudySettings, trainings
+from tests.one_line import one_line
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "study"
 
 
 def _study(tmp_path, question, **options):
@@ -146,6 +154,109 @@ def test_a_run_of_other_settings_does_not_pass_for_an_arm(tmp_path, monkeypatch)
     monkeypatch.setattr(run, "train_all", lambda *_: None)
     monkeypatch.setattr(run, "write_answer", lambda *_: None)
     run.run(study, ["--epochs", "1"])
+
+
+OTHER_OPTIONS = [
+    (["--dropout", "0.5"], "was trained with dropout 0.5, not "),  # a setting that the arm does not name
+    (["--on-collapse", "warn"], "was trained with on_collapse warn, not "),
+    (["--seed", "5"], "was trained with seed 5, not 0"),
+]
+
+
+def _trained(study, options, **changed):
+    """The run folder of the first training of ``study`` with ``options`` after --."""
+    (training,) = trainings(study, options)
+    RunFolder.create(study.results, training.name, {**settings_of(training.command).to_dict(), **changed})
+
+
+@pytest.mark.parametrize(("options", "said"), OTHER_OPTIONS)
+def test_a_run_of_other_options_does_not_pass_for_an_arm(tmp_path, options, said):
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
+    _trained(study, options)
+    (training,) = trainings(study, [])
+    assert said in one_line(lambda: run._refuse_other_settings(training))
+    run._refuse_other_settings(trainings(study, options)[0])
+
+
+@pytest.mark.parametrize("other", ["train", "eval"])
+def test_a_run_of_other_faces_is_refused_before_the_untouched_network_is_tested_on_these(tmp_path, monkeypatch, other):
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
+    monkeypatch.setattr(run, "import_file", lambda *_: None)
+    monkeypatch.setattr(run, "_test_untouched", lambda *_: pytest.fail("over the result of the other faces"))
+    _trained(dataclasses.replace(study, **{other: tmp_path / "others"}), [])
+    root = {"train": "data_root", "eval": "eval_root"}[other]
+    assert f"was trained with {root} {tmp_path / 'others'}, not" in one_line(lambda: run.run(study, []))
+
+
+def test_a_run_of_another_machine_or_an_older_version_passes_for_its_arm(tmp_path):
+    """And one whose faces were named from the working folder."""
+    study = _study(tmp_path, "recipe", seeds=1, only=("recipe",), results=tmp_path / "results")
+    machine = ["--device", "cuda", "--gpus", "1", "--precision", "bf16", "--compile", "--workers", "4"]
+    faces = {"data_root": os.path.relpath(study.train), "eval_root": os.path.relpath(study.eval)}
+    _trained(study, [*machine, "--cache", "memory"], teacher="results/w", **faces)
+    config = study.results / "recipe_s0" / "config.json"
+    saved = json.loads(config.read_text())
+    saved["settings"].pop("freeze")  # added since
+    config.write_text(json.dumps(saved))
+    run._refuse_other_settings(trainings(study, [])[0])
+
+
+def test_a_run_from_other_weights_does_not_pass_for_an_arm(tmp_path):
+    study = _study(tmp_path, "recipe", seeds=1, only=("recipe",), results=tmp_path / "results")
+    _trained(dataclasses.replace(study, weights=tmp_path / "others.pt"), [])
+    (training,) = trainings(study, [])
+    assert "trained with pretrained others, not w" in one_line(lambda: run._refuse_other_settings(training))
+
+
+@pytest.mark.parametrize("arm", sorted({path.name.rpartition("_s")[0] for path in PUBLISHED.glob("*_s?")}))
+def test_every_published_run_passes_for_its_arm(tmp_path, monkeypatch, arm):
+    question = next(name for name, question in QUESTIONS.items() if arm in question.arms)
+    study = _study(tmp_path, question, only=(arm,), results=tmp_path / "results")
+    settings = settings_of(trainings(study, [])[0].command)
+    monkeypatch.setattr(run, "settings_of", lambda command: dataclasses.replace(settings, seed=int(command[-3])))
+    published = [training for training in trainings(study, []) if (PUBLISHED / training.name).is_dir()]
+    for training in published:
+        training.published.mkdir(parents=True)
+        shutil.copy(PUBLISHED / training.name / "config.json", training.published)
+        (training.published / DISTANCES_FILE).touch()
+        run._refuse_other_settings(training)
+    assert published
+    with pytest.raises(InputError, match="was trained with dropout"):
+        monkeypatch.setattr(run, "settings_of", lambda _: dataclasses.replace(settings, dropout=0.77))
+        run._refuse_other_settings(published[0])
+
+
+def test_the_untouched_network_is_tested_once_for_the_faces_at_hand(tmp_path, monkeypatch):
+    tested = []
+
+    def fake_two_folds(settings):
+        tested.append(settings.root.name)
+        for name in (FIGURES_FILE, PAIRS_FILE):
+            (settings.run / name).write_text(settings.root.name)
+
+    monkeypatch.setattr(run, "two_folds", fake_two_folds)
+    untouched = tmp_path / "w"
+    untouched.mkdir()
+    for faces in ("one", "other"):
+        (tmp_path / faces).mkdir()
+        for name in ("eval_same.csv", "eval_diff.csv", "test.csv"):
+            (tmp_path / faces / name).write_text("path,target,pair_path,pair_target\n")
+
+    def tested_for(faces):
+        tested.clear()
+        run._test_untouched(StudySettings("masks", train=tmp_path, eval=tmp_path / faces, weights=tmp_path), untouched)
+        return tested == [faces]
+
+    assert tested_for("one") and not tested_for("one")
+    assert tested_for("other") and not tested_for("other") and tested_for("one")
+    (tmp_path / "one" / "test.csv").write_text("prepared anew")
+    assert tested_for("one")
+    (tmp_path / "one" / "dataset.json").write_text("aligned otherwise")
+    assert tested_for("one") and not tested_for("one")
+    (untouched / PAIRS_FILE).write_text("by eval.two_folds, of whatever faces")
+    assert tested_for("one")
+    (untouched / "tested_on.json").unlink()  # by an older version
+    assert tested_for("one") and not tested_for("one")
 
 
 def test_other_weights_of_the_same_name_do_not_pass_for_the_imported_ones(tmp_path, monkeypatch):

@@ -328,7 +328,7 @@ def test_another_search_is_not_resumed(start):
         ([MARGIN], ["--dropout", "0.3"], "dropout is 0.0 there and 0.3 here"),
     ):
         assert said in one_line(lambda space=space, options=options: start(2, *space, options=options))
-    start(1, options=["--workers", "0"])  # which changes no result
+    start(1, options=["--workers", "0", "--device", "cpu", "--compile"])  # which changes no result
 
 
 def test_a_folder_with_something_else_is_refused(start, tmp_path):

@@ -1,5 +1,7 @@
 """The grammar of a space, against the scripts' settings."""
 
+import dataclasses
+
 import optuna
 import pytest
 from hypothesis import assume, given
@@ -68,6 +70,30 @@ def test_what_it_means(word, expected):
 def test_what_is_refused_in_one_line(word, said):
     message = one_line(lambda: one(word))
     assert said in message and message.startswith("--space")
+
+
+@pytest.mark.parametrize(
+    ("word", "options", "said"),
+    [
+        ("epoch_mode=all,random", {}, "epoch_mode must be the same in all trials"),
+        ("unnamed_share=0..0.5", {}, "unnamed_share must be the same in all trials"),
+        (
+            "images_per_person=2..8",
+            {"epoch_mode": "all"},
+            "images_per_person can't vary, as with epoch_mode all it sets",
+        ),
+        ("image_size=64,80", {}, "image_size can't vary, as built-in faces of another size are not"),
+    ],
+)
+def test_what_would_change_the_faces_or_the_length_of_an_epoch_is_refused(word, options, said):
+    assert said in one_line(lambda: one(word, dataclasses.replace(TRIPLET, **options)))
+
+
+def test_what_leaves_the_faces_and_the_length_of_an_epoch_alone_may_vary():
+    """An epoch of random identities has N images, whatever K is; a folder's own faces are resized."""
+    own = dataclasses.replace(TRIPLET, data_root="faces", epoch_mode="random")
+    assert one("image_size=64,80", own).values == (64, 80)
+    assert one("images_per_person=2..8", own).ends == (2, 8)
 
 
 def test_twice_and_never_are_refused():
