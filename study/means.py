@@ -29,6 +29,8 @@ from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256, write_json
 from runtime.run_folder import read_config
 from study.answers import ANSWERS, MEANS, UNTOUCHED, crossed, errors_removed, figures_by_part, seeds_of, tested_run
+from study.distances import FILE as DISTANCES_FILE
+from study.distances import read_distances
 from study.questions import QUESTIONS
 
 LAST = "last.pt"
@@ -59,10 +61,11 @@ def answer_with_means(settings: MeanSettings) -> Path:
     if not members:
         raise InputError(f"{settings.question}: only one network is trained; a mean needs two or more")
     config = read_config(everyone[0])
+    untouched = Path(config["pretrained"])
+    _refuse_other_faces(untouched, settings.results / ANSWERS / everyone[0].name, settings.question)
     for name, runs in members.items():
         _make(settings.results / name, runs)
         _test(settings.results / name, config)
-    untouched = Path(config["pretrained"])
     folders = [untouched, *arms[baseline], *(settings.results / name for name in members)]
     runs = share_pairs({folder.name: tested_run(folder, read_pair_file(folder, PAIRS_FILE)) for folder in folders})
     before, singles = runs[untouched.name], [runs[folder.name] for folder in arms[baseline]]
@@ -102,6 +105,15 @@ def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
             )
     seeds = len(next(iter(found.values())))
     return {name: runs for name, runs in found.items() if len(runs) == seeds}
+
+
+def _refuse_other_faces(untouched: Path, published: Path, question: str) -> None:
+    """study.run may have tested the untouched network on another question's faces since this one was answered."""
+    try:
+        if (published / DISTANCES_FILE).is_file():
+            read_distances(published, read_pair_file(untouched, PAIRS_FILE))
+    except InputError as error:
+        raise InputError(f"{error}; or run python -m study.run {question} once more") from None
 
 
 def _make(out: Path, runs: Sequence[Path]) -> None:

@@ -5,8 +5,11 @@ import json
 import pytest
 import torch
 
+from eval.finished_run import read_pair_file
+from eval.two_folds.halves import PAIRS_FILE
 from runtime.errors import InputError
 from study import means
+from study.distances import write_distances
 from study.means import MeanSettings, answer_with_means
 from tests.small_run import write_small_run
 from tests.study.tested_runs import write_tested_run
@@ -118,3 +121,14 @@ def test_what_is_missing_is_named(results):
         answer_with_means(MeanSettings("losse", folder))
     with pytest.raises(InputError, match=r"no trained scratch_arcface, the baseline: run python -m study.run losses"):
         answer_with_means(MeanSettings("losses", folder))
+
+
+def test_an_untouched_network_that_was_tested_on_other_faces_since_is_refused(results):
+    folder, tested = results
+    published = folder / "published" / "study" / "aligned_as_bare_s0"
+    published.mkdir(parents=True)
+    own, untouched = (read_pair_file(folder / name, PAIRS_FILE) for name in ("aligned_as_bare_s0", "weights"))
+    write_distances(published, own, untouched.assign(distance=untouched["distance"] + 0.1))
+    with pytest.raises(InputError, match="of other faces than .* run python -m study.run alignment once more"):
+        answer_with_means(MeanSettings("alignment", folder))
+    assert not tested
