@@ -198,7 +198,10 @@ def test_a_run_of_another_machine_or_an_older_version_passes_for_its_arm(tmp_pat
     saved = json.loads(config.read_text())
     saved["settings"].pop("freeze")  # added since
     config.write_text(json.dumps(saved))
-    run._refuse_other_settings(trainings(study, [])[0])
+    (training,) = trainings(study, [])
+    run._refuse_other_settings(training)
+    config.write_text(json.dumps({**saved, "settings": {**saved["settings"], "jitter": False}}))
+    assert "was trained with jitter False, not True" in one_line(lambda: run._refuse_other_settings(training))
 
 
 def test_a_run_from_other_weights_does_not_pass_for_an_arm(tmp_path):
@@ -242,21 +245,21 @@ def test_the_untouched_network_is_tested_once_for_the_faces_at_hand(tmp_path, mo
         for name in ("eval_same.csv", "eval_diff.csv", "test.csv"):
             (tmp_path / faces / name).write_text("path,target,pair_path,pair_target\n")
 
-    def tested_for(faces):
+    def measured_on(faces):
         tested.clear()
         run._test_untouched(StudySettings("masks", train=tmp_path, eval=tmp_path / faces, weights=tmp_path), untouched)
         return tested == [faces]
 
-    assert tested_for("one") and not tested_for("one")
-    assert tested_for("other") and not tested_for("other") and tested_for("one")
+    assert measured_on("one") and not measured_on("one")
+    assert measured_on("other") and not measured_on("other") and measured_on("one")
     (tmp_path / "one" / "test.csv").write_text("prepared anew")
-    assert tested_for("one")
+    assert measured_on("one")
     (tmp_path / "one" / "dataset.json").write_text("aligned otherwise")
-    assert tested_for("one") and not tested_for("one")
+    assert measured_on("one") and not measured_on("one")
     (untouched / PAIRS_FILE).write_text("by eval.two_folds, of whatever faces")
-    assert tested_for("one")
+    assert measured_on("one")
     (untouched / "tested_on.json").unlink()  # by an older version
-    assert tested_for("one") and not tested_for("one")
+    assert measured_on("one") and not measured_on("one")
 
 
 def test_other_weights_of_the_same_name_do_not_pass_for_the_imported_ones(tmp_path, monkeypatch):
