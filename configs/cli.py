@@ -16,7 +16,7 @@ import tyro
 import configs.presets
 from configs.settings import Settings
 from runtime.errors import InputError
-from runtime.run_folder import read_config
+from runtime.run_folder import names_a_run, read_config
 
 S = TypeVar("S", bound=Settings)
 
@@ -74,7 +74,7 @@ def _starting_point(constants: S, arguments: list[str]) -> S:
     peek.add_argument("--preset", default=constants.preset)
     peek.add_argument("--resume", default=constants.resume)
     chosen, _ = peek.parse_known_args(arguments)
-    if chosen.resume not in ("auto", "never"):
+    if names_a_run(chosen.resume):
         if chosen.preset != constants.preset:
             raise InputError("a resumed run keeps its own settings: leave --preset out, or change settings one by one")
         saved = type(constants).from_dict(read_config(Path(chosen.resume)), chosen.resume)

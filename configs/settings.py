@@ -18,8 +18,6 @@ from runtime.training.optim import OptimiserName, ScheduleName
 
 BUILT_IN = "builtin"
 MOST_WORKERS = 256
-# Settings of the machine: they change a run's figures by rounding alone.
-OF_THE_MACHINE = {"device", "gpus", "compile", "cuda_graphs", "activation_checkpointing", "deterministic"}
 
 
 def _plain(values: Mapping) -> dict:

@@ -53,8 +53,13 @@ WITHOUT_EFFECT = {
     "tensorboard",
     "profile",
 }
-# What the setting ``resume`` can be other than the folder of a run.
-_WITHOUT_A_NAME = ("auto", "never")
+# Settings of the machine: they change a run's figures by rounding alone.
+OF_THE_MACHINE = {"device", "gpus", "compile", "cuda_graphs", "activation_checkpointing", "deterministic"}
+
+
+def names_a_run(resume: str) -> bool:
+    """Whether the setting is the folder of the run to resume, and not ``auto`` or ``never``."""
+    return resume not in ("auto", "never")
 
 
 class RunFolder:
@@ -119,7 +124,7 @@ class RunFolder:
         If ``settings`` name the run to resume, it takes them, and has not ended.
         """
         config = {**_config(self.path), "precision": precision}
-        if settings.resume not in _WITHOUT_A_NAME:
+        if names_a_run(settings.resume):
             config["settings"] = {**settings.to_dict(), "resume": config["settings"].get("resume", "auto")}
             config.pop("ended", None)
         if start is not None:
@@ -163,7 +168,7 @@ def open_run(settings: "Settings") -> RunFolder:
 
 def _open_run(settings: "Settings") -> RunFolder:
     results, name, choice = Path(settings.results_dir), settings.run_name, settings.resume
-    if choice not in _WITHOUT_A_NAME:
+    if names_a_run(choice):
         return _held(RunFolder(Path(choice)))
     if choice == "auto":
         for run in _unfinished(results, settings):

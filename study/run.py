@@ -26,7 +26,6 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from configs import OF_THE_MACHINE
 from configs.cli import option_words
 from data.tables.card import CARD
 from eval.finished_run import read_pair_file
@@ -34,7 +33,7 @@ from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two
 from models.weights.import_file import import_file
 from runtime.errors import InputError, one_line_errors
 from runtime.files import copy_file, sha256, write_file, write_json, writing
-from runtime.run_folder import WITHOUT_EFFECT, RunFolder, read_config
+from runtime.run_folder import OF_THE_MACHINE, WITHOUT_EFFECT, RunFolder, read_config
 from study.answers import ANSWERS, ArmRuns, seeds_of, write_answer
 from study.commands import settings_of, split_at_dashes
 from study.distances import FILE as DISTANCES_FILE

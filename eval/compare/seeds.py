@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from itertools import takewhile
 
-from configs import OF_THE_MACHINE, ArcFaceSettings, TripletSettings
-from runtime.run_folder import WITHOUT_EFFECT
+from configs import ArcFaceSettings, TripletSettings
+from runtime.run_folder import OF_THE_MACHINE, WITHOUT_EFFECT
 
 # What two trainings of one model may differ in.
 OF_A_SEED = WITHOUT_EFFECT | OF_THE_MACHINE | {"seed", "run_name", "preset"}

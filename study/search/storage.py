@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.settings import OF_THE_MACHINE, Settings
+from configs.settings import Settings
 from runtime.errors import InputError
 from runtime.extras import extra
 from runtime.files import writing
-from runtime.run_folder import WITHOUT_EFFECT
+from runtime.run_folder import OF_THE_MACHINE, WITHOUT_EFFECT
 from study.search.space import Dimension
 
 if TYPE_CHECKING:
