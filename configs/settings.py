@@ -174,7 +174,7 @@ class Settings:
     checkpoint_minutes: float
     """Minutes between checkpoints: the most that a stopped run loses."""
     keep_checkpoints: int
-    """Number of latest checkpoints to keep, and number of latest epoch ends, besides best.pt."""
+    """How many of the latest checkpoints to keep, and how many of the latest epoch ends, besides best.pt."""
     on_collapse: OnCollapse
     """If all embeddings become equal: stop; warn; or recover: go back, change one setting, continue."""
     collapse_check_steps: int

@@ -38,8 +38,8 @@ def refuse_changes(scheduler: LambdaLR, state: Mapping, settings: "Settings", so
     saved = state["scheduler"].get("steps_per_epoch", steps)  # older checkpoints lack it
     if batches and saved != steps:
         raise InputError(
-            f"{source} stands after {batches} of {saved} batches of an epoch, which has {steps} with these settings "
-            "and this training CSV; finish the epoch with those that it began with"
+            f"{source} is {batches} batches into an epoch of {saved}, but with these settings and this training CSV an "
+            f"epoch has {steps}; finish the epoch with the settings and the CSV that it began with"
         )
 
 

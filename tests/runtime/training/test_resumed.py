@@ -134,7 +134,10 @@ def test_in_the_middle_of_an_epoch_its_length_can_not_change():
     _train(before, 3)
     before.sums.batches = 3
     assert _resumed(before).sums.batches == 3
-    with pytest.raises(InputError, match="after 3 of 10 batches of an epoch, which has 5 with these settings"):
+    with pytest.raises(
+        InputError,
+        match="is 3 batches into an epoch of 10, but with these settings and this training CSV an epoch has 5",
+    ):
         _resumed(before, steps=5)
 
 
