@@ -49,7 +49,9 @@ class _PairwiseDistances(torch.autograd.Function):
         else:
             # Both triangles of the matrix count, and they can differ in the last bit: one of them divides.
             factor.div_(torch.maximum(result, result.T)).masked_fill_(result == 0, 0)
-        return _apply_factors(rows, factor, close), None
+        # A backward pass computes in its caller's precision, not in that of the forward pass.
+        with torch.autocast(gradient.device.type, enabled=False):
+            return _apply_factors(rows, factor, close), None
 
 
 def _squared_distances(rows: Tensor) -> tuple[Tensor, Tensor]:

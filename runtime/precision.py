@@ -1,6 +1,7 @@
 """Which number format a run computes in, and the loss scaling that fp16 needs."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,15 @@ class Precision:
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+    @contextlib.contextmanager
+    def switched_to(self, name: str) -> Iterator[None]:
+        """Compute in another format for a while."""
+        before, self.name = self.name, name
+        try:
+            yield
+        finally:
+            self.name = before
 
 
 def make_precision(name: str, device: torch.device, backbone: str = "") -> Precision:

@@ -46,8 +46,8 @@ def estimate(
 ) -> str:
     """Time and memory of ``steps`` steps, in words; ``warm_up`` steps come before the one that is timed.
 
-    ``run_step(images, labels, masked)`` does a forward and backward pass and changes nothing that lasts but BatchNorm's
-    statistics and the random generators, which are put back here.
+    ``run_step(images, labels, masked)`` does a forward and backward pass in ``precision`` and changes nothing that
+    lasts but BatchNorm's statistics and the random generators, which are put back here.
     """
     trial = _try(loader, run_step, model, precision, warm_up)
     if trial is None:
@@ -111,7 +111,7 @@ def _bfloat16_gain(
     """How many times faster a step computes in bfloat16 on a CPU with instructions for it; 1 elsewhere."""
     if precision.device.type != "cpu" or precision.dtype != torch.float32 or not cpu_has_bf16():
         return 1.0
-    with torch.autocast("cpu", torch.bfloat16):
+    with precision.switched_to("bf16"):
         return trial.computing / _try(loader, run_step, model, precision).computing
 
 

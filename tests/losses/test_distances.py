@@ -93,3 +93,13 @@ def test_low_precision_rows_are_measured_in_float32_under_autocast(dtype):
     assert distances.dtype == torch.float32
     expected = cdist(rows.double().numpy(), rows.double().numpy())
     np.testing.assert_allclose(distances.numpy(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_gradient_is_float32_in_a_backward_pass_under_autocast(squared):
+    rows = torch.cat([spread_rows(1e-3, 0, batch=4).float(), unit_rows(20, 16, 1).float()]).requires_grad_()
+    pairwise_distances(rows, squared).sum().backward()
+    expected, rows.grad = rows.grad, None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pairwise_distances(rows, squared).sum().backward()
+    assert torch.equal(rows.grad, expected)

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from runtime.memory import estimate
 from runtime.memory.estimate import bytes_to_come
 from runtime.training.optim import optimiser_for
-from tests.engine import settings_of
+from tests.engine import settings_of, setup
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,19 @@ def test_what_an_optimiser_will_keep_is_what_it_keeps_after_a_step(name, momentu
     tensors = [v for state in optimiser.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
     assert sum(tensor.nbytes for tensor in tensors if tensor.ndim) == expected
     assert bytes_to_come(optimiser) == 0
+
+
+def test_the_gain_of_bfloat16_is_that_of_forward_passes_as_in_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(estimate, "SECONDS_WORTH_A_TRIAL", 0)
+    state, loader, *_ = setup(tmp_path)
+    formats = []
+
+    def run_step(*parts):
+        assert not torch.is_autocast_enabled("cpu")  # the loss and the backward pass compute in float32
+        with state.precision.autocast():
+            formats.append(nn.Linear(2, 2)(torch.ones(1, 2)).dtype)
+
+    estimate.estimate(loader, run_step, state.model, state.optimiser, state.precision, steps=100)
+    assert formats == [torch.float32] * 2 + [torch.bfloat16] * 2
+    assert state.precision.name == "float32"
