@@ -24,7 +24,7 @@ from study.distances import read_distances
 ANSWERS = Path("published/study")
 # Ending of the file of study.means.
 MEANS = "_means"
-UNTOUCHED = "untouched"
+UNTOUCHED, UNTOUCHED_MIRRORED = "untouched", "untouched_mirrored"
 _FIGURES = ("accuracy", "fold_accuracy", "auc", "eer")
 
 

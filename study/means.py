@@ -1,11 +1,13 @@
 """Is the mean of several networks' weights better than each of them?
 
     python -m study.means masked_first
+    python -m study.means all_photos --mirror
 
 For each arm of a question that study.run has trained with as many seeds as the baseline: the mean of the weights of its
 seeds, and one mean of all these networks (model soups, Wortsman et al. 2022, arXiv:2203.05482). Nothing is chosen: each
 network counts as it is after its last epoch. Every mean is tested on both halves and compared with the single networks
-of the question's baseline; besides, each half is reported with the mean that is best on the other. The answer is
+of the question's baseline; besides, each half is reported with the mean that is best on the other. With --mirror, the
+means and the untouched network are tested on faces and their mirror images, too. The answer is
 results/published/study/QUESTION_means.json; study.page makes its table, <!-- table QUESTION means -->.
 """
 
@@ -28,12 +30,24 @@ from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE, TwoFoldSettings, two
 from runtime.errors import InputError, one_line_errors
 from runtime.files import sha256, write_json
 from runtime.run_folder import read_config
-from study.answers import ANSWERS, MEANS, UNTOUCHED, crossed, errors_removed, figures_by_part, seeds_of, tested_run
+from study.answers import (
+    ANSWERS,
+    MEANS,
+    UNTOUCHED,
+    UNTOUCHED_MIRRORED,
+    crossed,
+    errors_removed,
+    figures_by_part,
+    seeds_of,
+    tested_run,
+)
 from study.distances import FILE as DISTANCES_FILE
 from study.distances import read_distances
 from study.questions import QUESTIONS
 
 LAST = "last.pt"
+# How the name of a test with mirror images ends.
+MIRRORED = "_mirrored"
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,8 @@ class MeanSettings:
     """A question of study.run."""
     results: Path = Path("results")
     """Folder of the run folders, where the means go, too."""
+    mirror: bool = False
+    """Test the means, and the untouched network, on faces and their mirror images, too."""
 
 
 def answer_with_means(settings: MeanSettings) -> Path:
@@ -54,32 +70,30 @@ def answer_with_means(settings: MeanSettings) -> Path:
     """
     arms = _trained_arms(settings)
     baseline, *_ = arms
-    members = {f"{name}_mean_of_{len(runs)}": runs for name, runs in arms.items() if len(runs) > 1}
-    everyone = [run for runs in arms.values() for run in runs]
-    if len(arms) > 1:
-        members[f"{settings.question}_mean_of_all_{len(everyone)}"] = everyone
-    if not members:
-        raise InputError(f"{settings.question}: only one network is trained; a mean needs two or more")
-    config = read_config(everyone[0])
+    members = _members(settings.question, arms)
+    config = read_config(arms[baseline][0])
     untouched = Path(config["pretrained"])
-    _refuse_other_faces(untouched, settings.results / ANSWERS / everyone[0].name, settings.question)
-    for name, runs in members.items():
-        _make(settings.results / name, runs)
-        _test(settings.results / name, config)
-    folders = [untouched, *arms[baseline], *(settings.results / name for name in members)]
-    runs = share_pairs({folder.name: tested_run(folder, read_pair_file(folder, PAIRS_FILE)) for folder in folders})
+    _refuse_other_faces(untouched, settings.results / ANSWERS / arms[baseline][0].name, settings.question)
+    for name, networks in members.items():
+        _make(settings.results / name, networks)
+    tests = [_test(settings.results / name, config) for name in members]
+    others = [untouched, *arms[baseline]]
+    if settings.mirror:
+        tests += [_test(test, config, settings.results / f"{test.name}{MIRRORED}") for test in tests]
+        others.append(_test(untouched, config, settings.results / f"{settings.question}_untouched{MIRRORED}"))
+    runs = share_pairs(
+        {folder.name: tested_run(folder, read_pair_file(folder, PAIRS_FILE)) for folder in (*others, *tests)}
+    )
     before, singles = runs[untouched.name], [runs[folder.name] for folder in arms[baseline]]
-    means = {name: runs[name] for name in members}
+    means = {test.name: runs[test.name] for test in tests}
     best = [min(means, key=lambda name: means[name].metrics["folds"][half]["iou"]) for half in (0, 1)]
     answer = {
         "asks": QUESTIONS[settings.question].asks,
         "baseline": baseline,
         UNTOUCHED: _accuracy(before),
+        **({UNTOUCHED_MIRRORED: _accuracy(runs[others[-1].name])} if settings.mirror else {}),
         "singles": [_accuracy(run) for run in singles],
-        "means": [
-            {"name": name, "networks": len(members[name]), **_compared(run, singles, before)}
-            for name, run in means.items()
-        ],
+        "means": [{"name": name, **_compared(run, singles, before)} for name, run in means.items()],
         "chosen": {"names": best, **_compared(crossed(*(means[name] for name in best)), singles, before)},
     }
     path = settings.results / ANSWERS / f"{settings.question}{MEANS}.json"
@@ -107,6 +121,17 @@ def _trained_arms(settings: MeanSettings) -> dict[str, list[Path]]:
     return {name: runs for name, runs in found.items() if len(runs) == seeds}
 
 
+def _members(question: str, arms: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+    """Name of a mean → its networks. Raises InputError if no arm has several."""
+    members = {f"{name}_mean_of_{len(runs)}": runs for name, runs in arms.items() if len(runs) > 1}
+    everyone = [run for runs in arms.values() for run in runs]
+    if len(arms) > 1:
+        members[f"{question}_mean_of_all_{len(everyone)}"] = everyone
+    if not members:
+        raise InputError(f"{question}: only one network is trained; a mean needs two or more")
+    return members
+
+
 def _refuse_other_faces(untouched: Path, published: Path, question: str) -> None:
     """study.run may have tested the untouched network on another question's faces since this one was answered."""
     try:
@@ -127,11 +152,15 @@ def _make(out: Path, runs: Sequence[Path]) -> None:
         raise InputError(f"{out} is the mean of other networks; remove it, or set --results to another folder")
 
 
-def _test(run: Path, config: Mapping) -> None:
-    """On the halves that the networks themselves were tested on."""
-    if not (run / FIGURES_FILE).is_file():
+def _test(run: Path, config: Mapping, mirrored: Path | None = None) -> Path:
+    """Test on the halves that the networks themselves were tested on, unless it is done, and return the result's
+    folder: the run's, or ``mirrored`` for a test with mirror images."""
+    out = mirrored or run
+    if not (out / FIGURES_FILE).is_file():
         root = Path(config.get("eval_root") or config["data_root"])
-        two_folds(TwoFoldSettings(run, root=root, first=tuple(config["eval_csvs"]), second=(config["test_csv"],)))
+        halves = {"first": tuple(config["eval_csvs"]), "second": (config["test_csv"],)}
+        two_folds(TwoFoldSettings(run, root=root, **halves, mirror=mirrored is not None, out=out))
+    return out
 
 
 def _accuracy(run: FinishedRun) -> dict[str, float]:

@@ -15,7 +15,7 @@ from data.tables.pair_csv import CONDITIONS
 from eval.plots.style import save
 from runtime.errors import one_line_errors
 from runtime.text_tables import markdown_table
-from study.answers import ANSWERS, UNTOUCHED, read_answer
+from study.answers import ANSWERS, UNTOUCHED, UNTOUCHED_MIRRORED, read_answer
 from study.marked_tables import fill_tables, percent, rewrite
 from study.plot import draw_answer
 from study.summary import AT_A_GLANCE, all_arms, fill_readme
@@ -106,9 +106,12 @@ def means_table(answer: dict) -> str:
     """Markdown: a row for the single networks of the baseline and for each mean, and what is selected crosswise."""
     head = ["weights", *CONDITIONS, REMOVED, *GAINS]
     empty = [""] * (1 + len(GAINS))
-    untouched = [PRETRAINED, *(percent([answer[UNTOUCHED][name]]) for name in CONDITIONS), *empty]
+    untouched = {PRETRAINED: answer[UNTOUCHED]}
+    if UNTOUCHED_MIRRORED in answer:
+        untouched[f"{PRETRAINED}, mirrored"] = answer[UNTOUCHED_MIRRORED]
+    rows = [[name, *(percent([a[condition]]) for condition in CONDITIONS), *empty] for name, a in untouched.items()]
     singles = [percent([single[name] for single in answer["singles"]]) for name in CONDITIONS]
-    rows = [untouched, [f"{answer['baseline']}, its single networks (baseline)", *singles, *empty]]
+    rows.append([f"{answer['baseline']}, its single networks (baseline)", *singles, *empty])
     rows += [[mean["name"], *_results_of_mean(mean)] for mean in answer["means"]]
     rows.append(["the best on the other half", *_results_of_mean(answer["chosen"])])
     return f"{markdown_table(head, rows)}\n{_best(answer['chosen']['names'])}\n"

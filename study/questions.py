@@ -172,6 +172,10 @@ ARMS: dict[str, Arm] = {
     "masked_first_restrained": _changed(MASKED_FIRST, mining="self_restrained"),
     "masked_first_frozen": _changed(MASKED_FIRST, freeze=FIRST_STAGES),
     "masked_first_without_cloth_and_blue": _changed(MASKED_FIRST, **WITHOUT_CLOTH_AND_BLUE),
+    "all_photos": _changed(MASKED_FIRST, most_images=0),
+    "all_photos_unnamed_restrained": _changed(
+        MASKED_FIRST, most_images=0, unnamed_share=0.25, mining="self_restrained"
+    ),
 }
 
 QUESTIONS: dict[str, Question] = {
@@ -248,5 +252,9 @@ QUESTIONS: dict[str, Question] = {
             *("masked_first", "masked_first_unnamed", "masked_first_with_errors", "masked_first_adaface"),
             *("masked_first_restrained", "masked_first_frozen", "masked_first_without_cloth_and_blue"),
         ),
+    ),
+    "all_photos": Question(
+        "The same with all photos: do the two arms that gained, together, improve on the recipe?",
+        ("all_photos", "all_photos_unnamed_restrained"),
     ),
 }

@@ -56,7 +56,7 @@ class StudySettings:
 
     question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")]
     """losses, backbones, seresnext, balance, masks, fresh_masks, scratch, recipe, fine_tuning, simulation,
-    centres, alignment or masked_first."""
+    centres, alignment, masked_first or all_photos."""
     train: Path
     """Folder of the training faces."""
     eval: Path

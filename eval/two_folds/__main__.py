@@ -24,7 +24,7 @@ def main() -> None:
     print(f"{settings.run}: {found['pairs']:,} pairs of both halves; epochs {epochs} were selected")
     print()
     print(figures_table(found))
-    print(f"written to {settings.run / FIGURES_FILE}")
+    print(f"written to {settings.folder / FIGURES_FILE}")
 
 
 if __name__ == "__main__":

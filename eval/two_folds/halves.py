@@ -46,6 +46,13 @@ class TwoFoldSettings:
     """Embed each face and its mirror, and sum the two, also where the run did not."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs."""
+    out: Path | None = None
+    """Folder of the two files; otherwise RUN."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the two files go."""
+        return self.out or self.run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +67,10 @@ def two_folds(settings: TwoFoldSettings) -> dict:
     """Test the run on both halves, write the two files, and return what two_folds.json holds.
 
     Raises InputError: no such run, epochs whose checkpoints are gone, CSVs as ``faces_for``, one person in both
-    halves; or a run folder that can't be written to.
+    halves; or a folder that can't be written to.
     """
     checkpoints = _checkpoints(settings.run)
-    require_writable(settings.run / FIGURES_FILE)
+    require_writable(settings.folder / FIGURES_FILE)
     halves = _open_halves(settings, open_model(str(checkpoints[min(checkpoints)])))
 
     @cache
@@ -79,9 +86,9 @@ def two_folds(settings: TwoFoldSettings) -> dict:
         "folds": [{"epoch": fold.epoch, **fold.evaluation.figures} for fold in folds],
         "mirror": halves[0].mirror,
     }
-    write_json(settings.run / FIGURES_FILE, found)
+    write_json(settings.folder / FIGURES_FILE, found)
     paths = np.concatenate([half.pairs.paths for half in halves])
-    write_pair_file(settings.run, together, paths, PAIRS_FILE)
+    write_pair_file(settings.folder, together, paths, PAIRS_FILE)
     return found
 
 

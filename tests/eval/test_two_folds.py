@@ -1,5 +1,6 @@
 """Halves that are not apart are refused; what two folds report is held against whole runs in tests/test_scripts.py."""
 
+import json
 import shutil
 
 import numpy as np
@@ -77,6 +78,18 @@ def test_numbers_of_two_csvs_are_no_names_if_each_person_has_a_folder(run, pairs
         halves.append(half.assign(target=codes[: len(half)], pair_target=codes[len(half) :]))
     halves_of(run, root, *halves, flat=False)
     assert (run / "two_folds.json").is_file()
+
+
+def test_a_second_test_goes_to_a_folder_of_its_own(run, pairs, tmp_path):
+    root, _ = pairs
+    halves = {"first": ("eval_same.csv", "eval_diff.csv"), "second": ("test.csv",)}
+    plain = two_folds(TwoFoldSettings(run, root=root, **halves, device="cpu"))
+    out = tmp_path / "mirrored"
+    mirrored = two_folds(TwoFoldSettings(run, root=root, **halves, mirror=True, out=out, device="cpu"))
+    assert (plain["mirror"], mirrored["mirror"]) == (False, True)
+    for folder, found in ((run, plain), (out, mirrored)):
+        assert json.loads((folder / "two_folds.json").read_text()) == found
+        assert len(pd.read_csv(folder / "two_folds.csv")) == found["pairs"]
 
 
 def test_the_names_of_the_people_come_with_the_pairs(pairs):

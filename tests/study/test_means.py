@@ -8,6 +8,7 @@ import torch
 from eval.finished_run import read_pair_file
 from eval.two_folds.halves import PAIRS_FILE
 from runtime.errors import InputError
+from runtime.files import copy_file
 from study import means
 from study.distances import write_distances
 from study.means import MeanSettings, answer_with_means
@@ -38,11 +39,11 @@ def results(tmp_path, monkeypatch):
     tested = []
 
     def fake_two_folds(settings):
-        tested.append((settings.run.name, settings.root.name, settings.first, settings.second))
-        wrong, iou = ERRORS[settings.run.name]
+        tested.append((settings.out.name, settings.root.name, settings.first, settings.second))
+        wrong, iou = ERRORS[settings.run.name] if not settings.mirror else MIRRORED_ERRORS[settings.run.name]
         made = write_tested_run(tmp_path / "made", wrong=wrong, iou=iou)
         for name in ("two_folds.json", "two_folds.csv"):
-            (made / name).rename(settings.run / name)
+            copy_file(made / name, settings.out / name)
         for path in made.iterdir():
             path.unlink()
         made.rmdir()
@@ -57,6 +58,12 @@ ERRORS = {
     WITH_ERRORS: (_both_halves(range(10)), (0.4, 0.4)),
     ALL: ({(0, MASKED): {3, 4}, (1, MASKED): {5}}, (0.2, 0.2)),  # and on the second
 }
+MIRRORED_ERRORS = {
+    "weights": (_both_halves(range(9)), (0.5, 0.5)),
+    BARE: (_both_halves({0}), (0.2, 0.1)),
+    WITH_ERRORS: (_both_halves(range(7)), (0.4, 0.4)),
+    ALL: (_both_halves({1}), (0.3, 0.3)),
+}
 
 
 def test_means_are_compared_with_the_single_networks_of_the_baseline(results):
@@ -65,7 +72,8 @@ def test_means_are_compared_with_the_single_networks_of_the_baseline(results):
     assert sorted(tested) == sorted((name, "faces", ("eval.csv",), ("test.csv",)) for name in ERRORS)
     assert answer["baseline"] == "aligned_as_bare"
     assert [single[MASKED] for single in answer["singles"]] == [pytest.approx(1 - 12 / 160)] * 2
-    assert [(mean["name"], mean["networks"]) for mean in answer["means"]] == [(BARE, 2), (WITH_ERRORS, 2), (ALL, 4)]
+    assert [mean["name"] for mean in answer["means"]] == [BARE, WITH_ERRORS, ALL]
+    assert "untouched_mirrored" not in answer
     for mean, errors in zip(answer["means"], (4, 20, 3), strict=True):
         assert mean["accuracy"][MASKED] == pytest.approx(1 - errors / 160)
         assert mean["errors_removed"][MASKED]["mean"] == pytest.approx(1 - errors / 20)
@@ -81,6 +89,21 @@ def test_each_half_is_reported_with_the_mean_that_is_best_on_the_other(results):
     assert chosen["names"] == [BARE, ALL]
     # The first half chooses BARE, which errs three times on the second; the second ALL, which errs twice on the first.
     assert chosen["accuracy"][MASKED] == pytest.approx(1 - 5 / 160)
+
+
+def test_with_mirror_images_the_means_and_the_untouched_network_are_tested_a_second_time(results):
+    folder, tested = results
+    answer = json.loads(answer_with_means(MeanSettings("alignment", folder, mirror=True)).read_text())
+    plain, mirrored = [BARE, WITH_ERRORS, ALL], [f"{name}_mirrored" for name in (BARE, WITH_ERRORS, ALL)]
+    assert sorted(name for name, *_ in tested) == sorted([*plain, *mirrored, "alignment_untouched_mirrored"])
+    assert [mean["name"] for mean in answer["means"]] == plain + mirrored
+    for mean, errors in zip(answer["means"], (4, 20, 3, 2, 14, 2), strict=True):
+        assert mean["accuracy"][MASKED] == pytest.approx(1 - errors / 160)
+    # Errors removed are those of the untouched network without mirror images.
+    assert answer["means"][-1]["errors_removed"][MASKED]["mean"] == pytest.approx(1 - 2 / 20)
+    assert answer["untouched"][MASKED] == pytest.approx(1 - 20 / 160)
+    assert answer["untouched_mirrored"][MASKED] == pytest.approx(1 - 18 / 160)
+    assert answer["chosen"]["names"] == [BARE, f"{BARE}_mirrored"]
 
 
 def test_the_mean_has_the_mean_weights_of_the_last_epochs(results):

@@ -140,7 +140,7 @@ def test_a_table_of_means_compares_them_with_the_single_networks(answers):
         "baseline": "fresh",
         "untouched": _parts(0.9),
         "singles": [_parts(0.97), _parts(0.99)],
-        "means": [{"name": "fresh_mean_of_2", "networks": 2, **results(0.985, 0.005)}],
+        "means": [{"name": "fresh_mean_of_2", **results(0.985, 0.005)}],
         "chosen": {"names": ["a", "b"], **results(0.95, -0.03)},
     }
     (answers / "masks_means.json").write_text(json.dumps(answer))
@@ -154,6 +154,11 @@ def test_a_table_of_means_compares_them_with_the_single_networks(answers):
         ["the best on the other half", *["95.00 %"] * 3, *removed, *["-3.00 (-4.0 to -1.0)"] * 2],
     ]
     assert "Best by IOU: `a` on the first half of the people, `b` on the second." in text
+    answer["untouched_mirrored"] = _parts(0.92)
+    (answers / "masks_means.json").write_text(json.dumps(answer))
+    assert "| pretrained, no fine-tuning, mirrored | 92.00 % | 92.00 % | 92.00 % |" in fill(
+        "<!-- table masks means -->\n<!-- end -->\n", answers
+    )
 
 
 def test_the_words_stay_and_the_tables_are_made_anew(answers):
