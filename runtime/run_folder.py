@@ -205,7 +205,8 @@ def _unfinished(results: Path, settings: "Settings") -> list[RunFolder]:
 
 
 def _deciding(settings: dict) -> dict:
-    return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+    """What makes a run another run; which of the machine's GPUs is free now does not."""
+    return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT | {"gpus"}}
 
 
 def _default_name(settings: "Settings") -> str:

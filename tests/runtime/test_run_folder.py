@@ -23,7 +23,7 @@ def settings(tmp_path):
 def test_auto_takes_the_newest_unfinished_run_of_the_same_settings(settings):
     first = open_run(settings)
     assert read_config(first.path) == settings.to_dict()
-    assert open_run(replace(settings, workers=0)).path == first.path
+    assert open_run(replace(settings, workers=0, gpus=(1,))).path == first.path
     other = open_run(replace(settings, lr=0.2))
     assert other.path != first.path
     second = open_run(replace(settings, resume="never"))
