@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from runtime.errors import InputError
@@ -24,6 +25,8 @@ def compile_training(network: nn.Module, *, cuda_graphs: bool, recompute: bool) 
     # DistributedDataParallel exchanges gradients during the backward pass; for that, torch cuts the network into parts.
     # Neither recomputed blocks nor graphs are known to survive this: with them, it exchanges after the backward pass.
     torch._dynamo.config.optimize_ddp = not (recompute or cuda_graphs)
+    # As without a compiler: what is computed in float32 has gradients in float32, also in a network under autocast.
+    torch._functorch.config.backward_pass_autocast = "off"
     kind = type(network)
     compiled = torch.compile(kind.forward, mode=CUDA_GRAPHS if cuda_graphs else None, dynamic=False)
     forward = replayed(compiled) if cuda_graphs else compiled

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from models.embedder import FaceEmbedder, Neck
+from models.pooling import AveragePooling
 from runtime.devices import to_device
 from runtime.processes import distributed
 from runtime.training.compiled import compile_training, replayed
@@ -105,6 +107,18 @@ def test_a_compiled_run_equals_an_eager_one_and_a_resumed_one(tmp_path, parts):
     assert ends["half"][1] == ends["whole"][1]
     for weights, exact in (("whole", 1e-5), ("half", 0)):
         torch.testing.assert_close(ends[weights][0], ends["eager" if exact else "whole"][0], rtol=exact, atol=exact)
+
+
+def test_in_bf16_the_neck_has_gradients_in_float32_as_without_a_compiler():
+    torch.manual_seed(0)
+    plain = FaceEmbedder(nn.Conv2d(3, 64, 3), AveragePooling(), 0.0, Neck(64, 32))
+    compiled = to_device(copy.deepcopy(plain), CPU, compiled=True)
+    images, towards = torch.randn(16, 3, 8, 8), torch.randn(16, 32)
+    for network in (plain, compiled):
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = network(images)
+        (embeddings - towards).square().sum().backward()
+    torch.testing.assert_close(compiled.neck.linear.weight.grad, plain.neck.linear.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_evaluation_is_not_compiled():
