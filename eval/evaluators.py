@@ -145,17 +145,24 @@ def named_here(csvs: Iterable[Path]) -> tuple[str, ...]:
 
 
 def embed_images(
-    opened: TrainedModel, images: Images, *, device: torch.device, mirror: bool, title: str
+    opened: TrainedModel,
+    images: Images,
+    *,
+    device: torch.device,
+    gpus: Sequence[int] = (),
+    mirror: bool,
+    title: str,
 ) -> tuple[np.ndarray, ImageLoader]:
     """Embeddings of a list of images, float32 (N, D), and its loader.
 
-    The loader knows the ``unreadable`` ones and gives single ``faces``. Of several processes each embeds a part.
+    The loader knows the ``unreadable`` ones and gives single ``faces``. It is split over ``gpus`` (empty: all visible);
+    of several processes each embeds a part.
     """
     needed = Preprocessing.from_dict(opened.preprocessing)
-    loader = ImageLoader(images, needed.size, batch_size=_BATCH, workers=loader_workers(-1, device))
+    loader = ImageLoader(images, needed.size, batch_size=_BATCH, workers=loader_workers(-1, device, gpus))
     model = opened.model.to(device, memory_format=torch.channels_last)
     # With several processes each has a part of the images, and there are no gradients to sum.
-    model = to_device(model, device) if ranks() == 1 else model
+    model = to_device(model, device, gpus) if ranks() == 1 else model
     embeddings = _embed_parts(model, loader, device=device, normalise=needed.normalise, mirror=mirror, title=title)
     return embeddings, loader
 

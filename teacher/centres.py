@@ -103,9 +103,8 @@ def _sums_of_rows(state: TrainingState, faces: FaceData, rows: np.ndarray, count
     for start in range(0, len(rows), _FACES_AT_ONCE):
         some = np.arange(start, min(start + _FACES_AT_ONCE, len(rows)))
         part = Images(images.root, images.paths.take(some), images.packs)
-        embeddings, loader = embed_images(
-            opened, part, device=state.precision.device, mirror=False, title="class centres"
-        )
+        options = {"device": state.precision.device, "gpus": state.settings.gpus, "mirror": False}
+        embeddings, loader = embed_images(opened, part, **options, title="class centres")
         readable = np.setdiff1d(np.arange(len(some)), np.fromiter(loader.unreadable, dtype=np.int64))
         sums.index_add_(0, torch.from_numpy(rows[some[readable]]), torch.from_numpy(embeddings[readable]))
     return sums

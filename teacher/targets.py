@@ -1,6 +1,7 @@
 """The targets of distillation: a trained network's embeddings of the training faces without masks."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) ->
         mean_share=settings.teacher_mean_share,
         crop=settings.crop,
         device=settings.device,
+        gpus=settings.gpus,
     )
     targets = torch.from_numpy(faces.train.targets)
     return Distillation(
@@ -50,7 +52,14 @@ def beside_teacher(objective: nn.Module, faces: FaceData, settings: Settings) ->
 
 
 def teacher_embeddings(
-    name: str, faces: FaceTable, images: Images, *, mean_share: float, crop: str, device: str
+    name: str,
+    faces: FaceTable,
+    images: Images,
+    *,
+    mean_share: float,
+    crop: str,
+    device: str,
+    gpus: Sequence[int] = (),
 ) -> Tensor:
     """The teacher's target for every training face, without its mask: float16 (N, D), unit rows.
 
@@ -71,15 +80,16 @@ def teacher_embeddings(
     _refuse_masked_without_name(faces)
     kept = from_first(_file_for(name, images, plain) if is_first() else None)
     if not from_first(kept.is_file()):
-        _keep(kept, _embed_plain(teacher, images, plain, device))
+        _keep(kept, _embed_plain(teacher, images, plain, device, gpus))
     own = from_first(safetensors.torch.load_file(kept)["embeddings"] if is_first() else None)
     return _with_means_of_people(own, plain, faces, mean_share)
 
 
-def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str) -> Tensor:
+def _embed_plain(teacher: TrainedModel, images: Images, plain: np.ndarray, device: str, gpus: Sequence[int]) -> Tensor:
     """Float32 (plain faces, D). Of several processes each embeds a part."""
     of_plain = Images(images.root, images.paths.take(plain), images.packs)
-    own, loader = embed_images(teacher, of_plain, device=pick_device(device), mirror=True, title="teacher")
+    where = {"device": pick_device(device, gpus), "gpus": gpus}
+    own, loader = embed_images(teacher, of_plain, **where, mirror=True, title="teacher")
     unreadable = loader.unreadable
     if unreadable:
         raise InputError(

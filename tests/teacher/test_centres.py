@@ -130,6 +130,13 @@ def test_unreadable_faces_are_left_out_and_an_identity_without_another_is_named(
         start_centres(*scene(run, broken, head()))
 
 
+def test_means_are_computed_on_the_gpus_of_the_run_alone(run, drawn_faces, monkeypatch):
+    chosen = []
+    monkeypatch.setattr("eval.evaluators.to_device", lambda model, device, gpus=(): chosen.append(gpus) or model)
+    start_centres(*scene(run, drawn_faces, head(), gpus=(1,)))
+    assert chosen == [(1,)]
+
+
 def test_centres_of_the_weight_file_go_to_the_identities_that_its_list_names(run, drawn_faces, tmp_path, monkeypatch):
     names = sorted(pd.read_csv(drawn_faces / "train.csv")["target"].unique())
     listed = ["Nobody", *reversed(names), "Somebody"]

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from data.tables.images import Images
 from data.tables.text_array import ImagePaths
 from data.tables.train_csv import UNNAMED, FaceTable, read_train_csv
+from eval import evaluators
 from eval.embed import Embedder
 from models.export.__main__ import ExportSettings, export
 from models.weights.hub import HubFile
 from runtime.errors import InputError
 from teacher import targets as teacher
+from tests.engine import settings_of
 from tests.small_run import write_small_run
 
 
@@ -100,6 +103,26 @@ def test_they_are_computed_once_for_a_teacher_and_a_list_of_faces(run, drawn_fac
     assert len(taught(run, drawn_faces, shorter)) == len(first) - 2
     monkeypatch.setattr(teacher, "_embed_plain", lambda *_: pytest.fail("computed again"))
     assert torch.equal(taught(run, drawn_faces), first)
+
+
+def test_a_teacher_uses_the_gpus_of_the_run_alone(run, drawn_faces, tmp_path, monkeypatch):
+    chosen = []
+
+    def pick(device, gpus=()):
+        chosen.append(gpus)
+        return torch.device("cpu")
+
+    def place(model, device, gpus=()):
+        chosen.append(gpus)
+        return model
+
+    monkeypatch.setattr(teacher, "pick_device", pick)
+    monkeypatch.setattr(evaluators, "to_device", place)
+    table = read_train_csv(drawn_faces / "train.csv")
+    faces = SimpleNamespace(train=table, train_images=Images(drawn_faces, table.paths))
+    settings = settings_of(teacher=str(run), embedding_size=16, device="cuda", gpus=(1,))
+    teacher.beside_teacher(torch.nn.Identity(), faces, settings)
+    assert chosen == [(1,), (1,)]
 
 
 def test_faces_that_were_made_anew_under_the_same_names_are_computed_again(run, drawn_faces, tmp_path):
