@@ -345,6 +345,8 @@ class ArcFaceSettings(Settings):
                 f"sampled_share below 1 needs --optimiser sgd: {self.optimiser} would also move the identities "
                 "that a step has not drawn"
             )
+        if self.margin_warmup_epochs < 0:
+            raise InputError(f"margin_warmup_epochs is {self.margin_warmup_epochs}; it must not be below zero")
         if self.centres_from != "random" and self.pretrained == "none":
             raise InputError(
                 f"centres_from {self.centres_from} needs a pre-trained network; set pretrained, or centres_from random"

@@ -43,7 +43,8 @@ class ArcFaceLoss(ProgressiveLoss):
       ``losses/sampled_head.py``); None for all. ``weight`` then gets a sparse gradient, so train it with
       ``runtime.training.row_sgd.RowSGD``.
     - ``margin_warmup``, ``scale_warmup``: share of the run over which the margin rises from 0, and the scale
-      from that of AdaCos for C classes, √2 · log(C − 1) (Zhang et al. 2019, arXiv:1905.00292, eq. 12).
+      from that of AdaCos for C classes, √2 · log(C − 1) (Zhang et al. 2019, arXiv:1905.00292, eq. 12). A share
+      above 1, as in a run that is shorter than its warm-up, leaves the margin on its way.
 
     With γ = 0, no weights, no smoothing and no margin this is ``F.cross_entropy(scale * cosines, labels)``.
     """
@@ -194,7 +195,7 @@ class ArcFaceLoss(ProgressiveLoss):
             "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
             "sub_centres": (self.sub_centres >= 1, "at least 1"),
             "sample_share": (self.sample_share is None or 0 < self.sample_share <= 1, "above 0, at most 1"),
-            "margin_warmup": (0 <= self.margin_warmup <= 1, "a share of the run from 0 to 1"),
+            "margin_warmup": (self.margin_warmup >= 0, "0 or more, 1 for the whole run"),
             "scale_warmup": (0 <= self.scale_warmup <= 1, "a share of the run from 0 to 1"),
         }
         for name, (fits, allowed) in limits.items():

@@ -138,7 +138,7 @@ def test_a_saved_setting_of_another_type_is_refused_with_its_name(tmp_path, name
     [
         ("dropout", 1.0), ("epochs", 0), ("mask_probability", -0.1), ("lr", 0.0), ("batch_size", 1), ("seed", -1),
         ("workers", -2), ("clip_grad_norm", -1.0), ("most_images", -1), ("data_timeout_minutes", -1.0), ("seed", 2**63),
-        ("eval_csvs", ()),
+        ("eval_csvs", ()), ("margin_warmup_epochs", -0.5),
     ],
 )  # fmt: skip
 def test_senseless_values_are_refused(name, value):

@@ -235,6 +235,12 @@ def test_margin_and_scale_warm_up_travel_with_the_state():
     assert resumed(embeddings, labels)[0].item() == loss(embeddings, labels)[0].item()
 
 
+def test_a_run_that_is_shorter_than_its_warm_up_ends_on_the_way():
+    loss = head(margin_warmup=2.0)
+    loss.set_progress(1.0)
+    assert loss(*batch())[1]["margin"] == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -246,7 +252,7 @@ def test_margin_and_scale_warm_up_travel_with_the_state():
         {"label_smoothing": 1.0},
         {"sub_centres": 0},
         {"sample_share": 0.0},
-        {"margin_warmup": 2.0},
+        {"margin_warmup": -0.5},
         {"frequency_weights": "learned"},
         {"frequency_weights": "inverse_log"},
         {"frequency_weights": "inverse_log", "class_counts": [1, 2]},
