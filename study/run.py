@@ -83,6 +83,11 @@ class Training:
     run: RunFolder
 
     @property
+    def words(self) -> list[str]:
+        """The command; a run that has begun is named, as on another device it would not be known by its settings."""
+        return [*self.command, "--resume", str(self.run.path)] if self.run.path.is_dir() else self.command
+
+    @property
     def published(self) -> Path:
         """Folder of its published files."""
         return self.run.path.parent / ANSWERS / self.name
@@ -265,7 +270,7 @@ def train(training: Training, *, quiet: bool) -> None:
     see = f"see {text}" if quiet else "see its output above"
     with writing(text), text.open("a") if quiet else nullcontext() as file:
         if not (path / "metrics.json").is_file():
-            code = subprocess.run(training.command, check=False, stdout=file, stderr=file).returncode
+            code = subprocess.run(training.words, check=False, stdout=file, stderr=file).returncode
             if not training.collapsed_at_once and not (path / "metrics.json").is_file():
                 raise InputError(f"{training.name} ended with code {code} and without a test; {see}")
         if not training.collapsed_at_once:

@@ -18,7 +18,7 @@ from configs.cli import parse_settings
 from eval.finished_run import PAIR_COLUMNS
 from eval.two_folds.halves import FIGURES_FILE, PAIRS_FILE
 from runtime.errors import InputError
-from runtime.run_folder import RunFolder
+from runtime.run_folder import RunFolder, open_run
 from study import run
 from study.commands import settings_of
 from study.distances import FILE as DISTANCES_FILE
@@ -202,6 +202,16 @@ def test_a_run_of_another_machine_or_an_older_version_passes_for_its_arm(tmp_pat
     run._refuse_other_settings(training)
     config.write_text(json.dumps({**saved, "settings": {**saved["settings"], "jitter": False}}))
     assert "was trained with jitter False, not True" in one_line(lambda: run._refuse_other_settings(training))
+
+
+@pytest.mark.parametrize("options", [[], ["--device", "cpu"], ["--precision", "float32"], ["--resume", "never"]])
+def test_a_stopped_run_is_resumed_on_another_machine(tmp_path, options):
+    study = _study(tmp_path, "masks", seeds=1, only=("masks_on_0",), results=tmp_path / "results")
+    (training,) = trainings(study, ["--device", "cuda"])
+    begun = open_run(settings_of(training.words)).path
+    (training,) = trainings(study, options)
+    run._refuse_other_settings(training)
+    assert open_run(settings_of(training.words)).path == begun == training.run.path
 
 
 def test_a_run_from_other_weights_does_not_pass_for_an_arm(tmp_path):
