@@ -17,7 +17,7 @@ from data.masks.render import MASK_KINDS, render_mask
 from data.synthetic.draw import DrawnFace, draw_face, render
 from data.synthetic.people import make_person, make_scene
 from data.transforms import template
-from runtime.errors import one_line_errors
+from runtime.errors import InputError, one_line_errors
 from runtime.files import write_file
 
 # Yaw and roll in degrees of the columns that show masks.
@@ -42,6 +42,14 @@ class GallerySettings:
     """Side of a face in pixels."""
     seed: int = 0
     """Seed of the people."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError if a number is too small, or the file has no ending of a picture."""
+        for name, low in {"people": 1, "images": 1, "size": 32, "seed": 0}.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {low}")
+        if not cv2.haveImageWriter(str(self.file)):
+            raise InputError(f"{self.file} has no ending of a picture; name a .png or .jpg")
 
 
 def gallery(people: int, images: int, size: int, seed: int) -> np.ndarray:

@@ -109,4 +109,4 @@ def _shown(value: object) -> str:
 
 
 def _of_kind(value: object) -> str:
-    return f"a {type(value).__name__}"
+    return "a dict" if isinstance(value, dict) else f"a {type(value).__name__}"

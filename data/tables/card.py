@@ -1,15 +1,25 @@
 """The card of a folder of faces, ``dataset.json``: how they were made."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from data.alignment.alignment import Alignment
 from runtime.errors import InputError
 from runtime.files import write_json
-from runtime.kinds import TEXT, Fields, parse_json, require, whole
+from runtime.kinds import TEXT, Fields, Kind, parse_json, require, table_of, whole
 
 CARD = "dataset.json"
-CARD_KINDS: Fields = {"crop": TEXT, "size": whole(1), "source": TEXT}
+_ALIGNMENT = [field.name for field in fields(Alignment)]
+CARD_KINDS: Fields = {
+    "crop": TEXT,
+    "size": whole(1),
+    "source": TEXT,
+    "alignment": Kind(
+        lambda value: table_of(TEXT).holds(value) and value.keys() <= set(_ALIGNMENT),
+        f"a text for each of {', '.join(_ALIGNMENT)}",
+    ),
+}
 _REMEDY = "make the folder again, or delete the file"
 
 

@@ -33,7 +33,7 @@ from data.tables.card import CARD_KINDS
 from data.tables.pack_contents import fault_of_arrays, fault_of_header
 from data.tables.text_array import TextArray
 from runtime.errors import InputError
-from runtime.kinds import require
+from runtime.kinds import parse_json, require
 
 SUFFIX = ".pack"
 VERSION = "1"
@@ -77,7 +77,7 @@ class Pack:
     @property
     def card(self) -> dict | None:
         """The dataset.json of the folder that was packed, None if it had none."""
-        return json.loads(self.metadata["card"])
+        return parse_json(self.metadata["card"], self._card_place, _REMEDY)
 
     def read(self, image: int) -> memoryview:
         """The encoded image. Raises ValueError if its bytes are not those that were packed."""
@@ -159,7 +159,7 @@ class Pack:
         if checksum != header_crc32(raw, checksum):
             raise InputError(f"{self.path}: {self._header_place()} are damaged; {_REMEDY}")
         if card is not None:
-            require(card, CARD_KINDS, f"{self.path} (its dataset.json)", _REMEDY, optional=True)
+            require(card, CARD_KINDS, self._card_place, _REMEDY, optional=True)
         self._refuse(fault_of_header(header, DTYPES))
         wanted = 8 + self._header_size + max(e["data_offsets"][1] for n, e in header.items() if n != "__metadata__")
         if wanted != self._size:
@@ -167,6 +167,10 @@ class Pack:
                 f"{self.path} is cut or grown: it has {self._size:,} bytes, {wanted:,} were written; {_REMEDY}"
             )
         return header
+
+    @property
+    def _card_place(self) -> str:
+        return f"{self.path} (its dataset.json)"
 
     def _refuse(self, fault: str | None) -> None:
         if fault is not None:

@@ -88,10 +88,11 @@ def _checked_rows(csv: Path, path_prefix: str) -> pd.DataFrame:
 
 
 def table_arrays(frame: pd.DataFrame, paths: np.ndarray) -> dict[str, np.ndarray]:
-    """The index and the columns of a pack, by the names of ``data.tables.pack_file``."""
+    """The index and the columns of a pack, by the names of ``data.tables.pack_file``; without columns whose names end
+    as those of a text's arrays do."""
     arrays = _text_arrays("path", paths)
     images = pd.Index(paths)
-    for name in map(str, frame.columns):
+    for name in (name for name in map(str, frame.columns) if not name.endswith((".text", ".ends"))):
         values = frame[name]
         if name in ("path", "pair_path"):
             arrays[f"column.{name}"] = images.get_indexer(values).astype(np.int32)

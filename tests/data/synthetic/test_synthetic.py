@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 import data.synthetic.make as make
-from data.gallery import gallery
+from data.gallery import GallerySettings, gallery
 from data.masks.render import MASK_KINDS, random_mask_kind, render_mask
 from data.synthetic import FaceSet, draw_face, ensure_faces, make_faces
 from data.synthetic.draw import render
@@ -303,6 +304,22 @@ def test_colours_alone_do_not_identify_masked_people():
     different = np.linalg.norm(first - np.roll(second, 1, axis=0), axis=2).ravel()
     accuracy = max(((same <= t).mean() + (different > t).mean()) / 2 for t in np.linspace(0, 2, 201))
     assert accuracy < 0.75
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"file": Path("faces")}, "faces has no ending of a picture"),
+        ({"file": Path("faces.txt")}, "no ending of a picture"),
+        ({"people": 0}, "people is 0, but must be at least 1"),
+        ({"images": 0}, "images is 0"),
+        ({"size": 0}, "size is 0, but must be at least 32"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_what_no_gallery_can_be_made_of_is_one_line(wrong, line):
+    with pytest.raises(InputError, match=line):
+        GallerySettings(**{"file": Path("faces.png"), **wrong})
 
 
 def test_the_gallery_shows_a_column_a_person_plain_above_masked():

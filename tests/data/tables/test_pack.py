@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from data.alignment.alignment import Alignment
 from data.datasets import ImageLoader, TrainFaces, train_loader
 from data.faces import faces_for
 from data.loading.cache import FaceCache
 from data.samplers import PKBatchSampler
+from data.tables.card import check_card, read_dataset_card
 from data.tables.images import Images
 from data.tables.pack_file import HEADER_BYTES, Pack
 from data.tables.pair_csv import read_pair_csvs
@@ -271,6 +273,37 @@ def test_a_pack_of_faces_that_were_made_anew_is_refused(flat_faces, capsys):
     make(10, masks="after alignment")
     with pytest.raises(InputError, match=r"faces\.pack was packed when .* had another dataset\.json; delete it"):
         pack_csv(csv, out, root=root)
+
+
+@pytest.mark.parametrize(
+    ("card", "line"),
+    [
+        ({"size": 64}, "lacks crop"),
+        ({"crop": "arcface5"}, "lacks size"),
+        (
+            {"crop": "arcface5", "size": 64, "alignment": "mtcnn"},
+            "alignment is 'mtcnn', not a text for each",
+        ),
+        ({"crop": "arcface5", "size": 64, "alignment": {"camera": "x"}}, "alignment is a dict, not a text for each"),
+    ],
+)
+def test_a_card_that_somebody_else_wrote_is_one_line_in_folder_and_pack(flat_faces, card, line):
+    root, _ = flat_faces
+    pack = root / "faces.pack"
+    (root / "dataset.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=line):
+        check_card(read_dataset_card(root), root, "arcface5", Alignment())
+    with pytest.raises(InputError, match=line):
+        pack_csv(root / "faces.csv", pack, root=root)
+        check_card(Pack(pack).card, pack, "arcface5", Alignment())
+
+
+def test_a_column_named_as_a_part_of_the_pack_is_left_out_of_it(flat_faces):
+    root, _ = flat_faces
+    frame = pd.read_csv(root / "faces.csv").assign(**{"note.text": "x", "box.ends": "y", "note": "z"})
+    frame.to_csv(root / "faces.csv", index=False)
+    pack_csv(root / "faces.csv", root / "faces.pack", root=root)
+    assert list(Pack(root / "faces.pack").frame()) == ["path", "target", "note"]
 
 
 def test_a_half_written_pack_of_faces_that_were_made_anew_is_not_mixed_with_the_new_ones(flat_faces, monkeypatch):
