@@ -5,7 +5,7 @@ import numpy as np
 import simplejpeg
 
 from data.sources.headers import is_jpeg, is_plain, lies_upright
-from data.sources.read_image import decode_image
+from data.sources.read_image import decode_image, is_harmless
 from data.transforms import resize_face
 
 # What a damaged image raises: simplejpeg ValueError, OpenCV its own; and OSError where there is no file.
@@ -23,12 +23,17 @@ def decode_face(data: bytes | memoryview, face: np.ndarray) -> None:
         return
     size = len(face)
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    if colours not in ("CMYK", "YCCK") and lies_upright(data):
+    if colours in ("CMYK", "YCCK") or not lies_upright(data):
+        _resize(decode_image(bytes(data)), face)
+        return
+    try:
         if height == width == size:
             simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=face)
         else:
             _resize(simplejpeg.decode_jpeg(data, "RGB", False, False, size, size, 2), face)
-    else:
+    except ValueError as error:
+        if not is_harmless(error):
+            raise
         _resize(decode_image(bytes(data)), face)
 
 

@@ -80,8 +80,17 @@ def _decode(data: bytes) -> np.ndarray:
     if width * height > MAX_PIXELS:
         raise UnreadableImage(f"too many pixels ({width}×{height})")
     if is_jpeg(data) and picture.mode in ("RGB", "L") and lies_upright(data):
-        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+        try:
+            return simplejpeg.decode_jpeg(data, colorspace="RGB")
+        except ValueError as error:
+            if not is_harmless(error):
+                raise
     return np.array(_to_rgb(ImageOps.exif_transpose(picture)))
+
+
+def is_harmless(error: ValueError) -> bool:
+    """Whether simplejpeg refuses a whole JPEG: for a field that means nothing, and that some phones write wrong."""
+    return "Invalid SOS parameters" in str(error)
 
 
 def _learn_heic() -> None:

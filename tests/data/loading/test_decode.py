@@ -69,6 +69,25 @@ def test_a_turned_jpeg_is_the_upright_one(tmp_path):
         assert np.abs(turned.astype(int) - upright).max() < 12
 
 
+@pytest.mark.parametrize("size", [64, 40])
+def test_a_whole_jpeg_with_a_field_that_some_phones_write_wrong_is_read(size):
+    whole = io.BytesIO()
+    small = np.random.default_rng(0).integers(60, 220, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(cv2.resize(small, (64, 64), interpolation=cv2.INTER_CUBIC)).save(whole, "JPEG", quality=95)
+    data = bytearray(whole.getvalue())
+    scan = data.index(b"\xff\xda")
+    last = scan + 6 + 2 * data[scan + 4]  # the end of the spectral selection, 63 in every sequential JPEG
+    assert data[last] == 63
+    data[last] = 0
+    right, odd = np.empty((2, size, size, 3), np.uint8)
+    decode_face(whole.getvalue(), right)
+    decode_face(bytes(data), odd)
+    assert np.array_equal(odd, right)
+    assert np.array_equal(decode_image(bytes(data)), decode_image(whole.getvalue()))
+    with pytest.raises(ValueError, match="Premature end|truncated"):
+        decode_face(bytes(data[:-200]), odd)
+
+
 def test_without_exif_pillow_is_not_asked(monkeypatch):
     """The search for EXIF ends at the first table: nothing is paid for what isn't there."""
     files = [encoded("RGB", "JPEG"), encoded("L", "JPEG"), encoded("RGB", "PNG"), encoded("RGB", "WEBP")]
