@@ -1,5 +1,6 @@
 """The outcome of one input file: written, or why not."""
 
+import re
 from dataclasses import dataclass
 
 WRITTEN, NO_FACE, UNREADABLE, TOO_SMALL, NO_PICTURE = (
@@ -16,6 +17,9 @@ NO_MASK, WORN = "none", "worn"
 
 # Why a written face has no masked copy: the detector missed it, or took something else for it.
 LOST_UNDER_MASK = "not found under the mask"
+
+# What the other faces of a picture are called, where all are kept: of Ann/0001.jpg Ann/0001_face2.jpg.
+FURTHER_FACE = re.compile(r"(.+)_face\d+\.jpg")
 
 
 @dataclass(frozen=True, slots=True)

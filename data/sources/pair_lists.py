@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from data.sources.file_names import as_on_disk
+from data.sources.outcome import FURTHER_FACE
 from data.sources.read_image import IMAGE_SUFFIXES, is_picture
 from data.sources.source_file import Source, SourcePair
 from data.tables.pair_csv import FOLD_COLUMN, FOLDS, SIDE_COLUMN
@@ -240,18 +241,18 @@ def _key_of(person: str, stem: str) -> str | None:
 def find_faces(root: Path, people: Iterable[str], labels: Mapping[str, str]) -> dict[str, list[Face]]:
     """Each person's faces under ``root`` by ``person/number`` and by ``person/file.``, the plain one first.
 
-    What lies in masked/ or has a label other than no-mask wears a mask.
+    What lies in masked/ or has a label other than no-mask wears a mask. Of several faces that data.prepare found in a
+    picture only the first counts: the others may be anybody's.
     """
     prepared = [kind for kind in ("plain", "masked") if (root / kind).is_dir()]
     faces: dict[str, list[Face]] = defaultdict(list)
     for person in dict.fromkeys(people):
-        for kind in prepared or [""]:
-            found = as_on_disk(root, (Path(kind) / person).as_posix())
-            if found is None or not (root / found).is_dir():
-                continue
-            folder = Path(found)
-            for file in sorted(os.listdir(root / folder)):
-                if not is_picture(file):
+        inside = dict(_inside(root, person, prepared or [""]))
+        names = {file for _, files in inside.values() for file in files}
+        for kind, (folder, files) in inside.items():
+            for file in files:
+                further = FURTHER_FACE.fullmatch(file) if prepared else None
+                if not is_picture(file) or (further and f"{further[1]}.jpg" in names):
                     continue
                 key = _key_of(person, Path(file).stem)
                 label = labels.get(key, NO_MASK_LABEL)
@@ -261,3 +262,11 @@ def find_faces(root: Path, people: Iterable[str], labels: Mapping[str, str]) -> 
                 for name in filter(None, (key, f"{person}/{stem}.")):
                     faces[name].append(face)
     return faces
+
+
+def _inside(root: Path, person: str, kinds: Iterable[str]) -> Iterator[tuple[str, tuple[Path, list[str]]]]:
+    """Of each kind that has a folder of the person: that folder, relative to ``root``, and the names in it."""
+    for kind in kinds:
+        found = as_on_disk(root, (Path(kind) / person).as_posix())
+        if found is not None and (root / found).is_dir():
+            yield kind, (Path(found), sorted(os.listdir(root / found)))

@@ -155,6 +155,15 @@ def test_the_number_of_a_picture_is_no_masks(tmp_path, stem, number):
     assert found == ([] if number is None else [f"Ann/{number}"])
 
 
+def test_further_faces_of_a_picture_are_no_pictures_of_a_list(tmp_path):
+    """--detections all: the second face of picture 1 is not picture 2, and perhaps not Ann."""
+    touch(tmp_path, "plain/Ann/Ann_0001.jpg", "plain/Ann/Ann_0001_face2.jpg", "plain/Ann/Ann_0002.jpg")
+    touch(tmp_path, "masked/Ann/Ann_0001_face2.jpg", "masked/Ann/Ann_0002.jpg")
+    found = find_faces(tmp_path, ["Ann"], {})
+    assert [face.path for face in found["Ann/1"]] == ["plain/Ann/Ann_0001.jpg"]
+    assert [face.path for face in found["Ann/2"]] == ["plain/Ann/Ann_0002.jpg", "masked/Ann/Ann_0002.jpg"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
