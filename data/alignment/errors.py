@@ -5,6 +5,7 @@ aligned face has to move the face by as much, or the network never learns to bea
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -63,8 +64,7 @@ class AlignmentErrors:
     def read(cls, folder: Path) -> "AlignmentErrors | None":
         """Those that ``data.prepare`` measured in a folder of faces; None where it measured none."""
         path = folder / FILE
-        table = read_rows(path, COLUMNS) if path.is_file() else None
-        return cls(table) if table is not None and len(table) else None
+        return cls(read_rows(path, COLUMNS)) if path.is_file() and _has_rows(path) else None
 
     def draw(self, rng: np.random.Generator, kind: str, landmarks: np.ndarray, size: int) -> np.ndarray:
         """The similarity, float64 (2, 3), that one error moves an aligned face of size×size pixels by."""
@@ -74,6 +74,12 @@ class AlignmentErrors:
         turn = np.array([[right_x, -right_y], [right_y, right_x]])
         middle = np.full(2, (size - 1) / 2)
         return np.column_stack([turn, middle - turn @ middle + np.array([x, y]) * size])
+
+
+def _has_rows(csv: Path) -> bool:
+    """Whether there is a line below the header: where all photographs show masks, nothing could be measured."""
+    with csv.open(encoding="utf-8", errors="replace") as file:
+        return len(list(islice(file, 2))) == 2
 
 
 def misalign(face: np.ndarray, matrix: np.ndarray) -> None:

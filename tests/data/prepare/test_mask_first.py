@@ -126,6 +126,12 @@ def test_a_face_lost_under_its_mask_stays_plain_and_is_counted(source, tmp_path)
     assert set(failures["reason"]) == {"not found under the mask"} and len(failures) == 24
 
 
+def test_faces_that_tell_nothing_of_errors_can_be_trained_on(source, tmp_path):
+    """All are lost under their masks; a folder that shows real masks alone has no errors either."""
+    run(source, tmp_path / "out", misses=True)
+    assert AlignmentErrors.read(tmp_path / "out") is None
+
+
 def test_errors_come_back_as_they_were_measured():
     bare = template(SIZE).astype(np.float64)
     turn = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]) * 1.2
