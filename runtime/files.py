@@ -20,6 +20,8 @@ MAKE_ROOM = "make room, or write elsewhere, and give the command again"
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # Asked of the disk after a failure that may have had another reason: more than file systems keep at hand.
 _PROBE = bytes(2**19)
+# Characters of a file's name in that of its temporary one: file systems take 255 bytes, of which one may take four.
+_NAMED = 50
 
 
 @contextmanager
@@ -29,7 +31,8 @@ def replace_file(path: Path, *, flush: bool = True, then: str = MAKE_ROOM) -> It
     A crash at any moment leaves either the old file or the new one. On an error the temporary file is removed. Without
     ``flush`` a power cut may take back what was written: for many small files. Raises InputError as ``writing`` does.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the whole name, which may be as long as a name can be.
+    temporary = path.with_name(f".{path.name[:_NAMED]}.{os.getpid()}.tmp")
     with writing(path, temporary, then=then):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -77,7 +80,7 @@ def require_writable(file: Path) -> None:
     Raises InputError if the disk would refuse it, as ``writing`` does, or if ``file`` is a folder.
     """
     folder = next(place for place in file.absolute().parents if os.path.lexists(place))
-    probe = folder / f".{file.name}.{os.getpid()}.probe"
+    probe = folder / f".{file.name[:_NAMED]}.{os.getpid()}.probe"
     try:
         if os.path.isdir(file):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from data.prepare.preview import contact_sheet
 from data.prepare.settings import DEFAULT_SIZE, SIZES, PrepareSettings
 from data.sources.folders import list_folder, list_unnamed
 from data.sources.open_source import open_source
-from data.sources.outcome import LOST_UNDER_MASK, STATUSES, WORN, WRITTEN, Outcome
+from data.sources.outcome import FURTHER_FACE, LOST_UNDER_MASK, STATUSES, UNREADABLE, WORN, WRITTEN, Outcome
 from data.sources.pair_lists import apply_mask_labels
 from data.sources.read_image import UnreadableImage, read_image
 from data.sources.source_file import Source, SourceFile
@@ -38,6 +37,8 @@ from runtime.files import write_file
 from runtime.spreadsheet import csv_for_people
 
 _PREVIEW_FACES = 32
+# Outcomes whose faces may have been on their way to the disk when the power went.
+_RECENT = 50_000
 
 
 def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | None = None) -> dict:
@@ -59,8 +60,9 @@ def prepare(settings: PrepareSettings, make_detector: Callable[[], Detector] | N
         _refuse_names_of_faces(source)
     try:
         journal = Journal(settings.out, {"source": name, **settings.made_with()})
-        kept = _forget_changed(journal, source, settings.out)
-        work = [file for file in source.pictures if file.path not in journal.outcomes]
+        _forget_changed(journal, source, settings.out)
+        work = _work_left(journal, source)
+        kept = len(source.pictures) - len(work)
         if kept:
             print(f"{kept} files were done before; {len(work)} to go")
         _run(settings, make_detector, journal, work, kept)
@@ -93,7 +95,7 @@ def _refuse_names_of_faces(source: Source) -> None:
     """Raise InputError if a picture has the name that another one's second face would get."""
     names = {file.name.lower() for file in source.pictures}
     for name in sorted(names):
-        found = re.fullmatch(r"(.+)_face\d+\.jpg", name)
+        found = FURTHER_FACE.fullmatch(name)
         if found and f"{found[1]}.jpg" in names:
             raise InputError(f"{name} has the name that a further face of {found[1]}.jpg gets; rename it")
 
@@ -109,7 +111,19 @@ def _own_size(source: Source) -> int:
 
 
 def _with_more(source: Source, more: Source, kind: str) -> Source:
-    return Source(source.pictures + _renamed(more.pictures, source, kind), source.other + more.other, source.pairs)
+    pictures = _renamed(_told_apart(more.pictures, source), source, kind)
+    return Source(source.pictures + pictures, source.other + more.other, source.pairs)
+
+
+def _told_apart(pictures: list[SourceFile], source: Source) -> list[SourceFile]:
+    """The pictures of another folder by paths that the source has none of: from as many folders further up as needed.
+
+    A source with a sub-folder train and a masked source called train share their paths.
+    """
+    taken = {file.path for file in source.pictures}
+    while any(file.path in taken for file in pictures) and pictures[0].root.name:
+        pictures = [replace(file, path=f"{file.root.name}/{file.path}", root=file.root.parent) for file in pictures]
+    return pictures
 
 
 def _renamed(pictures: list[SourceFile], source: Source, kind: str) -> list[SourceFile]:
@@ -125,8 +139,16 @@ def _renamed(pictures: list[SourceFile], source: Source, kind: str) -> list[Sour
     return renamed
 
 
-def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
-    """Drop outcomes whose input is gone or another one, with their faces, or whose faces are missing. How many stay."""
+def _work_left(journal: Journal, source: Source) -> list[SourceFile]:
+    """The pictures without an outcome, then those that couldn't be read: a disk may answer again, or pillow-heif be
+    installed now. These come last, so that the others share the batches of a run that was not stopped."""
+    new = [file for file in source.pictures if file.path not in journal.outcomes]
+    known = [file for file in source.pictures if file.path in journal.outcomes]
+    return new + [file for file in known if journal.outcomes[file.path].status == UNREADABLE]
+
+
+def _forget_changed(journal: Journal, source: Source, out: Path) -> None:
+    """Drop outcomes whose input is gone or another one, with their faces, or whose faces are missing or empty."""
     wanted = {file.path: file for file in source.pictures}
     fitting = {
         path: outcome.files
@@ -138,9 +160,14 @@ def _forget_changed(journal: Journal, source: Source, out: Path) -> int:
         # A picture may have got the name of one that is gone: Ann/1.png as Ann/1.jpg.
         for face in set(outcome.files) - faces if path not in fitting else ():
             (out / face).unlink(missing_ok=True)
-    missing = set(missing_files(out, faces))
+    # A power cut leaves names without content, of what was written in the last half minute.
+    recent = [face for path in list(journal.outcomes)[-_RECENT:] for face in fitting.get(path, ())]
+    missing = {*missing_files(out, faces), *(face for face in recent if _is_empty(out / face))}
     journal.keep({path for path, files in fitting.items() if missing.isdisjoint(files)})
-    return len(journal.outcomes)
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and not file.stat().st_size
 
 
 def _fits(outcome: Outcome, file: SourceFile) -> bool:
@@ -231,13 +258,16 @@ def _write_preview(settings: PrepareSettings, source: Source, written: list[Outc
     chosen = [written[i] for i in np.linspace(0, len(written) - 1, min(len(written), _PREVIEW_FACES)).astype(int)]
     triples = []
     for outcome in chosen:
-        faces = {path.partition("/")[0]: read_image(settings.out / path) for path in outcome.faces}
-        raw = None
-        with contextlib.suppress(UnreadableImage):
-            raw = files[outcome.path].read()
-        triples.append((raw, faces.get("plain"), faces.get("masked")))
+        faces = {path.partition("/")[0]: _picture(partial(read_image, settings.out / path)) for path in outcome.faces}
+        triples.append((_picture(files[outcome.path].read), faces.get("plain"), faces.get("masked")))
     sheet = contact_sheet(triples)
     write_file(settings.out / "preview.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+
+
+def _picture(read: Callable[[], np.ndarray]) -> np.ndarray | None:
+    with contextlib.suppress(UnreadableImage):
+        return read()
+    return None
 
 
 def print_report(settings: PrepareSettings, summary: dict) -> None:

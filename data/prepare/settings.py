@@ -108,8 +108,8 @@ class PrepareSettings:
         for name in ("eval_pairs", "test_pairs"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name} must be 2 or more, not {getattr(self, name)}")
-        if self.pairs_per_person < 1 or self.jobs < 0 or self.person_level < 0:
-            raise InputError("pairs_per_person must be 1 or more, jobs and person_level 0 or more")
+        if self.pairs_per_person < 1 or min(self.jobs, self.person_level, self.seed) < 0:
+            raise InputError("pairs_per_person must be 1 or more, jobs, person_level and seed 0 or more")
         check_detector(self.detector, self.crop)
         if self.landmarks == "network":
             check_trained()

@@ -2,7 +2,8 @@
 
 import os
 import unicodedata
-from pathlib import Path, PurePosixPath
+from collections import defaultdict
+from pathlib import Path
 
 from data.sources.layout import understand
 from data.sources.outcome import NO_PICTURE, Outcome
@@ -35,15 +36,16 @@ def list_folder(root: Path, masked: bool = False, person_level: int = 0) -> Sour
     base, prefix = (root.resolve().parent, f"{name}/") if masked else (root, "")
     holders, layout = understand(folders, name, person_level)
     pictures, outside = [], [file for file, _ in loose]
+    # By the folder that they are written to: two folders whose names differ in their Unicode form alone share it.
+    taken: dict[str, set[str]] = defaultdict(set)
     for folder, files in folders.items():
         holder = holders.get(folder)
         if holder is None:
             outside += [f"{folder}/{file}" for file, _ in files]
             continue
-        for (file, stamp), output in zip(files, output_names([file for file, _ in files]), strict=True):
-            output = f"{holder.person}/{holder.kind}{output}"
-            worn = masked or holder.masked
-            pictures.append(SourceFile(f"{prefix}{folder}/{file}", holder.person, output, stamp, base, worn))
+        target, worn = _without_backslashes(f"{holder.person}/{holder.kind}"), masked or holder.masked
+        for (file, stamp), output in zip(files, output_names([file for file, _ in files], taken[target]), strict=True):
+            pictures.append(SourceFile(f"{prefix}{folder}/{file}", holder.person, target + output, stamp, base, worn))
     other += [(path, "not in a person's folder") for path in outside]
     return Source(
         pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)], layout=layout
@@ -60,12 +62,13 @@ def list_unnamed(root: Path) -> Source:
     if not folders:
         raise InputError(f"{root} has no pictures ({len(other)} other files); give a folder of photographs")
     base, prefix = root.resolve().parent, f"{root.resolve().name}/"
-    pictures = [
-        SourceFile(f"{prefix}{folder}/{file}".replace("//", "/"), "", str(PurePosixPath("unnamed", folder, output)),
-                   stamp, base, bare=True)
-        for folder, files in folders.items()
-        for (file, stamp), output in zip(files, output_names([file for file, _ in files]), strict=True)
-    ]  # fmt: skip
+    taken: dict[str, set[str]] = defaultdict(set)
+    pictures = []
+    for folder, files in folders.items():
+        target = f"unnamed/{_without_backslashes(folder)}/".replace("//", "/")
+        for (file, stamp), output in zip(files, output_names([file for file, _ in files], taken[target]), strict=True):
+            path = f"{prefix}{folder}/{file}".replace("//", "/")
+            pictures.append(SourceFile(path, "", target + output, stamp, base, bare=True))
     return Source(pictures, [Outcome(prefix + path, "", NO_PICTURE, reason) for path, reason in sorted(other)])
 
 
@@ -96,7 +99,7 @@ def walk_pictures(root: Path) -> tuple[dict[str, list[tuple[str, str]]], list[tu
         inner = [entry.name for entry in inside if _is_folder(entry)]
         stack += reversed([f"{folder}/{name}".lstrip("/") for name in inner if name not in _SYSTEM_FOLDERS])
         passed = [f"{folder}/{name}/".lstrip("/") for name in inner if name in _SYSTEM_FOLDERS]
-        other += [(path, "a folder of the system") for path in passed]
+        other += [(_printable(path), "a folder of the system") for path in passed]
         for entry in (e for e in inside if not _is_folder(e)):
             path = f"{folder}/{entry.name}".lstrip("/")
             reason = _no_picture(path, entry)
@@ -129,19 +132,28 @@ def _no_picture(path: str, entry: os.DirEntry) -> str:
     return ""
 
 
+def _without_backslashes(path: str) -> str:
+    """In tables, which may come from Windows, they stand between folders."""
+    return path.replace("\\", "_")
+
+
 def _printable(path: str) -> str:
     """The path with bytes that are no UTF-8 escaped, so that it can go into a CSV."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def output_names(names: list[str]) -> list[str]:
-    """The source's own names with .jpg; of two that would be equal (a.jpg, a.png) the later keeps its ending too."""
-    taken: set[str] = set()
+def output_names(names: list[str], taken: set[str]) -> list[str]:
+    """The source's own names with .jpg; of two that would be equal (a.jpg, a.png) the later keeps its ending too.
+
+    ``taken``: names of the same folder in lower case, to which these are added.
+    """
     result = []
-    for name in names:
+    for name in map(_without_backslashes, names):
         wanted = unicodedata.normalize("NFC", Path(name).stem) + ".jpg"
+        if wanted.lower() in taken:
+            wanted = name + ".jpg"
         while wanted.lower() in taken:
-            wanted = name + ".jpg" if wanted != name + ".jpg" else "_" + wanted
+            wanted = "_" + wanted
         taken.add(wanted.lower())
         result.append(wanted)
     return result

@@ -295,6 +295,22 @@ def test_real_masked_photos_go_in_as_they_are(tmp_path):
     assert np.abs(kept - warped).mean() < 3
 
 
+def test_folders_that_share_their_paths_with_the_source_keep_all_their_pictures(tmp_path):
+    """Of train/A/A_0000.jpg in the source and in the masked source called train, one used to take the other's place."""
+    source = tmp_path / "plain"
+    people(source / "train", "ABCD")
+    people(source / "test", "EFGH")
+    worn, unnamed = people(tmp_path / "masked" / "train", "AB"), people(tmp_path / "web" / "train", "AB", images=1)
+    more = {"masked_source": worn, "unnamed": unnamed, "train_share": 1.0}
+    summary = run(source, tmp_path / "out", **more)
+    rows = pd.read_csv(tmp_path / "out" / "train.csv", keep_default_na=False)
+    assert set(rows["path"]) == files(tmp_path / "out") and rows["path"].is_unique
+    assert (rows["mask_kind"] == "worn").sum() == 6 and (rows["target"] == "").sum() == 2
+    assert (rows["path"].str.startswith("plain/")).sum() == 24 + 2
+    again = run(source, tmp_path / "out", **more)
+    assert summary["written"] == again["kept_from_before"] == 24 + 6 + 2
+
+
 def test_aligned_photos_of_masks_are_kept_though_no_face_is_found(tmp_path):
     source, worn = people(tmp_path / "raw"), tmp_path / "real masks"
     save(worn / "A" / "dark.jpg", np.full((SIDE, SIDE, 3), 9, np.uint8))
@@ -503,6 +519,27 @@ def test_an_iphones_picture_is_read_or_named_with_what_to_do(tmp_path, monkeypat
         read_image(path)
 
 
+def test_a_picture_that_can_be_read_now_is_no_longer_left_out(tmp_path, monkeypatch):
+    """Nothing of the file has changed: a package was installed, or a disk answers again."""
+    source = people(tmp_path / "raw")
+    whole = run(source, tmp_path / "whole")
+    read_bytes = Path.read_bytes
+
+    def refusing(path):
+        if path.name == "A_0000.jpg":
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refusing)
+        assert run(source, tmp_path / "out")["unreadable"] == 1
+        assert run(source, tmp_path / "out")["unreadable"] == 1
+    summary = run(source, tmp_path / "out")
+    assert (summary["written"], summary["unreadable"]) == (whole["written"], 0)
+    for name in ("train.csv", "eval_same.csv", "test.csv", "failures.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_name_in_either_unicode_form_is_one_person_and_found_by_either(tmp_path):
     source, forms = people(tmp_path / "raw", "AB"), {}
     for form, part in (("NFC", "train"), ("NFD", "val")):
@@ -517,3 +554,26 @@ def test_a_name_in_either_unicode_form_is_one_person_and_found_by_either(tmp_pat
     for row in range(2):
         assert listed.size(row) == len(listed.read(row)) > 0
     assert missing_files(source, [f"val/{forms['NFC']}/é.jpg"]) == [f"val/{forms['NFC']}/é.jpg"]
+
+
+def test_folders_of_one_name_in_both_unicode_forms_keep_all_pictures(tmp_path):
+    """The same folder of a Mac and of another system, unpacked beside each other: two folders that look alike."""
+    source = people(tmp_path / "raw", "AB")
+    for number, form in enumerate(("NFC", "NFD")):
+        for i in range(2):
+            save(source / unicodedata.normalize(form, "José") / f"{i}.jpg", picture(50 + 2 * number + i))
+    run(source, tmp_path / "out", train_share=1.0)
+    rows = pd.read_csv(tmp_path / "out" / "train.csv")
+    assert rows["path"].is_unique and set(rows["path"]) == files(tmp_path / "out")
+    assert (rows["target"] == unicodedata.normalize("NFC", "José")).sum() == 2 * 4
+
+
+def test_names_with_a_backslash_or_as_long_as_can_be_come_through(tmp_path):
+    source = people(tmp_path / "raw", "AB")
+    save(source / "A" / "trip\\1.jpg", picture(1))
+    save(source / "C\\D" / f"{'long' * 62}.jpg", picture(2))
+    save(tmp_path / "web" / "x\\y" / "1.jpg", picture(3))
+    summary = run(source, tmp_path / "out", train_share=1.0, unnamed=tmp_path / "web")
+    paths = read_train_csv(tmp_path / "out" / "train.csv").paths.distinct.tolist()
+    assert summary["written"] == 9 and missing_files(tmp_path / "out", paths) == []
+    assert {"plain/A/trip_1.jpg", f"plain/C_D/{'long' * 62}.jpg", "plain/unnamed/x_y/1.jpg"} < set(paths)
