@@ -9,7 +9,7 @@ by name in any spelling, and no image, by content; two test lists may. Exits wit
 import hashlib
 import itertools
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +98,11 @@ def _both(one: str, other: str) -> str:
 def _read_parts(settings: CheckSettings) -> dict[str, Part]:
     frames = {path: read_rows(path, ["path"]) for path in settings.csvs}
     pairs = [path for path, frame in frames.items() if "pair_path" in frame]
+    namesakes = Counter(path.stem for path in frames)
     parts: dict[str, Part] = defaultdict(lambda: Part([], set()))
     for path, frame in frames.items():
-        name = part_of(path) if path in pairs else TRAINING if pairs else path.stem
+        alone = path.stem if namesakes[path.stem] == 1 else str(path)
+        name = part_of(path) if path in pairs else TRAINING if pairs else alone
         listed = listed_images(frame, path, settings.path_prefix)
         packs = [Pack(path)] if path.suffix == SUFFIX else []
         part = parts[name]

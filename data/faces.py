@@ -8,7 +8,7 @@ import numpy as np
 from configs.settings import BUILT_IN, Settings
 from data.alignment.alignment import Alignment
 from data.alignment.errors import AlignmentErrors
-from data.alignment.unaligned import raw_photographs, refuse_not_square
+from data.alignment.unaligned import raw_photographs, refuse_not_square, sides_of
 from data.synthetic import FaceSet, ensure_faces
 from data.synthetic.make import SOURCE
 from data.tables.card import check_card, read_dataset_card
@@ -18,7 +18,7 @@ from data.tables.pair_csv import PairTable, read_pair_csvs, without_missing
 from data.tables.pair_faults import reasons
 from data.tables.paths import require_files
 from data.tables.train_csv import FaceTable, choose_faces, read_train_csv
-from data.transforms import Preprocessing, make_preprocessing
+from data.transforms import Preprocessing, make_preprocessing, template
 from runtime.errors import InputError
 from runtime.processes.distributed import first_goes_ahead, is_first
 
@@ -68,20 +68,20 @@ def faces_for(settings: Settings, weights: dict | None = None) -> FaceData:
     train = _chosen(read_train_csv(train_path, settings.path_prefix), settings)
     packs = _packs([train_path])
     stated_size = _check_cards(root, packs, preprocessing.crop)
-    disk_size = stated_size or preprocessing.size
     if train.unnamed and not settings.teacher:
         raise InputError(
             f"{settings.train_csv}: {train.unnamed:,} rows have an empty target (first: "
             f"{train.paths[len(train.named_targets)]}), and faces without a name can only be used with a teacher; set "
             "--teacher, or leave them out with --unnamed-share 0"
         )
-    if settings.mask_probability > 0:
-        _refuse_masks_without_landmarks(train, settings, disk_size)
     if settings.needs_both_looks:
         _refuse_one_look(train, settings)
     if not packs:
         require_files(root, train.paths.distinct.tolist(), settings.train_csv)
     train_images = Images(root, train.paths, packs)
+    disk_size = stated_size or _size_of_landmarks(train, train_images, preprocessing.size)
+    if settings.mask_probability > 0:
+        _refuse_masks_without_landmarks(train, settings, disk_size)
     preprocessing = replace(preprocessing, alignment=alignment_of(train_images) or Alignment())
     refuse_not_square(train_images, settings.train_csv)
     if stated_size is None and preprocessing.crop == "arcface5":
@@ -122,6 +122,18 @@ def _name_photographs(train: FaceTable, images: Images, csv: str) -> None:
         )
 
 
+def _size_of_landmarks(train: FaceTable, images: Images, size: int) -> int:
+    """The side in pixels on which landmarks rest that no card speaks of: that of the pictures, or the network's
+    ``size`` if they lie nearer to its template."""
+    if train.landmarks is None:
+        return size
+    plain = train.landmarks if train.masked is None else train.landmarks[~train.masked]
+    if not len(plain):
+        return size
+    mean = plain.mean(0)
+    return min((size, *sides_of(images)), key=lambda side: float(np.abs(mean - template(side)).mean()))
+
+
 def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_size: int) -> None:
     """A fresh mask is fitted to the landmarks of a plain face."""
     plain = np.arange(len(train.targets)) if train.masked is None else np.flatnonzero(~train.masked)
@@ -134,8 +146,9 @@ def _refuse_masks_without_landmarks(train: FaceTable, settings: Settings, disk_s
     if len(unfit):
         raise InputError(
             f"{settings.train_csv}: the landmarks of {len(unfit):,} plain faces (first: {train.paths[unfit[0]]}) are "
-            f"one point, or lie outside a picture of {disk_size} pixels (the size in dataset.json, else image_size), "
-            "so that no mask fits; mend them, or set mask_probability to 0"
+            f"one point, or lie outside a picture of {disk_size} pixels (the size in dataset.json, else that of the "
+            "pictures or image_size, whichever fits better), so that no mask fits; mend them, or set mask_probability "
+            "to 0"
         )
 
 

@@ -1,7 +1,8 @@
 """Pictures in a table of aligned faces that are none: photographs as they came from a camera."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,20 +22,18 @@ _FAR = 0.08
 
 def refuse_not_square(images: Images, table: str) -> None:
     """Raise InputError if most of a table's pictures are not square, as no aligned face is."""
-    wrong, looked_at = [], _spread(len(images), _SIZES)
-    for row in looked_at:
-        try:
-            with Image.open(io.BytesIO(_read(images, row))) as picture:
-                width, height = picture.size
-        except (OSError, ValueError, UnidentifiedImageError):
-            continue
-        if width != height:
-            wrong.append(f"{images.name(row)}, {width}×{height}")
-    if 2 * len(wrong) > len(looked_at):
+    wrong = [f"{images.name(row)}, {w}×{h}" for row, w, h in _sizes(images) if w != h]
+    looked_at = len(_spread(len(images), _SIZES))
+    if 2 * len(wrong) > looked_at:
         raise InputError(
-            f"{table}: {len(wrong)} of {len(looked_at)} pictures looked at are no aligned faces, as they are not "
+            f"{table}: {len(wrong)} of {looked_at} pictures looked at are no aligned faces, as they are not "
             f"square (such as {wrong[0]}); align photographs with python -m data.prepare"
         )
+
+
+def sides_of(images: Images) -> list[int]:
+    """The different sides in pixels of a table's faces, of those looked at."""
+    return sorted({width for _, width, height in _sizes(images) if width == height})
 
 
 def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]:
@@ -57,6 +56,15 @@ def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]
     ]
     raw = [name for name, off in found if off > _FAR]
     return len(raw), len(found), raw[0] if raw else ""
+
+
+def _sizes(images: Images) -> Iterator[tuple[int, int, int]]:
+    """Row, width and height of the pictures looked at that can be read."""
+    for row in _spread(len(images), _SIZES):
+        with suppress(OSError, ValueError, UnidentifiedImageError):
+            with Image.open(io.BytesIO(_read(images, row))) as picture:
+                size = picture.size
+            yield row, *size
 
 
 def _read(images: Images, row: int) -> bytes:

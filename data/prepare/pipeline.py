@@ -102,10 +102,11 @@ def _refuse_names_of_faces(source: Source) -> None:
 
 def _own_size(source: Source) -> int:
     """The side of the faces in an InsightFace file, which are aligned already, or DEFAULT_SIZE."""
-    first = source.pictures[0] if source.pictures else None
-    if first and first.stretches:
+    for file in source.pictures:
+        if not file.stretches:
+            break
         with contextlib.suppress(UnreadableImage):
-            side = first.read().shape[0]
+            side = file.read().shape[0]
             return side if side in SIZES else DEFAULT_SIZE
     return DEFAULT_SIZE
 

@@ -25,12 +25,23 @@ def lies_upright(jpeg: bytes | memoryview) -> bool:
     while place + 4 <= size and jpeg[place] == 0xFF:
         marker = jpeg[place + 1]
         if marker == _APP1:
-            with Image.open(io.BytesIO(jpeg)) as picture:
-                return picture.getexif().get(_ORIENTATION_TAG, 1) == 1
+            try:
+                with Image.open(io.BytesIO(jpeg)) as picture:
+                    return orientation(picture) == 1
+            except (OSError, Image.DecompressionBombError):
+                return True  # what else is wrong with it, the decoder says
         if not (_APP0 <= marker <= _APP15 or marker == _COMMENT):
             return True
         place += 2 + (jpeg[place + 2] << 8) + jpeg[place + 3]
     return True
+
+
+def orientation(picture: Image.Image) -> int:
+    """The orientation, 1 … 8, by EXIF or XMP; 1, upright, where these are damaged: the pixels may well be whole."""
+    try:
+        return picture.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # Pillow raises whatever a damaged EXIF leads it to (SyntaxError, struct.error, …)
+        return 1
 
 
 def is_plain(data: bytes | memoryview) -> bool:

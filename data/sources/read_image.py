@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from data.sources.headers import is_jpeg, lies_upright
+from data.sources.headers import is_jpeg, lies_upright, orientation
 
 # A picture this large is no portrait, and may be a decompression bomb; it is refused from its header alone.
 MAX_PIXELS = 100_000_000
@@ -85,7 +85,7 @@ def _decode(data: bytes) -> np.ndarray:
         except ValueError as error:
             if not is_harmless(error):
                 raise
-    return np.array(_to_rgb(ImageOps.exif_transpose(picture)))
+    return np.array(_to_rgb(picture if orientation(picture) == 1 else ImageOps.exif_transpose(picture)))
 
 
 def is_harmless(error: ValueError) -> bool:

@@ -87,6 +87,12 @@ def test_several_train_csvs_are_one_part_beside_pairs_and_apart_alone(tmp_path, 
     assert list(run(train, other, test)[0]) == [("training", "test")]
 
 
+def test_train_csvs_of_one_name_in_two_folders_are_compared(tmp_path, train):
+    (tmp_path / "more").mkdir()
+    other = train_csv(tmp_path / "more", "train.csv", [("Ann/2.jpg", "three", "Ann"), ("Cleo/1.jpg", "four", "Cleo")])
+    assert run(train, other)[0] == {(str(train), str(other)): (["Ann"], [])}
+
+
 def test_two_tests_may_share_people_an_evaluation_and_a_test_may_not(tmp_path, train):
     rows = [("Cleo/1.jpg", "Cleo", "Dan/7.jpg", "Dan")]
     test, lfw, eval_ = (pair_csv(tmp_path, f"{name}.csv", rows) for name in ("test", "lfw", "eval"))

@@ -22,6 +22,7 @@ def faces_of(drawn_faces, tmp_path):
         small = {"data_root": str(folder), "image_size": 64}
         return faces_for(dataclasses.replace(main_arcface.SETTINGS, **small | settings))
 
+    call.folder = folder
     return call
 
 
@@ -59,3 +60,11 @@ def test_masks_that_fit_no_plain_face_are_refused_before_the_start(faces_of, cha
 )
 def test_landmarks_that_no_mask_asks_for_may_be_lacking_or_wrong(faces_of, change, probability):
     assert len(faces_of(change, mask_probability=probability).train.names) == 6
+
+
+def test_landmarks_that_no_card_speaks_of_rest_on_the_pictures_or_on_the_networks_size(faces_of):
+    """The drawn faces have 64 pixels; a mask for 48 of them would sit beside the face."""
+    faces_of.folder.joinpath("dataset.json").unlink()
+    assert faces_of(lambda f: f, mask_probability=0.5, image_size=48).disk_size == 64
+    both = lambda f: _moved(_moved(f, factor=0.75), factor=0.75, kind=1)  # noqa: E731
+    assert faces_of(both, mask_probability=0.5, image_size=48).disk_size == 48

@@ -62,6 +62,8 @@ class Cascade:
             shifts, scores = self._proposal(_tensor(np.stack(level)))
             found.append(_candidates(shifts, scores[:, 1], scale, least))
             scale *= factor
+        if not found:  # no face of that size has room in the picture
+            return np.empty((0, 4), np.float32), np.empty(0, np.int64)
         boxes, shifts, scores, owners = (torch.cat(parts) for parts in zip(*found, strict=True))
         keep = _batched_nms(boxes, scores, owners, 0.7)
         return _square(_shifted(boxes[keep], shifts[keep])).numpy(), owners[keep].numpy()

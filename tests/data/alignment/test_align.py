@@ -200,3 +200,8 @@ def test_cascade_keeps_the_pictures_of_a_batch_apart():
     counts = np.bincount(together[1], minlength=6)
     alone = [cascade._propose([picture], 40, 0.709, 0.6)[0] for picture in pictures]
     assert counts.tolist() == [len(boxes) for boxes in alone] and counts.sum() > 0
+
+
+def test_pictures_that_no_face_has_room_in_have_none():
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    assert FaceDetector().crowds([noise, noise[:1, :1], noise[:2]]) == [[], [], []]

@@ -69,6 +69,26 @@ def test_a_turned_jpeg_is_the_upright_one(tmp_path):
         assert np.abs(turned.astype(int) - upright).max() < 12
 
 
+@pytest.mark.parametrize("exif", [b"XXXXXXXXXXXX", b"II*\0", b"", b"II*\0\xff\xff\xff\x7f"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_whole_picture_with_damaged_exif_is_read(form, exif):
+    whole, face = io.BytesIO(), np.zeros((64, 64, 3), np.uint8)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, face.shape, dtype=np.uint8))
+    image.save(whole, form, dpi=(72, 72), exif=b"Exif\0\0" + exif)
+    decode_face(whole.getvalue(), face)
+    assert np.array_equal(face, decode_image(whole.getvalue())) and face.std() > 40
+
+
+def test_a_jpeg_with_exif_that_is_too_large_for_pillow_is_no_crash(monkeypatch):
+    whole = io.BytesIO()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 60)).save(whole, "JPEG", exif=turned)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="square"):
+        decode_face(whole.getvalue(), np.empty((64, 64, 3), np.uint8))
+
+
 @pytest.mark.parametrize("size", [64, 40])
 def test_a_whole_jpeg_with_a_field_that_some_phones_write_wrong_is_read(size):
     whole = io.BytesIO()

@@ -31,6 +31,7 @@ from data.samplers import SampleKey
 from data.sources.folders import list_folder
 from data.sources.open_source import open_source
 from data.sources.read_image import UnreadableImage, read_image
+from data.tables.card import read_dataset_card
 from data.tables.images import Images
 from data.tables.pair_csv import read_pair_csvs
 from data.tables.paths import missing_files
@@ -139,6 +140,13 @@ def test_recordio_from_start_to_csvs_and_again(tmp_path):
     assert failures["path"].tolist() == ["train.rec/12"]
     again = run(source / "train.rec", tmp_path / "out", Refuses)
     assert again["kept_from_before"] == 13
+
+
+def test_the_first_record_decides_the_size_only_if_it_can_be_read(tmp_path):
+    pictures = [(k % 4, jpeg(picture(k))) for k in range(8)]
+    source = record_file(tmp_path / "faces", [(0, b"junk"), *pictures])
+    run(source, tmp_path / "out", size=None, align="landmarks", train_share=1.0)
+    assert read_dataset_card(tmp_path / "out")["size"] == SIDE
 
 
 @pytest.mark.parametrize("align", ["landmarks", "none"])
