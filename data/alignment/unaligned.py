@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from data.sources.read_image import UnreadableImage, decode_image
 from data.tables.images import Images
@@ -61,7 +61,7 @@ def raw_photographs(images: Images, rows: Sequence[int]) -> tuple[int, int, str]
 def _sizes(images: Images) -> Iterator[tuple[int, int, int]]:
     """Row, width and height of the pictures looked at that can be read."""
     for row in _spread(len(images), _SIZES):
-        with suppress(OSError, ValueError, UnidentifiedImageError):
+        with suppress(OSError, ValueError, Image.DecompressionBombError):
             with Image.open(io.BytesIO(_read(images, row))) as picture:
                 size = picture.size
             yield row, *size

@@ -59,9 +59,10 @@ def loss_of(points: Points, landmarks: Tensor, faces: Tensor) -> Tensor:
 class _Training:
     """What a checkpoint holds: network, averaged weights, optimiser and the number of steps done."""
 
-    def __init__(self, settings: LandmarkSettings) -> None:
+    def __init__(self, settings: LandmarkSettings, photographs: str) -> None:
         torch.manual_seed(settings.seed)
-        self._made_with, self._lr, self._steps = settings.made_with(), settings.lr, settings.steps
+        self._made_with = {**settings.made_with(), "photographs": photographs}
+        self._lr, self._steps = settings.lr, settings.steps
         self.network = LandmarkNetwork().train()
         self.average = EMA(self.network, _AVERAGE)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=settings.lr, weight_decay=1e-3)
@@ -85,13 +86,15 @@ class _Training:
         save_checkpoint(path, {**content, "optimiser": self.optimiser.state_dict(), "settings": self._made_with})
 
     def resume(self, path: Path) -> None:
-        """Take up a checkpoint, if there is one. Raises InputError where it was made with other settings."""
+        """Take up a checkpoint, if there is one. Raises InputError where it was made with other settings, or on other
+        photographs, which older ones don't name."""
         if not path.is_file():
             return
         content = load_checkpoint(path)
-        different = [key for key, value in self._made_with.items() if content["settings"].get(key) != value]
+        made_with = {"photographs": self._made_with["photographs"], **content["settings"]}
+        different = [key for key, value in self._made_with.items() if made_with.get(key) != value]
         if different:
-            was = ", ".join(f"{key} {content['settings'].get(key)}" for key in different)
+            was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
             raise InputError(f"{path} was begun with {was}; use the same settings to resume, or name another --out")
         load_state(self.network, content["model"], str(path))
         self.average.load_state_dict(content["average"], content["step"])
@@ -102,9 +105,9 @@ class _Training:
 def fit(taught: Taught, settings: LandmarkSettings, checkpoint: Path) -> LandmarkNetwork:
     """The network with its averaged weights after ``settings.steps``, trained from ``checkpoint`` on if it is there.
 
-    Raises InputError where the checkpoint was made with other settings.
+    Raises InputError where the checkpoint was made with other settings, or on other photographs.
     """
-    training = _Training(settings)
+    training = _Training(settings, taught.digest)
     training.resume(checkpoint)
     loader = DataLoader(
         _HardBatches(taught, settings),

@@ -17,7 +17,7 @@ class LandmarkSettings:
     faces: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FACES…")]
     """Folders of photographs without masks, one sub-folder a person."""
     out: Path = Path("landmarks.safetensors")
-    """The trained file; beside it lie its card (.json) and, until it is done, a checkpoint (.pt)."""
+    """The trained file; beside it lie its card (.json) and a checkpoint (.pt), from which the same command resumes."""
     cache: Path = Path("landmark_faces")
     """Folder for the faces that were found, 110 KB each: found once, whatever is trained on them."""
     steps: int = 6_000

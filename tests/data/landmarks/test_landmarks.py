@@ -1,6 +1,7 @@
 """The landmark network: what it learns from, its training, its file, and its points in the photograph."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from data.landmarks.train import write_trained
 from data.masks.render import MASK_KINDS
 from data.synthetic.draw import draw_face
 from data.transforms import template
+from runtime.checkpoints.file import load_checkpoint, save_checkpoint
 from runtime.errors import InputError
 
 # A colour for each point.
@@ -106,6 +108,32 @@ def test_stopped_and_resumed_or_with_a_worker_it_gives_the_same_bits(taught, tmp
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     with pytest.raises(InputError, match="was begun with lr 0.002; use the same settings"):
         fit(taught, settings(tmp_path, lr=0.1), tmp_path / "parts.pt")
+
+
+def test_a_checkpoint_of_other_photographs_is_refused(taught, tmp_path):
+    """The trained file of one folder used to come out again under the card of another."""
+    fit(taught, settings(tmp_path), tmp_path / "a.pt")
+    others = replace(taught, landmarks=taught.landmarks + 1)
+    with pytest.raises(InputError, match="begun with photographs .*; use the same settings to resume, or name another"):
+        fit(others, settings(tmp_path), tmp_path / "a.pt")
+
+
+def test_a_checkpoint_that_names_no_photographs_is_resumed(taught, tmp_path):
+    fit(taught, settings(tmp_path), tmp_path / "a.pt")
+    content = load_checkpoint(tmp_path / "a.pt")
+    del content["settings"]["photographs"]
+    save_checkpoint(tmp_path / "a.pt", content)
+    fit(taught, settings(tmp_path), tmp_path / "a.pt")
+
+
+def test_faces_whose_crops_are_gone_are_found_again(tmp_path, monkeypatch):
+    (tmp_path / "faces" / "Ann").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "faces" / "Ann" / "1.png"), np.zeros((40, 40, 3), np.uint8))
+    found = np.full((KEPT_SIZE, KEPT_SIZE, 3), 9, np.uint8), kept_template()
+    monkeypatch.setattr("data.landmarks.teacher._bare_faces", lambda files: [("Ann", *found)])
+    teach([tmp_path / "faces"], tmp_path / "cache", 5)
+    next((tmp_path / "cache").glob("*.npy")).unlink()
+    assert (teach([tmp_path / "faces"], tmp_path / "cache", 5).crops == 9).all()
 
 
 def test_the_loss_is_that_of_a_laplacian_in_the_plane():
