@@ -80,13 +80,15 @@ def _open(settings: PrepareSettings) -> tuple[str, Source]:
         print(f"the faces in {path.name} are mostly aligned already; --align landmarks keeps them as they are")
     if settings.mask_labels:
         source = apply_mask_labels(source, settings.mask_labels)
+    for option in ("masked_source", "unnamed"):
+        if source.pairs and getattr(settings, option):
+            name = option.replace("_", "-")
+            raise InputError(f"{path.name} is a list of test pairs; --{name} needs training photographs instead")
     if settings.masked_source:
         worn = list_folder(settings.masked_source, masked=True, person_level=settings.person_level)
         print(in_one_line(worn.layout))
         source = _with_more(source, worn, "worn")
     if settings.unnamed:
-        if source.pairs:
-            raise InputError(f"{path.name} is a list of test pairs; --unnamed needs training photographs instead")
         source = _with_more(source, list_unnamed(settings.unnamed), "unnamed")
     return path.resolve().name, source
 

@@ -43,8 +43,11 @@ def read_dataset_card(folder: Path) -> dict | None:
 
 
 def card_above(photo: Path) -> tuple[dict, Path] | None:
-    """The card of the folder of faces in which a file lies, and that folder, at most four folders up."""
-    for folder in list(photo.absolute().parents)[:4]:
+    """The card of the folder of faces in which a file lies, and that folder.
+
+    At most eight folders up: a person's pictures may lie in plain/Ann/train/frontal.
+    """
+    for folder in list(photo.absolute().parents)[:8]:
         try:
             card = read_dataset_card(folder)
         except InputError:

@@ -51,8 +51,16 @@ def _read_csv(path: Path, categories: Sequence[str]) -> pd.DataFrame:
         return frame.astype({name: "category" for name in categories if name in frame})
     except FileNotFoundError:
         raise InputError(f"{path} is not there; set the CSV's setting, or make the data with data.prepare") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path}, line {_undecodable_line(path)}: this is no UTF-8; save the CSV as UTF-8") from None
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}") from None
+
+
+def _undecodable_line(path: Path) -> int:
+    """Number of the first line that is no UTF-8."""
+    with path.open("rb") as file:
+        return next((number for number, line in enumerate(file, 1) if "\ufffd" in line.decode(errors="replace")), 1)
 
 
 def _with_line_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -201,6 +201,14 @@ def test_a_verification_bin_becomes_faces_and_pairs(tmp_path):
     assert np.abs(kept - picture(0)).mean() < 3
 
 
+@pytest.mark.parametrize("option", ["masked_source", "unnamed"])
+def test_photographs_beside_a_list_of_test_pairs_are_refused(tmp_path, option):
+    """They would be in no table."""
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([jpeg(picture(k)) for k in range(2)], [True])))
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} needs training photographs instead"):
+        run(tmp_path / "lfw.bin", tmp_path / "out", **{option: people(tmp_path / "raw")})
+
+
 def test_sources_that_are_not_there(tmp_path):
     for name in ("none", "none.rec", "none.bin"):
         with pytest.raises(InputError, match="is not there"):

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from data.tables.card import read_dataset_card, write_dataset_card
+from data.tables.card import prepared_as, read_dataset_card, write_dataset_card
 from data.tables.pair_csv import read_pair_csvs
 from data.tables.paths import missing_files, require_files
 from data.tables.train_csv import choose_faces, read_train_csv
@@ -190,6 +190,19 @@ def test_the_card_of_a_folder_round_trips_and_a_broken_one_is_said(tmp_path):
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(InputError, match="no valid JSON"):
         read_dataset_card(tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("cp1252", 3), ("utf-16", 1)])
+def test_a_csv_that_a_spreadsheet_has_not_saved_as_utf_8_is_refused_by_its_line(tmp_path, encoding, line):
+    (tmp_path / "train.csv").write_bytes("path,target\n1.jpg,Ann\n2.jpg,José\n".encode(encoding))
+    with pytest.raises(InputError, match=f"train.csv, line {line}: this is no UTF-8; save the CSV as UTF-8"):
+        read_train_csv(tmp_path / "train.csv")
+
+
+def test_a_face_deep_in_a_prepared_folder_knows_its_card(tmp_path):
+    write_dataset_card(tmp_path, "arcface5", 112)
+    face = tmp_path / "masked" / "Ann" / "train" / "frontal" / "1.jpg"
+    assert prepared_as(face) == (tmp_path, "masked", "Ann/train/frontal/1.jpg")
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path):
