@@ -84,6 +84,8 @@ def require_writable(file: Path) -> None:
     try:
         if os.path.isdir(file):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with suppress(FileNotFoundError):
+            os.lstat(file)  # which a name that is too long is refused by
         _probe(probe)
     except OSError as refused:
         raise InputError(_not_written(file, probe, refused, removed=True, then=MAKE_ROOM)) from None

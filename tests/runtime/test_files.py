@@ -121,6 +121,14 @@ def test_a_result_that_could_not_be_written_is_refused_before_the_work(tmp_path)
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".jpg")
+    require_writable(path)
+    write_file(path, b"1")
+    require_writable(path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(path.name, b"1")]
+
+
 def test_text_bytes_json_and_copies(tmp_path):
     write_file(tmp_path / "new" / "text", "é\n")
     write_file(tmp_path / "bytes", b"\0\1", flush=False)
