@@ -20,8 +20,8 @@ MAKE_ROOM = "make room, or write elsewhere, and give the command again"
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # Asked of the disk after a failure that may have had another reason: more than file systems keep at hand.
 _PROBE = bytes(2**19)
-# Characters of a file's name in that of its temporary one: file systems take 255 bytes, of which one may take four.
-_NAMED = 50
+# Longest name in bytes that has room for what a temporary file's name adds: file systems take 255.
+_LONGEST = 200
 
 
 @contextmanager
@@ -31,8 +31,7 @@ def replace_file(path: Path, *, flush: bool = True, then: str = MAKE_ROOM) -> It
     A crash at any moment leaves either the old file or the new one. On an error the temporary file is removed. Without
     ``flush`` a power cut may take back what was written: for many small files. Raises InputError as ``writing`` does.
     """
-    # Not by the whole name, which may be as long as a name can be.
-    temporary = path.with_name(f".{path.name[:_NAMED]}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_shortened(path.name)}.{os.getpid()}.tmp")
     with writing(path, temporary, then=then):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -63,6 +62,12 @@ def writing(path: Path, temporary: Path | None = None, *, then: str = MAKE_ROOM)
                 temporary.unlink(missing_ok=True)
 
 
+def _shortened(name: str) -> str:
+    """The name, or of one that is nearly as long as a name can be its digest: no two share a temporary file."""
+    data = os.fsencode(name)
+    return name if len(data) <= _LONGEST else hashlib.sha1(data).hexdigest()
+
+
 def write_file(path: Path, content: str | bytes | memoryview, *, flush: bool = True, then: str = MAKE_ROOM) -> None:
     """Write text (as UTF-8) or bytes as a whole or not at all. Raises InputError as ``writing`` does."""
     with replace_file(path, flush=flush, then=then) as temporary:
@@ -80,7 +85,7 @@ def require_writable(file: Path) -> None:
     Raises InputError if the disk would refuse it, as ``writing`` does, or if ``file`` is a folder.
     """
     folder = next(place for place in file.absolute().parents if os.path.lexists(place))
-    probe = folder / f".{file.name[:_NAMED]}.{os.getpid()}.probe"
+    probe = folder / f".{_shortened(file.name)}.{os.getpid()}.probe"
     try:
         if os.path.isdir(file):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -129,6 +129,15 @@ def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(path.name, b"1")]
 
 
+@pytest.mark.parametrize("length", [60, 254])
+def test_names_that_begin_alike_are_written_at_the_same_time(tmp_path, length):
+    one, other = (tmp_path / ("x" * length + end) for end in "12")
+    with replace_file(one) as first, replace_file(other) as second:
+        first.write_bytes(b"1")
+        second.write_bytes(b"2")
+    assert (one.read_bytes(), other.read_bytes()) == (b"1", b"2")
+
+
 def test_text_bytes_json_and_copies(tmp_path):
     write_file(tmp_path / "new" / "text", "é\n")
     write_file(tmp_path / "bytes", b"\0\1", flush=False)
