@@ -5,13 +5,15 @@ from pathlib import Path
 
 from runtime.checkpoints.file import save_checkpoint
 from runtime.errors import InputError
+from runtime.files import require_writable
 from runtime.run_folder import RunFolder
 
 
 def refuse_existing(out: Path) -> None:
-    """Before the work begins. Raises InputError if ``out`` is there already."""
+    """Before the work begins. Raises InputError if ``out`` is there already, or can't be made."""
     if out.exists():
         raise InputError(f"{out} exists; set --out to another folder")
+    require_writable(out / "best.pt")
 
 
 def write_network_run(out: Path, settings: dict, content: dict) -> None:

@@ -58,8 +58,8 @@ def open_model(name: str, backbone: str = "") -> TrainedModel:
         return _open_onnx(name)
     if backbone:
         return _open_weights(name, backbone)
-    if name.startswith(PREFIX):
-        path = fetch(name)
+    path = fetch(name) if name.startswith(PREFIX) else find_checkpoint(Path(name))
+    if name.startswith(PREFIX) or path.suffix == ".safetensors":
         return _of_recognised(name, Start(path, read_network(path)))
     try:
         return _open_checkpoint(name)
@@ -154,8 +154,6 @@ def _open_onnx(name: str) -> TrainedModel:
 
 def _open_checkpoint(name: str) -> TrainedModel:
     path = find_checkpoint(Path(name))
-    if path.suffix == ".safetensors":
-        raise InputError(f"{name} holds weights of an unknown network; name its backbone with --backbone")
     content = load_network(path)
     require_finite(content["model"], str(path))
     made_with = content["settings"]

@@ -84,8 +84,8 @@ def check_card(card: dict | None, place: Path, crop: str, alignment: Alignment |
         return None
     if card["crop"] != crop:
         raise InputError(
-            f"the faces in {place} were cropped as {card['crop']}, but {crop} was asked for; "
-            "set crop, or prepare the faces again"
+            f"the faces in {place} were cropped as {card['crop']}, but {crop} crops are needed; "
+            "prepare the faces again, or train with crop set to theirs"
         )
     if alignment is not None and not alignment.finds_as(Alignment.of(card)):
         warn_of_alignment(f"the faces in {place}", Alignment.of(card), alignment)

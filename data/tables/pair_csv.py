@@ -78,13 +78,13 @@ class PairTable:
         )
 
 
-def read_pair_csvs(paths: Iterable[Path], path_prefix: str = "") -> PairTable:
+def read_pair_csvs(paths: Iterable[Path], path_prefix: str | None = "") -> PairTable:
     """Read one or more pair CSVs as one list; the columns are the two targets, or ``same`` (0 or 1) in their place.
 
     Rows with an empty field, an image paired with itself, and pairs listed twice (turned round, too) are left out and
     named in ``left_out``. Raises InputError: no such file, or none at all, a missing column, no rows, a path that
     leaves the root, one number as a target in two forms, an image with two targets in one CSV, or a ``same`` that
-    contradicts the targets.
+    contradicts the targets. ``path_prefix`` as in ``relative_paths``.
     """
     paths = list(paths)
     if not paths:
@@ -134,7 +134,7 @@ def without_missing(pairs: PairTable, root: Path, csv: str) -> PairTable:
     return replace(kept, paths=pairs.paths[used], left=left, right=right)
 
 
-def _read_pair_frame(path: Path, path_prefix: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read_pair_frame(path: Path, path_prefix: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The whole rows of a CSV with same, condition and what else is known, and the rows with an empty field."""
     frame = read_rows(path, ["path", "pair_path"])
     by_targets = {"target", "pair_target"} <= set(frame.columns)

@@ -18,10 +18,11 @@ from runtime.errors import InputError
 _ODD = ("\\", "\n/", "//", "/.", "\n.", ":", "/\n")
 
 
-def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarray:
+def relative_paths(column: pd.Series, table: Path, path_prefix: str | None) -> np.ndarray:
     """Paths under the root with '/' between their parts, as Python strings; ``path_prefix`` OLD=NEW maps foreign ones.
 
-    Those of a pack are so already. Raises InputError if a path leaves the root.
+    None: the caller has no such setting to name. Those of a pack are so already. Raises InputError if a path leaves
+    the root.
     """
     values = column.to_numpy(object)
     if table.suffix == SUFFIX or (not path_prefix and not _any_odd(values)):
@@ -37,9 +38,10 @@ def relative_paths(column: pd.Series, table: Path, path_prefix: str) -> np.ndarr
     if outside.any():
         row = column.index[outside][0]
         line = line_of(table, row)
+        mapped = "" if path_prefix is None else ", or map them with path_prefix OLD=NEW"
         raise InputError(
             f"{table}, line {line}: {column[row]} leaves the data folder ({int(outside.sum())} such rows); "
-            "paths are relative to data_root, or map them with path_prefix OLD=NEW"
+            f"write paths relative to that folder{mapped}"
         )
     unclean = paths.str.contains(r"(?:^|/)\.?/|/$", regex=True)
     if unclean.any():
@@ -92,9 +94,10 @@ def require_files(root: Path, paths: Iterable[str], csv: str) -> None:
 
 def require_folder(root: Path) -> None:
     if not root.is_dir():
-        raise InputError(f"the data folder {root} is not there; set data_root to the folder the CSVs' paths start from")
+        raise InputError(f"the data folder {root} is not there; give the folder the CSVs' paths start from")
 
 
 def missing_line(missing: list[str], csv: str, root: Path) -> str:
     first = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-    return f"{csv}: {len(missing)} images are not under {root}: {first}; mend the CSV or data_root"
+    remedy = "mend the CSV, or give the folder its paths start from"
+    return f"{csv}: {len(missing)} images are not under {root}: {first}; {remedy}"

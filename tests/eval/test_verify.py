@@ -206,7 +206,7 @@ def test_faces_of_the_stated_crop_are_taken_and_others_refused(world, tmp_path, 
     card.write_text(json.dumps({"crop": "mtcnn_box", "size": 8}))
     assert run("run", "pairs.csv", "--root", "faces", "--out", "none.json", monkeypatch=monkeypatch) == 2
     error = capsys.readouterr().err
-    assert "the faces in faces were cropped as mtcnn_box, but arcface5 was asked for" in error
+    assert "the faces in faces were cropped as mtcnn_box, but arcface5 crops are needed; prepare" in error
     assert not (tmp_path / "none.json").exists()
     assert world[-1].seen == 0  # refused before the first image
 

@@ -13,6 +13,7 @@ from models.average import AverageSettings, average
 from models.trained_model import open_model
 from runtime.checkpoints.file import load_checkpoint
 from runtime.errors import InputError
+from tests.one_line import one_line
 from tests.small_run import write_small_run
 
 
@@ -81,6 +82,12 @@ def test_networks_that_have_no_mean_are_named(tmp_path, runs):
 def test_a_run_is_never_written_over(tmp_path, runs):
     with pytest.raises(InputError, match="exists; set --out to another folder"):
         average(AverageSettings(runs, runs[0]))
+
+
+def test_a_place_that_takes_no_folder_is_said_before_the_work(tmp_path, runs):
+    (tmp_path / "file").touch()
+    message = one_line(lambda: average(AverageSettings((runs[0], tmp_path / "none"), tmp_path / "file" / "mean")))
+    assert "can't write" in message and "Not a directory" in message and "results_dir" not in message
 
 
 def test_a_full_disk_leaves_no_run(tmp_path, runs, monkeypatch):

@@ -196,7 +196,7 @@ def _is_pair_csv(path: Path) -> bool:
 
 def read_csv(path: Path) -> PairSet:
     """Raises InputError as ``read_pair_csvs``, and if the folder has none of its pictures."""
-    pairs = read_pair_csvs([path])
+    pairs = read_pair_csvs([path], path_prefix=None)
     root = _root(path.parent, pairs.paths)
     return PairSet(
         path.stem,

@@ -162,7 +162,7 @@ def test_pairs_of_a_few_missing_images_are_left_out_and_their_images_are_in_no_l
 def test_many_missing_images_are_a_wrong_folder(folder):
     with pytest.raises(InputError, match="0.csv: 5 images are not under"):
         without_missing(chain(folder, 35), folder, "0.csv")
-    with pytest.raises(InputError, match="is not there; set data_root"):
+    with pytest.raises(InputError, match="is not there; give the folder"):
         without_missing(chain(folder, 5), folder / "nowhere", "0.csv")
 
 
@@ -171,5 +171,5 @@ def test_a_missing_image_that_all_pairs_have_is_named(tmp_path):
     for number in range(11):
         (tmp_path / f"{number}.jpg").touch()
     pairs = read(tmp_path, "path,pair_path,same\n" + "".join(f"gone.jpg,{n}.jpg,{n % 2}\n" for n in range(11)))
-    with pytest.raises(InputError, match=r"0\.csv: 1 images are not under .*: gone\.jpg; mend the CSV or data_root"):
+    with pytest.raises(InputError, match=r"0\.csv: 1 images are not under .*: gone\.jpg; mend the CSV"):
         without_missing(pairs, tmp_path, "0.csv")

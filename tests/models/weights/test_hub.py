@@ -134,6 +134,13 @@ def test_weights_are_opened_without_the_name_of_their_backbone(published, tmp_pa
         pairs = zip(opened.model.state_dict().values(), named.model.state_dict().values(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
     assert network_digest(f"hf:{REPOSITORY}") == hashlib.sha256(weights.read_bytes()).hexdigest()
-    save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    message = one_line(lambda: open_model(str(tmp_path / "other.safetensors")))
-    assert "weights of an unknown network; name its backbone with --backbone" in message
+
+
+def test_what_is_wrong_with_a_file_of_weights_is_said(published, tmp_path):
+    """No option would help: weights are recognised by their tensors, or not at all."""
+    other, cut, gone = (tmp_path / f"{name}.safetensors" for name in ("other", "cut", "gone"))
+    save_file({"stem.weight": torch.zeros(3)}, other)
+    cut.write_bytes((published / "model.safetensors").read_bytes()[:-1000])
+    for path, words in ((other, "holds an unknown network"), (cut, "is damaged"), (gone, "there is no file")):
+        message = one_line(lambda path=path: open_model(str(path)))
+        assert words in message and "--backbone" not in message

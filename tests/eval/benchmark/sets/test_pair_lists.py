@@ -105,6 +105,14 @@ def test_a_pair_csv_has_own_figures_alone(tmp_path, network):
     assert (result.set, result.intervals_over) == ("mine", "people")
 
 
+def test_a_pair_csv_with_absolute_paths_is_refused_without_an_option_that_the_command_lacks(tmp_path):
+    write_csv(tmp_path / "mine.csv", IMAGES, PAIRS)
+    rows = (tmp_path / "mine.csv").read_text().replace("Person_", "/old/Person_")
+    (tmp_path / "mine.csv").write_text(rows)
+    message = one_line(lambda: find_sets(tmp_path))
+    assert "line 2: /old/Person_" in message and message.endswith("write paths relative to that folder")
+
+
 def test_a_set_whose_name_says_masked_has_no_twins(tmp_path, network):
     write_bin(tmp_path / "mlfw.bin", IMAGES, PAIRS)
     (found,) = find_sets(tmp_path)
