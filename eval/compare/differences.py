@@ -47,14 +47,21 @@ def share_pairs(runs: dict[str, FinishedRun]) -> dict[str, FinishedRun]:
 
 
 def _shared_pairs(frames: list[pd.DataFrame | None]) -> list[pd.DataFrame] | list[None]:
-    """The rows that all runs have, in one order; all None where a run has no pair file, or they share no pair."""
+    """The rows that all runs have, in one order; all None where a run has no pair file, or they share no pair.
+
+    Each list numbers its people anew: the first one's numbers count for all, so that resamples draw the same people.
+    """
     if any(frame is None for frame in frames):
         return [None] * len(frames)
     keyed = [frame.set_index(["path", "pair_path", "same"]) for frame in frames]
     shared = keyed[0].index
     for frame in keyed[1:]:
         shared = shared[shared.isin(frame.index)]
-    return [frame.loc[shared].reset_index() for frame in keyed] if len(shared) else [None] * len(frames)
+    if not len(shared):
+        return [None] * len(frames)
+    found = [frame.loc[shared].reset_index() for frame in keyed]
+    people = found[0][["person", "pair_person"]]
+    return [frame.assign(**people) for frame in found]
 
 
 def model_table(runs: dict[str, FinishedRun], models: dict[str, list[str]]) -> pd.DataFrame:

@@ -115,6 +115,20 @@ def test_only_shared_pairs_are_compared(tmp_path):
     assert "500 test pairs that all runs share" in (tmp_path / "out" / "compare.html").read_text()
 
 
+def test_runs_that_number_their_people_otherwise_are_paired_all_the_same(tmp_path):
+    """A list in another order numbers its people anew: resamples of other people would hide any difference."""
+    write_run(tmp_path / "a", 0.1)
+    write_run(tmp_path / "b", 0.15, draw=1, lr=0.2)
+    compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "before"))
+    frame = pd.read_csv(tmp_path / "b" / "test_pairs.csv")
+    anew = np.random.default_rng(3).permutation(40)
+    frame[["person", "pair_person"]] = anew[frame[["person", "pair_person"]]]
+    frame.to_csv(tmp_path / "b" / "test_pairs.csv", index=False)
+    compare(CompareSettings((tmp_path / "a", tmp_path / "b"), tmp_path / "after"))
+    before, after = (pd.read_csv(tmp_path / out / "significance.csv") for out in ("before", "after"))
+    pd.testing.assert_frame_equal(before, after)
+
+
 def test_same_pairs_of_one_person_alone_give_a_difference_and_no_word_on_chance(tmp_path):
     """Ten people and more, as the different pairs have them, but no resample without the one of the same pairs."""
     accuracy = {}

@@ -224,7 +224,7 @@ def test_missing_images_are_listed(world, tmp_path, monkeypatch, capsys):
         (("damaged.pt",), "damaged"),
         (("other.pt",), "of another architecture"),
         (("bare.pt",), "lacks settings, preprocessing"),
-        (("weights.safetensors",), "--backbone"),
+        (("weights.safetensors",), "damaged"),
         (("weights.safetensors", "--backbone", "seresnext101"), "damaged"),
         (("imagenet", "--backbone", "seresnext101"), "no published face weights"),
         (("run", "--out", "no/such/folder/x.json"), "can't write"),
