@@ -94,7 +94,7 @@ class _Training:
         made_with = {"photographs": self._made_with["photographs"], **content["settings"]}
         different = [key for key, value in self._made_with.items() if made_with.get(key) != value]
         if different:
-            was = ", ".join(f"{key} {made_with.get(key)}" for key in different)
+            was = ", ".join("other photographs" if k == "photographs" else f"{k} {made_with.get(k)}" for k in different)
             raise InputError(f"{path} was begun with {was}; use the same settings to resume, or name another --out")
         load_state(self.network, content["model"], str(path))
         self.average.load_state_dict(content["average"], content["step"])
