@@ -97,6 +97,8 @@ def identify(settings: IdentifySettings) -> dict | None:
         checked_threshold(settings.threshold)
     if not 0 <= settings.looks_per_second <= _MOST_LOOKS:
         raise InputError(f"looks_per_second must be from 0 to {_MOST_LOOKS}, not {settings.looks_per_second:g}")
+    if settings.out and settings.out.suffix in (".csv", ".html"):
+        raise InputError(f"--out {settings.out} is the name of the table or page beside it; let it end in .json")
     for file in _files_to_write(settings):
         require_writable(file)
     path = enrolment_file(settings)

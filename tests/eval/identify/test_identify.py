@@ -77,6 +77,7 @@ def test_the_command_on_prepared_faces(run, drawn_faces, tmp_path):
         ({"probe": "masked"}, "nobody is enrolled"),
         ({"gallery": "nowhere"}, "no folder"),
         ({"gallery": "plain/person_000000"}, "no sub-folders"),
+        ({"probe": "masked", "out": "found.csv"}, r"found.csv is the name of the table or page beside it"),
     ],
 )
 def test_what_cant_be_done_is_said_in_one_line(run, drawn_faces, tmp_path, changes, words):
