@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,18 @@ def script_in_processes(ranks: int, script: Path, *options: object) -> str:
     return "".join(_run(ranks, _script, script, options))
 
 
-def _run(ranks: int, body: Callable[..., Any], *arguments: Any) -> list:
+def fresh_processes() -> ForkServerContext:
+    """Processes without what earlier tests left: in a fork of this one, torch may be unable to compute gradients."""
     context = multiprocessing.get_context("forkserver")
     # Imported once, for every process; optimisers bring torch._dynamo, which takes as long as torch itself.
     context.set_forkserver_preload(["main_arcface", "torch._dynamo", "timm"])
     with contextlib.chdir(ROOT):
         forkserver.ensure_running()
+    return context
+
+
+def _run(ranks: int, body: Callable[..., Any], *arguments: Any) -> list:
+    context = fresh_processes()
     pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
     port = _free_port()
     packed = _pack(arguments)

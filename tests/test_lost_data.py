@@ -1,7 +1,6 @@
 """A script whose data stops coming: a loader's worker is killed, or a disk does not answer."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -14,9 +13,8 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from data.alignment import unaligned
 from data.datasets import TrainFaces, _ListedFaces
-from tests.processes import start_script
+from tests.processes import fresh_processes, start_script
 
 LONG = 240  # seconds until a process counts as hanging
 TIMED = {"images_per_second", "data_wait_share", "step_seconds", "seconds", "evaluation_seconds"}
@@ -34,8 +32,10 @@ DEATHS = {
 }
 
 
-def _script(options, death):
+def _script(options, death, changes):
     with pytest.MonkeyPatch.context() as patch, open("said.txt", "w") as said:
+        for place, value in changes:
+            patch.setattr(place, value)
         for place in PICTURES:
             patch.setattr(place, lambda *_, **__: None)
         if death:
@@ -56,9 +56,9 @@ def _script(options, death):
             raise
 
 
-def _run(options, death=None):
+def _run(options, death=None, changes=()):
     """The script in a process of its own, which comes to its end: exit code, and what was said."""
-    process = multiprocessing.get_context("fork").Process(target=_script, args=(options, death))
+    process = fresh_processes().Process(target=_script, args=(options, death, changes))
     process.start()
     process.join(LONG)
     hanging = process.is_alive()
@@ -117,9 +117,9 @@ def test_a_disk_that_does_not_answer_ends_the_run_after_the_time_allowed(tmp_pat
     train.to_csv("faces/train.csv", index=False)
     for name in ("eval_same.csv", "eval_diff.csv", "test.csv"):
         (tmp_path / "faces" / name).symlink_to(drawn_faces / name)
-    for looked_at in ("_SIZES", "_FACES"):  # the look at some pictures before the start misses the stuck one
-        monkeypatch.setattr(unaligned, looked_at, 1)
-    code, said = _run([*_options("faces", "run"), "--data-timeout-minutes", 0.03])
+    # The look at some pictures before the start misses the stuck one.
+    one = [(f"data.alignment.unaligned.{looked_at}", 1) for looked_at in ("_SIZES", "_FACES")]
+    code, said = _run([*_options("faces", "run"), "--data-timeout-minutes", 0.03], changes=one)
     assert code == 2, said
     assert re.search(r"error: no data for .* has been reading pipe.jpg for \d+ s; data_timeout_minutes", said)
     assert "saved after epoch 0" in said

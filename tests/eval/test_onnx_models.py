@@ -55,7 +55,7 @@ def test_an_export_as_teacher_gives_the_targets_of_its_run(run, drawn_faces, tmp
     images, options = Images(drawn_faces, table.paths), {"mean_share": 0.5, "crop": "arcface5", "device": "cpu"}
     plain = np.flatnonzero(~table.masked)
     names = [str(run), str(shutil.copy(run / "model.onnx", tmp_path / "teacher.onnx"))]
-    whole = [targets._embed_plain(open_model(name), images, plain, "cpu") for name in names]
+    whole = [targets._embed_plain(open_model(name), images, plain, "cpu", ()) for name in names]
     np.testing.assert_allclose(whole[1], whole[0], atol=1e-4)
     ours, theirs = (targets.teacher_embeddings(name, table, images, **options) for name in names)
     np.testing.assert_allclose(theirs.float(), ours.float(), atol=1e-3)  # they are kept as float16

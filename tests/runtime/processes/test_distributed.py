@@ -27,7 +27,9 @@ HEADS = {
     "magface": {"kind": "magface", "sub_centres": 2},
 }
 LENGTH_RULES = {"adaface": lambda: AdaFaceMargin(0.333), "magface": lambda: MagFaceMargin(0.8, (2.0, 6.0), 35.0)}
-TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
+# In float32 every processor's sums round otherwise (on an Intel Xeon, distance-weighted triplets differ by 1.1e-6);
+# whether the same is computed shows in float64.
+TOLERANCES = {torch.float32: 2e-6, torch.float64: 1e-12}
 CASES = [
     *MINING_RULES,
     "self_restrained",
