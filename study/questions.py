@@ -254,7 +254,7 @@ QUESTIONS: dict[str, Question] = {
         ),
     ),
     "all_photos": Question(
-        "The same with all photos: do the two arms that gained, together, improve on the recipe?",
+        "With all photos: unnamed photos and self-restrained triplets together?",
         ("all_photos", "all_photos_unnamed_restrained"),
     ),
 }
