@@ -27,9 +27,9 @@ HEADS = {
     "magface": {"kind": "magface", "sub_centres": 2},
 }
 LENGTH_RULES = {"adaface": lambda: AdaFaceMargin(0.333), "magface": lambda: MagFaceMargin(0.8, (2.0, 6.0), 35.0)}
-# In float32 every processor's sums round otherwise (on an Intel Xeon, distance-weighted triplets differ by 1.1e-6);
-# whether the same is computed shows in float64.
-TOLERANCES = {torch.float32: 2e-6, torch.float64: 1e-12}
+TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
+# Sums round otherwise on every processor: on an Intel Xeon this one differs by 1.1e-6.
+ROUNDS_MORE = {("distance_weighted", torch.float32): 2e-6}
 CASES = [
     *MINING_RULES,
     "self_restrained",
@@ -102,7 +102,8 @@ def several(request):
 
 @pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradients_equal_one_process_with_the_whole_batch(several, case):
-    for dtype, tolerance in TOLERANCES.items():
+    for dtype, usual in TOLERANCES.items():
+        tolerance = ROUNDS_MORE.get((case, dtype), usual)
         expected = step(case, dtype, single=True)
         assert expected["loss"] > 0.01 and expected["model"].abs().max() > 1e-3
         for number, results in enumerate(several):
